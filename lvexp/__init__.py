@@ -1,0 +1,19 @@
+"""Latent-variable models of text: train, judge and show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lvexp.load import Run as Run
+    from lvexp.load import load as load
+
+__all__ = ["Run", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # torch comes with these: not before somebody asks
+        import lvexp.load
+
+        return getattr(lvexp.load, name)
+    raise AttributeError(f"module 'lvexp' has no attribute {name!r}")

@@ -1,0 +1,126 @@
+"""``python -m lvexp``: compose → check → run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lvexp import compat, identity, sweep
+from lvexp.data import source
+from lvexp.errors import LvexpError
+
+_HERE = Path(__file__).parent
+#: the options: inside an installed package, beside it in a checkout
+MENU = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
+_mistakes: list[Exception] = []
+
+
+@hydra.main(config_path=str(MENU), config_name="config", version_base="1.3")
+def _job(config: DictConfig) -> float | None:
+    """One job; in a multirun a failure is recorded and the others go on."""
+    settings = HydraConfig.get()
+    many = settings.mode == RunMode.MULTIRUN
+    folder = Path(settings.runtime.output_dir)
+    overrides = list(settings.overrides.task)
+    record: dict[str, Any] = {"job": settings.job.num if many else 0, "folder": str(folder), "overrides": overrides}
+    try:
+        record |= _checked(config, folder)
+    except (LvexpError, OmegaConfBaseException) as error:
+        refused = isinstance(error, LvexpError)
+        record |= {"status": "refused" if refused else "failed", "message": str(error)}
+        if not many:
+            _discard(folder)
+            _mistakes.append(error)  # raised from main(): Hydra would print a line of its own
+            return None
+        (folder / identity.REFUSED).write_text(f"{error}\n")
+        print(f"job {record['job']} {record['status']}: {error}\n", file=sys.stderr)
+    except Exception as error:
+        if not many:
+            raise
+        (folder / "error.txt").write_text(traceback.format_exc())
+        record |= {"status": "failed", "message": f"{type(error).__name__}: {error} (see error.txt)"}
+        print(f"job {record['job']} failed: {record['message']}\n", file=sys.stderr)
+    finally:
+        if many:
+            sweep.note(record["job"], record)
+    return record.get("objective")
+
+
+def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
+    whole = HydraConfig.instance().cfg
+    assert whole is not None
+    merged = OmegaConf.create({**{str(k): config._get_node(k) for k in config}, "hydra": whole.hydra})
+    compat.check(merged, MENU)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    source.check(plain["data"])
+    (folder / identity.REFUSED).unlink(missing_ok=True)
+
+    from lvexp.run import run  # torch, lightning: only now
+
+    choices = {k: v for k, v in dict(whole.hydra.runtime.choices).items() if not str(k).startswith("hydra/")}
+    choices["regularizer"] = sorted(plain["regularizer"] or {})
+    return run(
+        plain,
+        folder,
+        run_id=folder.name,
+        group_id=identity.group_id(merged),
+        choices=choices,
+        overrides=list(whole.hydra.overrides.task),
+    )
+
+
+def _discard(folder: Path) -> None:
+    """Takes away the folder that Hydra made for a job that never began."""
+    if {entry.name for entry in folder.iterdir()} <= {".hydra"}:
+        for file in (folder / ".hydra").glob("*"):
+            file.unlink()
+        for empty in (folder / ".hydra", folder):
+            if empty.is_dir():
+                empty.rmdir()
+
+
+def _say(error: BaseException) -> str:
+    """A user's mistake in a few lines."""
+    named = error
+    while named is not None and not isinstance(named, LvexpError):
+        named = named.__cause__ or named.__context__
+    if named is not None:
+        return str(named)
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.lstrip().startswith(("full_key", "object_type", "reference_type"))]
+    inner = error.__cause__
+    if inner is not None and str(inner).splitlines()[0] not in str(error):
+        lines.append(str(inner).splitlines()[0])
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The entry point: exit code 0 when all is well, 1 when a job failed, 2 for a mistake in what was typed."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors then reach us, and we say them shortly
+    identity.register()
+    try:
+        _job()
+        for mistake in _mistakes:
+            raise mistake
+    except (LvexpError, HydraException, OmegaConfBaseException) as error:
+        print(f"lvexp: {_say(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if sweep.Sweep.failures:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What a data module hands to a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from lvexp.shapes import Bool, Float, Int, Tensor
+from lvexp.special import PAD
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """A batch of texts: ``<bos> w1 … wn <eos> <pad>…``.
+
+    Attributes:
+        tokens: token ids, [B, T].
+        lengths: tokens of each text with ``<bos>`` and ``<eos>``, [B].
+        labels: class of each text, -1 where it is not observed, [B]; None if the corpus has none.
+        source: a second text to condition on, [B, T2].
+        counts: bag-of-words counts, [B, V].
+        index: row of each text in its split, [B].
+    """
+
+    tokens: Int[Tensor, "B T"]
+    lengths: Int[Tensor, " B"]
+    labels: Int[Tensor, " B"] | None = None
+    source: Int[Tensor, "B T2"] | None = None
+    counts: Float[Tensor, "B V"] | None = None
+    index: Int[Tensor, " B"] | None = None
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    @property
+    def inputs(self) -> Int[Tensor, "B T_1"]:
+        """What a left-to-right decoder reads: all but the last column."""
+        return self.tokens[:, :-1]
+
+    @property
+    def targets(self) -> Int[Tensor, "B T_1"]:
+        """What it must predict: all but ``<bos>``."""
+        return self.tokens[:, 1:]
+
+    @property
+    def mask(self) -> Bool[Tensor, "B T_1"]:
+        """True where :attr:`targets` holds a token of the text (``<eos>`` counted, padding not)."""
+        steps = torch.arange(1, self.tokens.shape[1], device=self.tokens.device)
+        return steps < self.lengths[:, None]
+
+    def predicted(self) -> int:
+        """Number of predicted tokens: words and ``<eos>``, never ``<bos>``."""
+        return int(self.lengths.sum()) - len(self)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved = {
+            field.name: value.to(device)
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return dataclasses.replace(self, **moved)
+
+    def __getitem__(self, rows: slice | Int[Tensor, " B2"]) -> Batch:
+        """The texts at ``rows``, all columns."""
+        picked = {
+            field.name: value[rows]
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return dataclasses.replace(self, **picked)
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[int]]) -> Batch:
+        """A padded batch from encoded texts (each with its ``<bos>`` and ``<eos>``)."""
+        lengths = torch.tensor([len(text) for text in texts])
+        tokens = torch.full((len(texts), int(lengths.max())), PAD)
+        for row, text in enumerate(texts):
+            tokens[row, : len(text)] = torch.tensor(list(text))
+        return cls(tokens=tokens, lengths=lengths)

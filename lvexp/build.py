@@ -1,0 +1,57 @@
+"""From a configuration to objects: the only caller of ``instantiate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from lvexp.errors import ConfigError, LvexpError
+
+if TYPE_CHECKING:
+    from lvexp.data.module import TextData
+    from lvexp.data.vocabulary import Vocabulary
+    from lvexp.models.base import LatentModel
+
+_DECLARED = ("requires", "provides", "owns", "decay")
+
+
+def _make(where: str, node: Mapping[str, Any], **given: Any) -> Any:
+    kept = {key: value for key, value in node.items() if key not in _DECLARED}
+    try:
+        return instantiate(kept, **given, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, LvexpError):
+            raise cause from None
+        if isinstance(cause, TypeError | ValueError | RuntimeError | AssertionError):
+            raise ConfigError(f"{where}: {cause}\nthe choice was {node.get('_target_')}") from error
+        raise
+
+
+def data(config: Mapping[str, Any]) -> TextData:
+    """The data module of a resolved configuration."""
+    return _make("data", config["data"])
+
+
+def model(config: Mapping[str, Any], vocabulary: Vocabulary, steps_per_epoch: int = 1) -> LatentModel:
+    """The model of a resolved configuration, its parameters new."""
+    encoder = _make("encoder", config["encoder"], vocabulary=vocabulary.size)
+    latent = _make("latent", config["latent"], features=encoder.width)
+    built = _make(
+        "model",
+        {**config["model"], "_recursive_": False},
+        encoder=encoder,
+        decoder=_make("decoder", config["decoder"], vocabulary=vocabulary.size, code=latent.width),
+        vocabulary=vocabulary,
+        latent=latent,
+        estimator=_make("estimator", config["estimator"]),
+        anneal=_make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
+        regularizers=[_make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
+        optimizer=_make("optimizer", {**config["optimizer"], "_partial_": True}),
+    )
+    # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
+    built.save_hyperparameters({"config": dict(config), "vocabulary": vocabulary.to_json()}, logger=False)
+    return built

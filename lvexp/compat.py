@@ -1,0 +1,267 @@
+"""Refusals: what cannot work is said before anything expensive starts. Free of torch.
+
+Every option may declare traits in its yaml: ``provides`` (what it offers to the others), ``requires`` (what the
+others must offer) and ``owns`` (a slot that only one remedy may hold). What these cannot say is in the short list
+:func:`_explicit`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from lvexp.data.source import columns
+from lvexp.errors import ConfigError, Refusal
+
+#: trait → what an option lacks that does not provide it
+TRAITS = {
+    "rate": "a rate: a posterior with a prior",
+    "no_latent": "no latent variable",
+    "point": "a latent point without a prior",
+    "rsample": "a reparameterised sample",
+    "density": "a posterior density",
+    "enumerable": "finitely many values to enumerate",
+    "per_dimension": "a rate that splits over dimensions",
+    "gaussian": "a Gaussian posterior",
+    "features": "an encoder that reads the text",
+    "autoregressive": "a decoder that reads words",
+    "tokens": "texts as token sequences",
+    "labels": "a label for each text",
+    "source": "a source text for each text",
+    "counts": "texts as bags of words",
+}
+_GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
+
+
+def check(config: DictConfig, menu: Path) -> None:
+    """Raises :class:`ConfigError` or :class:`Refusal` for a configuration that cannot run.
+
+    Args:
+        config: composed by Hydra, with its ``hydra`` node.
+        menu: the folder of the options, to know their types and to name alternatives.
+    """
+    choices = OmegaConf.to_container(config.hydra.runtime.choices) if "hydra" in config else {}
+    assert isinstance(choices, dict)
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
+    assert isinstance(plain, dict)
+    remedies = plain.get("regularizer") or {}
+    for name, remedy in remedies.items():
+        if not isinstance(remedy, dict) or "_target_" not in remedy:
+            raise Refusal(
+                f"regularizer.{name} is set, but {name} is not among the chosen remedies\n"
+                f"try  regularizer=[{', '.join([*(k for k, v in remedies.items() if '_target_' in (v or {})), name])}]"
+                f" | leave out regularizer.{name}.…"
+            )
+    _types(plain, choices, menu)
+    _values(plain)
+    _traits(plain, choices, menu)
+    _explicit(plain, choices)
+
+
+# --- single values ---------------------------------------------------------------------------------------------------
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+def _types(plain: dict, choices: dict, menu: Path) -> None:
+    """A value must be of the kind its option's yaml holds: whole number, number, truth value or text."""
+    for path, default in _defaults(choices, list(plain.get("regularizer") or {}), menu):
+        given: Any = plain
+        for part in path.split("."):
+            given = given.get(part) if isinstance(given, Mapping) else None
+        if given is None or default is None or isinstance(default, list) or str(default).startswith("${"):
+            continue
+        kind, fits = {
+            bool: ("true or false", isinstance(given, bool)),
+            int: ("a whole number", isinstance(given, int) and not isinstance(given, bool)),
+            float: ("a number", isinstance(given, int | float) and not isinstance(given, bool)),
+            str: ("a text", isinstance(given, str)),
+        }[type(default)]
+        if not fits:
+            raise ConfigError(f"{path}={given!s}: must be {kind}\ntry  {path}={default!s}  (the default)")
+
+
+def _defaults(choices: dict, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
+    files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*_GROUPS, "optimizer", "trainer")]
+    files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
+    files += [("", menu / "config.yaml")]
+    for group, file in files:
+        if not file.exists():
+            continue  # an option of the user's own, from --config-dir
+        loaded = OmegaConf.load(file)
+        whole = file.read_text().startswith("# @package _global_") or not group
+        for path, value in _leaves(OmegaConf.to_container(loaded, resolve=False)):
+            if not path.startswith(("defaults", "hydra")):
+                yield path if whole else f"{group}.{path}", value
+
+
+#: last part of a name → (test, what it must be)
+_RANGES: list[tuple[re.Pattern[str], Any, str]] = [
+    (
+        re.compile(
+            r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
+            r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
+            r"|checkpoint_steps|threads)$"
+        ),
+        lambda v: v >= 1,
+        "at least 1",
+    ),
+    (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
+    (re.compile(r"\.(nats|beta|start|end|warmup|patience|weight_decay|momentum)$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"\.(lr|factor)$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
+    (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),
+    (re.compile(r"^seed$"), lambda v: 0 <= v < 2**32, "between 0 and 2^32 - 1"),
+]
+_ONE_OF = {
+    "anneal.unit": ("steps", "epochs"),
+    "decoder.entry": ("initial", "every_step", "both"),
+    "encoder.cell": ("lstm", "gru"),
+    "decoder.cell": ("lstm", "gru"),
+    "regularizer.free_bits.per": ("dimension", "example", "batch"),
+    "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
+    "trainer.precision": (
+        "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
+    ),
+    "logger.kind": ("csv", "wandb"),
+}  # fmt: skip
+
+
+def _values(plain: dict) -> None:
+    for path, value in _leaves(plain):
+        if path in _ONE_OF and str(value) not in _ONE_OF[path]:
+            near = difflib.get_close_matches(str(value), _ONE_OF[path], 1, 0)
+            raise ConfigError(f"{path}={value}: it is one of {', '.join(_ONE_OF[path])}\ntry  {path}={near[0]}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            for pattern, fits, wanted in _RANGES:
+                if pattern.search(path) and not fits(value):
+                    raise ConfigError(f"{path}={value}: must be {wanted}")
+    trainer = plain["trainer"]
+    if trainer["max_epochs"] == -1 and trainer["max_steps"] == -1:
+        raise ConfigError(
+            "trainer.max_epochs=-1 with trainer.max_steps=-1: training would never end\ntry  trainer.max_epochs=20"
+        )
+
+
+# --- choices that go together ----------------------------------------------------------------------------------------
+
+
+def _parts(plain: dict, choices: dict) -> Iterator[tuple[str, str, dict]]:
+    """Every chosen option: its group, how it was typed, and its node."""
+    for group in _GROUPS:
+        if isinstance(plain.get(group), dict):
+            yield group, f"{group}={choices.get(group, '?')}", plain[group]
+    for name, node in (plain.get("regularizer") or {}).items():
+        yield "regularizer", f"regularizer={name}", node
+
+
+def _requires(node: dict) -> list[str]:
+    needs = list(node.get("requires") or [])
+    # the floor of free bits is per dimension in two of its three forms
+    return needs + (["per_dimension"] if node.get("per") in ("dimension", "batch") else [])
+
+
+def _traits(plain: dict, choices: dict, menu: Path) -> None:
+    parts = list(_parts(plain, choices))
+    provided = {trait for _, _, node in parts for trait in node.get("provides") or []} | columns(plain["data"])
+    for group, typed, node in parts:
+        for trait in _requires(node):
+            if trait not in provided:
+                raise _refusal(group, typed, trait, parts, menu)
+    owners: dict[str, str] = {}
+    for _, typed, node in parts:
+        for slot in node.get("owns") or []:
+            if slot in owners:
+                first, second = owners[slot].split("=")[1], typed.split("=")[1]
+                raise Refusal(
+                    f"these choices do not go together\n  {owners[slot]}   sets the {slot}\n  {typed}   sets it too\n"
+                    f"try  regularizer={first} | regularizer={second}"
+                )
+            owners[slot] = typed
+
+
+def _options(menu: Path, group: str) -> Iterator[tuple[str, dict]]:
+    for file in sorted((menu / group).glob("*.yaml")):
+        node = OmegaConf.load(file)
+        if isinstance(node, ListConfig):
+            continue
+        plain = OmegaConf.to_container(node, resolve=False)
+        assert isinstance(plain, dict)
+        if group == "model":
+            plain = plain.get("model", {})
+        elif group == "regularizer":
+            plain = next(iter(plain.values()), {})
+        yield file.stem, plain
+
+
+def _refusal(group: str, typed: str, trait: str, parts: list[tuple[str, str, dict]], menu: Path) -> Refusal:
+    """Names who needs the trait, who might have given it, and what to type instead."""
+    givers = [
+        (other, name) for other in ("latent", "encoder", "decoder", "data", "estimator")
+        for name, node in _options(menu, other)
+        if trait in (node.get("provides") or [])
+    ]  # fmt: skip
+    culprit = next((other for other, _ in givers if other != group), None)
+    shown = next((spelt for other, spelt, _ in parts if other == culprit), None)
+    wanted = TRAITS.get(trait, trait)
+    width = max(len(typed), len(shown or ""))
+    lines = ["these choices do not go together"]
+    if shown:
+        lines.append(f"  {shown:<{width}}   does not have {wanted}")
+    lines.append(f"  {typed:<{width}}   needs {'it' if shown else wanted}")
+    others = [
+        f"{group}={name}" for name, node in _options(menu, group)
+        if trait not in _requires(node) and f"{group}={name}" != typed
+    ]  # fmt: skip
+    if others:
+        lines.append("try  " + " | ".join(others))
+    if givers and shown:
+        lines.append("or   " + " | ".join(f"{other}={name}" for other, name in givers if other == culprit))
+    return Refusal("\n".join(lines))
+
+
+def _explicit(plain: dict, choices: dict) -> None:
+    """What traits cannot say, because it hangs on a value."""
+    remedies = plain.get("regularizer") or {}
+    latent, model = f"latent={choices.get('latent')}", f"model={choices.get('model')}"
+    rated = "rate" in (plain["latent"].get("provides") or [])
+    if not rated and plain["anneal"].get("beta", 1) != 1:
+        raise Refusal(
+            f"these choices do not go together\n  {latent}   has no rate\n"
+            f"  anneal.beta={plain['anneal']['beta']}   weighs it\ntry  leave out anneal.beta | model=svae"
+        )
+    if plain["decoder"].get("inputless") and "word_dropout" in remedies:
+        raise Refusal(
+            "these choices do not go together\n  decoder.inputless=true   reads no words\n"
+            "  regularizer=word_dropout   hides some of them\ntry  decoder.inputless=false | regularizer=none"
+        )
+    if plain["decoder"].get("inputless") and model == "model=rnnlm":
+        raise Refusal(
+            "these choices do not go together\n  model=rnnlm   has only words to predict from\n"
+            "  decoder.inputless=true   reads none\ntry  decoder.inputless=false | model=svae"
+        )
+    if "no_latent" in (plain["latent"].get("provides") or []) and "features" in (plain["encoder"].get("provides") or []):
+        raise Refusal(
+            f"these choices do not go together\n  {latent}   has nothing to infer\n"
+            f"  encoder={choices.get('encoder')}   would read the text in vain\n"
+            "try  model=rnnlm | encoder=none | latent=gaussian"
+        )
+    decoder = plain["decoder"]
+    if decoder.get("tie") and decoder["embedding"] != decoder["hidden"]:
+        raise Refusal(
+            f"these choices do not go together\n  decoder.tie=true   makes one matrix of word vectors and output\n"
+            f"  decoder.embedding={decoder['embedding']} decoder.hidden={decoder['hidden']}   are two widths\n"
+            f"try  decoder.embedding={decoder['hidden']} | decoder.tie=false"
+        )

@@ -1,0 +1,122 @@
+"""Opens a corpus: encodes it once into a cache and maps the result into memory.
+
+The cache entry is named by the content of the files and by every setting that changes the result. It is built in a
+folder of its own under a lock and then renamed, so a reader sees all of it or nothing, jobs that start together
+encode once, and a killed writer leaves only a folder that the next one sweeps away. On opening, sizes and checksums
+are compared; a damaged entry is built anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lvexp.data.encoding import encode
+from lvexp.data.source import ABSENT, check, files, fingerprint
+from lvexp.data.storage import Split
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import DataError
+
+VERSION = 1  # of the files in an entry; a change makes old entries unused
+SETTINGS = ("name", "format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long")
+
+
+class Corpus:
+    """An encoded corpus.
+
+    Attributes:
+        splits: ``train``, ``valid`` and ``test``.
+        vocabulary: from text to ids and back.
+        labels: names of the classes, sorted; a label is its place in this list.
+        fingerprint: hash of the content of the files.
+        notes: what was skipped or cut, with line numbers, one sentence each.
+        oov: share of the words that are ``<unk>``, per split.
+    """
+
+    def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        self.vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        self.splits = {name: Split(folder, name, found) for name, found in summary["splits"].items()}
+        self.labels: list[str] = summary["labels"]
+        self.fingerprint: str = summary["fingerprint"]
+        self.notes: list[str] = summary["notes"]
+        self.oov: dict[str, float] = {name: found["oov"] for name, found in summary["splits"].items()}
+
+
+def open_corpus(cfg: Mapping[str, Any]) -> Corpus:
+    """The corpus of the ``data`` settings ``cfg``, encoded if it has not been yet.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        DataError: a file is missing or malformed, or the cache cannot be written.
+    """
+    from filelock import FileLock
+
+    check(cfg)
+    content = fingerprint(cfg)
+    if content == ABSENT:
+        raise DataError(f"data={cfg['name']}: its files vanished while they were read\ntry  again")
+    entry = cache(cfg) / f"{cfg['name']}-{_key(cfg, content)}"
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        if (summary := _valid(entry)) is None:
+            with FileLock(f"{entry}.lock"):
+                if (summary := _valid(entry)) is None:
+                    summary = _build(cfg, content, entry)
+        return Corpus(entry, summary)
+    except OSError as error:
+        raise DataError(
+            f"data.cache={entry.parent}: the encoded corpus cannot be kept there: {error.strerror or error}\n"
+            "try  LVEXP_CACHE=DIR in the environment or data.cache=DIR, a folder with room that you may write to"
+        ) from error
+
+
+def cache(cfg: Mapping[str, Any]) -> Path:
+    """The folder of encoded corpora: ``data.cache``, else ``LVEXP_CACHE``, else the user's cache folder."""
+    if chosen := cfg.get("cache") or os.environ.get("LVEXP_CACHE"):
+        return Path(str(chosen)).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
+
+
+def _key(cfg: Mapping[str, Any], content: str) -> str:
+    settings: dict[str, Any] = {key: cfg.get(key) for key in SETTINGS}
+    settings["files"] = {split: path.name for split, path in files(cfg).items()}  # named in the notes
+    text = json.dumps([VERSION, content, settings], sort_keys=True, default=dict)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _build(cfg: Mapping[str, Any], content: str, entry: Path) -> dict[str, Any]:
+    folder, aside = (entry.with_name(f".{entry.name}-{what}") for what in ("new", "damaged"))
+    for left in (folder, aside):  # by a killed writer: we hold the lock
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        folder.mkdir()
+        summary = encode(cfg, folder)
+        summary |= {"fingerprint": content, "files": {path.name: _sum(path) for path in sorted(folder.iterdir())}}
+        (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
+        if entry.exists():
+            os.rename(entry, aside)  # at once, so that no reader meets half of it
+        os.rename(folder, entry)
+    finally:
+        for left in (folder, aside):
+            shutil.rmtree(left, ignore_errors=True)
+    return summary
+
+
+def _valid(entry: Path) -> dict[str, Any] | None:
+    """The summary of a whole entry; None if it is absent or any byte of it is not as written."""
+    try:
+        summary = json.loads((entry / "summary.json").read_text(encoding="utf-8"))
+        whole = all(_sum(entry / name) == expected for name, expected in summary["files"].items())
+        return summary if whole else None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def _sum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

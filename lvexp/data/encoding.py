@@ -1,0 +1,175 @@
+"""Reads a corpus twice: once for its vocabulary and labels, once to write the ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from lvexp.data.rows import Layout, Problems, Row, rows
+from lvexp.data.source import SPLITS, files, unusable
+from lvexp.data.storage import SplitWriter, token_type
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import DataError
+from lvexp.special import EOS
+
+CHUNK = 4096  # texts encoded at a time
+MOST_LABELS = 10_000
+
+
+def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus.
+
+    Returns:
+        ``splits`` (a summary of each), ``labels`` (names, sorted) and ``notes`` (what was not used as it is).
+
+    Raises:
+        DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
+            ``max_length`` with ``long=error``.
+    """
+    survey = _Survey(cfg)
+    vocabulary = Vocabulary.train(survey.texts(), lowercase=bool(cfg.get("lowercase")), **dict(cfg["vocabulary"]))
+    (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    labels = sorted(survey.labels)
+    ids = {label: number for number, label in enumerate(labels)}
+    long = _Long(cfg)
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), labelled=bool(labels)))
+            for split in SPLITS
+        }
+        for path, chunk in _chunks(cfg):
+            for split in SPLITS:
+                mine = [row for to, row in chunk if to == split]
+                kept = long.fit(path, mine, vocabulary.encode([row.text for row in mine]))
+                writers[split].add([text for _, text in kept], [ids.get(row.label or "", -1) for row, _ in kept])
+    for split, writer in writers.items():
+        if not writer.rows:
+            raise _empty(cfg, split)
+    splits = {split: writer.finish() for split, writer in writers.items()}
+    return {"splits": splits, "labels": labels, "notes": survey.notes() + long.notes()}
+
+
+class _Survey:
+    """The first pass. It reads every file, counts what cannot be used, and hands out the texts of train."""
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        self.labels: set[str] = set()
+        self._cfg = cfg
+        self._problems: list[Problems] = []
+
+    def texts(self) -> Iterator[str]:
+        for path, found in _files(self._cfg):
+            problems = Problems(path)
+            self._problems.append(problems)
+            usable = 0
+            for split, row in found(problems):
+                usable += 1
+                if row.label is not None:
+                    self._add(row.label, path)
+                if split == "train":
+                    yield row.text
+            bad = sum(count for kind, count in problems.counts.items() if kind != "blank lines")
+            if bad > usable or not usable:
+                raise unusable(problems)
+        label = self._cfg["columns"].get("label")
+        if label is not None and not self.labels:
+            raise DataError(
+                f"data.columns.label={label}: no line of any file has a label there\n"
+                "try  the column's name or number, or data.columns.label=null"
+            )
+
+    def notes(self) -> list[str]:
+        return [note for problems in self._problems for note in problems.notes()]
+
+    def _add(self, label: str, path: Path) -> None:
+        self.labels.add(label)
+        if len(self.labels) > MOST_LABELS:
+            raise DataError(
+                f"data.columns.label={self._cfg['columns']['label']}: {path} has over {MOST_LABELS:,} different "
+                "values there, too many for classes\ntry  the column that holds the class"
+            )
+
+
+class _Long:
+    """What happens to texts of more than ``max_length`` tokens."""
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        self._most, self._rule = int(cfg["max_length"]), cfg["long"]
+        self._problems: dict[Path, Problems] = {}
+
+    def fit(self, path: Path, found: list[Row], texts: list[list[int]]) -> list[tuple[Row, list[int]]]:
+        """The rows of ``path`` that are kept, with their ids."""
+        kept = []
+        for row, text in zip(found, texts, strict=True):
+            if len(text) - 2 > self._most:
+                if self._rule == "error":
+                    raise DataError(
+                        f"{path}:{row.line}: {len(text) - 2} tokens, more than data.max_length={self._most}\n"
+                        "try  a larger data.max_length, or data.long=drop|truncate"
+                    )
+                done = "skipped" if self._rule == "drop" else "cut"
+                problems = self._problems.setdefault(path, Problems(path))
+                problems.add(f"texts of more than {self._most} tokens: {done}", row.line)
+                if self._rule == "drop":
+                    continue
+                text = [*text[: self._most + 1], EOS]
+            kept.append((row, text))
+        return kept
+
+    def notes(self) -> list[str]:
+        return [note for problems in self._problems.values() for note in problems.notes()]
+
+
+def _files(cfg: Mapping[str, Any]):
+    """Each file with a function that reads it: its rows, and the split that each belongs to."""
+    named = files(cfg)
+    shares = {split: float(cfg["split"][split]) for split in ("valid", "test") if split not in named}
+    for split, path in named.items():
+
+        def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
+            for row in rows(path, Layout.of(path, dict(cfg)), problems):
+                yield (_cut(row.text, shares, int(cfg["split"]["seed"])) if split == "train" and shares else split), row
+
+        yield path, found
+
+
+def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
+    """The split of a text of train when others are cut from it.
+
+    It depends on the text alone, so equal texts stay together: none is trained on and tested on.
+    """
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest()
+    draw = int.from_bytes(digest, "little") / 2**64
+    for split, share in shares.items():
+        if draw < share:
+            return split
+        draw -= share
+    return "train"
+
+
+def _chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+    for path, found in _files(cfg):
+        chunk: list[tuple[str, Row]] = []
+        for item in found(Problems(path)):  # already counted by the survey
+            chunk.append(item)
+            if len(chunk) == CHUNK:
+                yield path, chunk
+                chunk = []
+        yield path, chunk
+
+
+def _empty(cfg: Mapping[str, Any], split: str) -> DataError:
+    named = files(cfg)
+    cut = [other for other in SPLITS if other not in named]
+    if cut and split in ("train", *cut):
+        return DataError(
+            f"{named['train']}: is too small: cutting {' and '.join(cut)} from it left nothing in {split}\n"
+            f"try  data.files.{cut[0]}=FILE, or another data.split.{cut[0]}"
+        )
+    return DataError(
+        f"{named[split]}: every text has more than data.max_length={cfg['max_length']} tokens\n"
+        "try  a larger data.max_length, or data.long=truncate"
+    )

@@ -1,0 +1,115 @@
+"""Text corpora for Lightning: the one data module behind ``data=snips``, ``data=ptb`` and ``data=text``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import lightning as L
+import torch
+
+from lvexp.batch import Batch
+from lvexp.data.corpus import Corpus, open_corpus
+from lvexp.data.loader import BatchLoader
+from lvexp.data.vocabulary import Vocabulary
+
+
+class TextData(L.LightningDataModule):
+    """A corpus as batches of equal length. The arguments are the keys of ``conf/data/*.yaml``, explained there.
+
+    Raises (when the corpus is first used):
+        ConfigError: a setting cannot be used.
+        DataError: a file is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        files: Mapping[str, str | None],
+        vocabulary: Mapping[str, Any],
+        batch_size: int,
+        eval_batch_size: int,
+        root: str | None = None,
+        format: str = "auto",
+        header: bool | None = None,
+        columns: Mapping[str, Any] | None = None,
+        split: Mapping[str, Any] | None = None,
+        lowercase: bool = False,
+        max_length: int = 200,
+        long: str = "drop",
+        cache: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.cfg: dict[str, Any] = {
+            "name": name,
+            "root": root,
+            "files": dict(files),
+            "format": format,
+            "header": header,
+            "columns": dict(columns or {"text": 0, "label": None}),
+            "split": dict(split or {"valid": 0.05, "test": 0.05, "seed": 0}),
+            "lowercase": lowercase,
+            "vocabulary": dict(vocabulary),
+            "max_length": max_length,
+            "long": long,
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "cache": cache,
+        }
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The encoded corpus, opened (and encoded, if it has not been) on first use."""
+        return open_corpus(self.cfg)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """From text to ids and back."""
+        return self.corpus.vocabulary
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes; empty without labels."""
+        return self.corpus.labels
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that one process trains on in an epoch, before any limit of the trainer."""
+        return len(self.train_dataloader())
+
+    def prepare_data(self) -> None:
+        """Encodes the corpus, once per machine."""
+        _ = self.corpus
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches; the same ones in every epoch when the trainer overfits a few."""
+        options: dict[str, Any] = {"shuffle": True, "seed": self.seed}
+        if self.trainer is not None:
+            few = self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]  # set at run time
+            options |= {"limit": self.trainer.limit_train_batches, "fixed": few}
+        loader = self._loader("train", self.batch_size, **options)
+        if self.trainer is not None:
+            # Lightning restores the loader's own state only into an unfinished epoch.
+            loader.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        return loader
+
+    def val_dataloader(self) -> BatchLoader:
+        """Each validation text once."""
+        return self._loader("valid", self.eval_batch_size)
+
+    def test_dataloader(self) -> BatchLoader:
+        """Each test text once."""
+        return self._loader("test", self.eval_batch_size)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The batch on ``device``."""
+        return batch.to(device)
+
+    def _loader(self, split: str, batch_size: int, **options: Any) -> BatchLoader:
+        if self.trainer is not None:
+            options |= {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        return BatchLoader(self.corpus.splits[split], batch_size, **options)

@@ -1,0 +1,63 @@
+"""Shuffling without a list: a keyed permutation of 0 … n-1, computed place by place.
+
+A Feistel network permutes the smallest power of two that holds ``n``; a result outside is sent through again until
+it falls inside (cycle walking), which gives a permutation of ``n`` itself (Black and Rogaway, "Ciphers with
+arbitrary finite domains", 2002). An epoch over any number of sentences is thus shuffled in constant memory, and
+resuming in its middle needs nothing but the position.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+ROUNDS = 6
+LEAST_BITS = 6  # with fewer, the halves are so small that some orders hardly ever come up
+Numbers = npt.NDArray[np.uint64]
+
+
+def key(*parts: int) -> int:
+    """A 64-bit key that differs for different ``parts``."""
+    value = 0
+    for part in parts:
+        value = int(_mix(np.array([value ^ (part & (2**64 - 1))], np.uint64))[0])
+    return value
+
+
+def permute(places: np.ndarray, sizes: np.ndarray | int, keys: np.ndarray | int) -> npt.NDArray[np.int64]:
+    """Where ``places`` go under the permutation of ``range(size)`` named by ``key``; all three broadcast.
+
+    Args:
+        places: integers, ``0 <= place < size``.
+        sizes: positive integers below 2**53.
+        keys: 64-bit integers.
+    """
+    parts = np.broadcast_arrays(*(np.asarray(part, np.uint64) for part in (places, sizes, keys)))
+    value, size, secret = (part.ravel() for part in parts)
+    out, left = np.empty(value.size, np.uint64), np.arange(value.size)
+    bits = np.maximum(np.frexp((size - np.uint64(1)).astype(np.float64))[1], LEAST_BITS).astype(np.uint64)
+    while left.size:
+        value = _feistel(value, bits, secret)
+        out[left] = value
+        outside = value >= size
+        value, size, secret, bits = (part[outside] for part in (value, size, secret, bits))
+        left = left[outside]
+    return out.reshape(parts[0].shape).astype(np.int64)
+
+
+def _feistel(value: Numbers, bits: Numbers, secret: Numbers) -> Numbers:
+    one = np.uint64(1)
+    width, other = bits >> one, bits - (bits >> one)  # of the left and of the right half
+    left, right = value >> other, value & ((one << other) - one)
+    for number in range(ROUNDS):
+        left, right = right, left ^ (_mix(right + secret + np.uint64(number << 40)) & ((one << width) - one))
+        width, other = other, width
+    return (left << other) | right
+
+
+def _mix(value: Numbers) -> Numbers:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the input reaches every bit."""
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))

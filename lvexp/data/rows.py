@@ -1,0 +1,251 @@
+"""Reads the rows of one text file, however it is laid out, and counts what cannot be used.
+
+No line is dropped silently: each unusable line is counted in :class:`Problems` under its kind with the first
+line numbers. Files are read as a stream; one line is held at a time.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NamedTuple
+
+from lvexp.errors import ConfigError, DataError
+
+FORMATS = ("txt", "tsv", "csv", "jsonl")
+SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+LONGEST_LINE = 1 << 20  # bytes; a longer line means that the file is no text, and would not fit in memory
+SHOWN = 3  # line numbers named per kind of problem
+
+
+class Row(NamedTuple):
+    """One usable row: its line number (from 1), its text with single blanks, its label or None."""
+
+    line: int
+    text: str
+    label: str | None
+
+
+class Problems:
+    """Lines of one file that were not used as they are, by kind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: dict[str, int] = {}
+        self.first: dict[str, list[int]] = {}
+
+    def add(self, kind: str, line: int) -> None:
+        """Counts one ``line`` (numbered from 1) under ``kind``."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        shown = self.first.setdefault(kind, [])
+        if len(shown) < SHOWN:
+            shown.append(line)
+
+    def notes(self) -> list[str]:
+        """One sentence per kind: ``train.txt: 12 blank lines skipped (first at lines 3, 77, 90)``."""
+        return [self._note(kind, count) for kind, count in sorted(self.counts.items())]
+
+    def _note(self, kind: str, count: int) -> str:
+        what, _, done = kind.partition(": ")
+        lines = ", ".join(map(str, self.first[kind]))
+        where = f"at line {lines}" if count == 1 else f"first at lines {lines}"
+        return f"{self.path.name}: {count:,} {what} {done or 'skipped'} ({where})"
+
+
+class Layout(NamedTuple):
+    """How rows lie in a file. ``text`` and ``label`` are column names or 0-based numbers."""
+
+    format: str
+    header: bool
+    text: str | int
+    label: str | int | None
+
+    @classmethod
+    def of(cls, path: Path, cfg: dict) -> Layout:
+        """The layout of ``path`` under the ``data`` settings ``cfg``. Raises ConfigError where they disagree."""
+        kind = cfg.get("format") or "auto"
+        if kind == "auto":
+            suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+            kind = SUFFIXES.get(suffixes[-1].lower() if suffixes else "", "")
+            if not kind:
+                raise ConfigError(
+                    f"{path}: the format does not show in the file's name, which ends in none of "
+                    f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
+                )
+        columns = cfg.get("columns") or {}
+        text, label = columns.get("text", 0), columns.get("label")
+        if kind == "txt" and label is not None:
+            raise ConfigError(
+                f"data.columns.label={label}: {path.name} is read as plain text, which has no columns\n"
+                "try  data.columns.label=null, or data.format=tsv|csv|jsonl if the file does have columns"
+            )
+        named = any(isinstance(column, str) for column in (text, label))
+        header = cfg.get("header")
+        if kind in ("tsv", "csv") and named and header is False:
+            raise ConfigError(
+                f"data.columns={{text: {text}, label: {label}}}: columns are given by name but data.header=false says "
+                "that the first line does not name them\ntry  data.header=true, or columns by number, counted from 0"
+            )
+        return cls(kind, named if header is None else bool(header), text, label)
+
+
+def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
+    """The usable rows of ``path``.
+
+    Raises:
+        DataError: the file cannot be read to its end, or does not have the column that holds the text.
+    """
+    try:
+        with _opened(path) as file:
+            numbered = _lines(file, problems)
+            if layout.format == "txt":
+                yield from _clean(((number, line, None) for number, line in numbered), problems)
+            elif layout.format == "jsonl":
+                yield from _clean(_objects(numbered, path, layout, problems), problems)
+            else:
+                yield from _clean(_table(numbered, path, layout, problems), problems)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DataError(f"{path}: cannot be read: {reason}\ntry  another copy of the file") from error
+
+
+def _opened(path: Path) -> BufferedIOBase:
+    return gzip.GzipFile(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+
+
+def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]]:
+    number = 0
+    while raw := file.readline(LONGEST_LINE):
+        number += 1
+        if len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+            while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                pass
+            problems.add("over-long lines (1 MiB or more)", number)
+            continue
+        if number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        try:
+            yield number, raw.decode()
+        except UnicodeDecodeError:
+            problems.add("lines of invalid UTF-8", number)
+
+
+def _clean(found: Iterator[tuple[int, str, str | None]], problems: Problems) -> Iterator[Row]:
+    for number, text, label in found:
+        # One rule for all formats: runs of white space become one blank, so a text is always one line.
+        # Every white space but the blank is unprintable, which spares most lines the splitting.
+        text = text.strip()
+        if "  " in text or not text.isprintable():
+            text = " ".join(text.split())
+        if text:
+            yield Row(number, text, label)
+        else:
+            problems.add("blank lines", number)
+
+
+def _table(
+    numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems
+) -> Iterator[tuple[int, str, str | None]]:
+    """Rows of a .tsv (split at tabs, no quoting) or a .csv (quoted as spreadsheets do)."""
+    fields = _quoted(numbered, problems) if layout.format == "csv" else _tabbed(numbered)
+    first = next(fields, None)
+    if first is None:
+        return
+    text, label = (_number(column, first[1], path, layout) for column in (layout.text, layout.label))
+    assert text is not None
+    width = len(first[1])
+    if not layout.header:
+        yield first[0], first[1][text], None if label is None else first[1][label] or None
+    for number, row in fields:
+        if len(row) == width:
+            yield number, row[text], None if label is None else row[label] or None
+        elif not any(row):
+            problems.add("blank lines", number)
+        else:
+            problems.add(f"lines without the {width} columns of the first line", number)
+
+
+def _tabbed(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in numbered:
+        yield number, line.rstrip("\r\n").split("\t")
+
+
+def _quoted(numbered: Iterator[tuple[int, str]], problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    at = 0
+
+    def remember() -> Iterator[str]:
+        nonlocal at
+        for number, line in numbered:
+            at = number
+            yield line
+
+    reader = csv.reader(remember())
+    while True:
+        before = at
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # a quote that is never closed swallows lines until the field grows too large
+            problems.add("broken CSV rows", before + 1)
+            continue
+        yield before + 1, row
+
+
+def _number(column: str | int | None, first: list[str], path: Path, layout: Layout) -> int | None:
+    """The 0-based number of ``column`` in a file whose first line is ``first``."""
+    if column is None or isinstance(column, int):
+        if column is not None and not 0 <= column < len(first):
+            raise DataError(
+                f"{path}: has no column {column}: its first line has {len(first)} columns (counted from 0)\n"
+                f"try  data.columns.text=N and data.columns.label=N (or null), and look at data.format={layout.format}"
+            )
+        return column
+    names = [name.strip() for name in first]
+    if column not in names:
+        raise DataError(
+            f"{path}: has no column '{column}'; its first line names {', '.join(names)}\n"
+            "try  data.columns.text=NAME and data.columns.label=NAME (or null), or numbers with data.header=false"
+        )
+    return names.index(column)
+
+
+def _objects(
+    numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems
+) -> Iterator[tuple[int, str, str | None]]:
+    known = False
+    for number, line in numbered:
+        if not line.strip():
+            problems.add("blank lines", number)
+            continue
+        try:
+            item = json.loads(line)
+        except (json.JSONDecodeError, RecursionError):
+            problems.add("lines of broken JSON", number)
+            continue
+        if not isinstance(item, dict):
+            problems.add("lines that are no JSON object", number)
+            continue
+        text = item.get(str(layout.text))
+        if not isinstance(text, str):
+            if not known:
+                raise DataError(
+                    f"{path}: the object in line {number} has no text under the key '{layout.text}'; its keys are "
+                    f"{', '.join(item) or 'none'}\ntry  data.columns.text=KEY"
+                )
+            problems.add(f"lines without text under '{layout.text}'", number)
+            continue
+        known = True
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no encoder accepts
+            problems.add("lines of invalid UTF-8", number)
+            continue
+        label = None if layout.label is None else item.get(str(layout.label))
+        yield number, text, None if label is None or label == "" else str(label)

@@ -1,0 +1,148 @@
+"""Where the files of a corpus lie, whether they can be used, and what identifies their content.
+
+Needs only the standard library, so that a missing corpus is reported before anything heavy is imported.
+``cfg`` is the resolved ``data`` group as a plain dict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lvexp.data.rows import FORMATS, Layout, Problems, rows
+from lvexp.errors import ConfigError, DataError
+
+SPLITS = ("train", "valid", "test")
+KINDS = ("words", "characters", "bpe")
+LONG = ("drop", "truncate", "error")
+LOOKED_AT = 100  # lines that `check` reads of each file
+ABSENT = "absent"
+
+
+def root(cfg: Mapping[str, Any]) -> Path:
+    """The folder of the corpus: ``data.root``, else the shipped one, else (``text``) the current directory, else
+    the corpus's folder in ``LVEXP_DATA``.
+
+    Raises:
+        DataError: neither ``data.root`` nor ``LVEXP_DATA`` says where the corpus is.
+    """
+    name = str(cfg["name"])
+    if cfg.get("root"):
+        return Path(str(cfg["root"])).expanduser()
+    shipped = Path(__file__).parent / name
+    if shipped.is_dir():
+        return shipped
+    if name == "text":
+        return Path.cwd()
+    if folder := os.environ.get("LVEXP_DATA"):
+        return Path(folder).expanduser() / name
+    raise DataError(f"data={name}: neither data.root nor LVEXP_DATA is set\n{_where(cfg)}")
+
+
+def files(cfg: Mapping[str, Any]) -> dict[str, Path]:
+    """The file of each split that has one of its own; splits without are cut from train.
+
+    Raises:
+        ConfigError: no file is named for train.
+        DataError: the folder is not known.
+    """
+    named = cfg.get("files") or {}
+    if not named.get("train"):
+        raise ConfigError(f"data={cfg['name']}: no file to train on is named\ntry  data.files.train=FILE")
+    folder = root(cfg)
+    return {split: folder / Path(str(named[split])).expanduser() for split in SPLITS if named.get(split)}
+
+
+def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
+    """What the batches will hold: of ``tokens``, ``labels``, ``source``, ``counts``.
+
+    ``labels`` follows from ``columns.label``, so that switching the column off or on is enough.
+    """
+    found = set(cfg.get("provides") or ("tokens",)) - {"labels"}
+    return frozenset(found | {"labels"} if (cfg.get("columns") or {}).get("label") is not None else found)
+
+
+def fingerprint(cfg: Mapping[str, Any]) -> str:
+    """A hash of the content of all files, whatever their names and places; ``absent`` where one is missing."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        for split, path in files(cfg).items():
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+            digest.update(split.encode() + content.digest())
+    except (OSError, DataError, ConfigError):
+        return ABSENT
+    return digest.hexdigest()
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Refuses settings that cannot work and files that are missing or look wrong in their first lines.
+
+    Raises:
+        ConfigError: a setting has no meaning.
+        DataError: a file is missing, unreadable, or lacks a column.
+    """
+    _check_settings(cfg)
+    for path in files(cfg).values():
+        if not path.is_file():
+            raise DataError(f"data={cfg['name']}: there is no file {path.absolute()}\n{_where(cfg)}")
+        problems = Problems(path)
+        usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, dict(cfg)), problems), LOOKED_AT))
+        if not usable:
+            raise unusable(problems)
+
+
+def unusable(problems: Problems) -> DataError:
+    """The error for a file of which nothing, or less than half, can be used."""
+    found = "\n".join(f"  {note}" for note in problems.notes()) or "  it is empty"
+    return DataError(
+        f"{problems.path}: too little of it is usable text\n{found}\n"
+        "try  data.format=txt|tsv|csv|jsonl and data.columns.text=…, and see that the file is UTF-8"
+    )
+
+
+def _where(cfg: Mapping[str, Any]) -> str:
+    name, named = str(cfg["name"]), [str(file) for file in (cfg.get("files") or {}).values() if file]
+    if name == "text":
+        return "try  data.files.train=FILE with the path from here, or data.root=DIR"
+    licence = "The Penn Treebank may not be given away with this package; get a copy of your own.\n"
+    return (
+        f"{licence if name == 'ptb' else ''}try  data.root=DIR, the folder that holds {' '.join(named)}\n"
+        f"or   LVEXP_DATA=DIR in the environment, where DIR/{name}/ holds them"
+    )
+
+
+def _check_settings(cfg: Mapping[str, Any]) -> None:
+    vocabulary = cfg.get("vocabulary") or {}
+    _one_of("data.format", cfg.get("format") or "auto", ("auto", *FORMATS))
+    _one_of("data.vocabulary.kind", vocabulary.get("kind"), KINDS)
+    _one_of("data.long", cfg.get("long"), LONG)
+    # The smallest that makes sense: four special tokens and a word; every byte and they for BPE.
+    _at_least("data.vocabulary.max_size", vocabulary.get("max_size"), 260 if vocabulary.get("kind") == "bpe" else 5)
+    _at_least("data.vocabulary.min_count", vocabulary.get("min_count"), 1)
+    for key in ("max_length", "batch_size", "eval_batch_size"):
+        _at_least(f"data.{key}", cfg.get(key), 1)
+    named, split = cfg.get("files") or {}, cfg.get("split") or {}
+    shares = {key: split.get(key) for key in ("valid", "test") if not named.get(key)}
+    for key, share in shares.items():
+        if not isinstance(share, float) or not 0 < share < 1:
+            raise ConfigError(
+                f"data.split.{key}={share}: it is the share of train to cut for {key}, between 0 and 1\n"
+                f"try  data.split.{key}=0.05, or data.files.{key}=FILE"
+            )
+    if sum(float(share or 0) for share in shares.values()) >= 1:
+        raise ConfigError("data.split: valid and test together leave nothing to train on\ntry  smaller shares")
+
+
+def _one_of(key: str, value: Any, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise ConfigError(f"{key}={value}: there is no such choice\ntry  {key}={'|'.join(options)}")
+
+
+def _at_least(key: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{key}={value}: it must be a whole number, {least} or more\ntry  {key}={max(least, 32)}")

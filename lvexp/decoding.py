@@ -1,0 +1,120 @@
+"""Writing texts from codes: greedy, by sampling, by beam search."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from lvexp.errors import ConfigError
+from lvexp.networks.base import AbstractDecoder
+from lvexp.shapes import Float, Int, Tensor
+from lvexp.special import BOS, EOS, PAD
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How to choose the next token.
+
+    Attributes:
+        method: "greedy" (the most probable token), "sample" (a draw) or "beam" (the most probable text found).
+        temperature: sampling from p^(1/temperature), renormalised.
+        top_k: sample among the k most probable tokens only; 0 is all (Fan et al. 2018).
+        top_p: sample among the fewest tokens that hold this probability; 1 is all (Holtzman et al. 2020).
+        beam: hypotheses kept by beam search.
+        max_length: tokens after which a text is cut.
+    """
+
+    method: str = "greedy"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    beam: int = 5
+    max_length: int = 100
+
+    def __post_init__(self) -> None:
+        if self.method not in ("greedy", "sample", "beam"):
+            raise ConfigError(f"decoding method {self.method!r}: it is one of greedy, sample, beam")
+        if self.temperature <= 0:
+            raise ConfigError(f"decoding temperature {self.temperature}: it must be above 0; greedy is its limit at 0")
+        if not 0 < self.top_p <= 1 or self.top_k < 0:
+            raise ConfigError(f"decoding top_k={self.top_k}, top_p={self.top_p}: top_k >= 0 and 0 < top_p <= 1")
+        if self.beam < 1 or self.max_length < 1:
+            raise ConfigError(f"decoding beam={self.beam}, max_length={self.max_length}: both are at least 1")
+
+
+@torch.no_grad()
+def write(decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
+    """A text for each code, without ``<bos>`` and ``<eos>``; ``<pad>`` and ``<bos>`` are never written."""
+    if how.method == "beam":
+        return _beam(decoder, code, how)
+    state, tokens = decoder.start(code), torch.full((len(code),), BOS, device=code.device)
+    written, going = [], torch.ones(len(code), dtype=torch.bool, device=code.device)
+    for _ in range(how.max_length):
+        log_p, state = decoder.step(tokens, state)
+        log_p = _writable(log_p)
+        tokens = log_p.argmax(-1) if how.method == "greedy" else _sample(log_p, how)
+        tokens = torch.where(going, tokens, EOS)
+        going = going & (tokens != EOS)
+        written.append(tokens)
+        if not going.any():
+            break
+    return [_until_eos(row) for row in torch.stack(written, 1).tolist()]
+
+
+def _writable(log_p: Float[Tensor, "N V"]) -> Float[Tensor, "N V"]:
+    log_p = log_p.clone()
+    log_p[:, [PAD, BOS]] = -torch.inf
+    return log_p
+
+
+def _until_eos(tokens: list[int]) -> list[int]:
+    return tokens[: tokens.index(EOS)] if EOS in tokens else tokens
+
+
+def _sample(log_p: Float[Tensor, "N V"], how: Decoding) -> Int[Tensor, " N"]:
+    log_p = log_p / how.temperature
+    if how.top_k:
+        floor = log_p.topk(min(how.top_k, log_p.shape[-1]), -1).values[:, -1:]
+        log_p = log_p.masked_fill(log_p < floor, -torch.inf)
+    if how.top_p < 1:
+        ordered, index = log_p.softmax(-1).sort(-1, descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= how.top_p  # the mass before a token already suffices
+        log_p = log_p.masked_fill(torch.zeros_like(beyond).scatter(-1, index, beyond), -torch.inf)
+    return log_p.softmax(-1).multinomial(1)[:, 0]
+
+
+def _beam(decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
+    """Beam search over all texts at once; the score is log p of the text, without a length bonus."""
+    texts, width = len(code), how.beam
+    rows = torch.arange(texts, device=code.device).repeat_interleave(width)
+    state = _select(decoder.start(code), rows)
+    tokens = torch.full((texts * width,), BOS, device=code.device)
+    # at first all hypotheses of a text are the same one: only the first may grow
+    score = torch.full((texts, width), -torch.inf, device=code.device)
+    score[:, 0] = 0
+    ended = torch.zeros(texts, width, dtype=torch.bool, device=code.device)
+    history = torch.empty(texts, width, 0, dtype=torch.long, device=code.device)
+    for _ in range(how.max_length):
+        log_p, state = decoder.step(tokens, state)
+        log_p = _writable(log_p).view(texts, width, -1)
+        closed = torch.full_like(log_p, -torch.inf)
+        closed[..., EOS] = 0  # an ended hypothesis goes on as itself
+        grown = score[..., None] + torch.where(ended[..., None], closed, log_p)
+        score, flat = grown.flatten(1).topk(width, -1)
+        parent, token = flat // log_p.shape[-1], flat % log_p.shape[-1]
+        history = torch.cat([history.gather(1, parent[..., None].expand_as(history)), token[..., None]], -1)
+        ended = ended.gather(1, parent) | (token == EOS)
+        if ended[:, 0].all():
+            break
+        state = _select(state, (parent + width * torch.arange(texts, device=code.device)[:, None]).flatten())
+        tokens = token.flatten()
+    return [_until_eos(best) for best in history[:, 0].tolist()]
+
+
+def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:
+    """Rows of a decoder's state, whatever nest of tensors it is."""
+    if isinstance(state, Tensor):
+        return state[rows]
+    return type(state)(_select(part, rows) for part in state)

@@ -1,0 +1,1 @@
+"""Distributions torch lacks, and the rate (KL divergence) of any pair."""

@@ -1,0 +1,44 @@
+"""All mass on one point."""
+
+from __future__ import annotations
+
+import torch
+from torch.distributions import Distribution, constraints
+
+from lvexp.shapes import Tensor
+
+
+class Delta(Distribution):
+    r"""The point mass :math:`\delta(z - v)` over vectors: what a plain auto-encoder has for a posterior.
+
+    It has a sample and a mean but no density, so nothing that asks for ``log_prob`` may use it.
+
+    Args:
+        point: v, [*batch, D].
+    """
+
+    arg_constraints = {"point": constraints.real_vector}
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, point: Tensor, validate_args: bool | None = None):
+        self.point = point
+        super().__init__(point.shape[:-1], point.shape[-1:], validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.point
+
+    @property
+    def mode(self) -> Tensor:
+        return self.point
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.zeros_like(self.point)
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:
+        return self.point.expand(self._extended_shape(torch.Size(sample_shape)))
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Delta:
+        return Delta(self.point.expand(torch.Size(batch_shape) + self.event_shape), validate_args=False)

@@ -1,0 +1,286 @@
+"""The honest report's figures: what a trained model does on a test set, whatever it was trained with."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+
+from lvexp.batch import Batch
+from lvexp.errors import ConfigError, DataError
+from lvexp.exhibits import Interpolation, interpolate, pairs, reconstruct, sample, spread
+from lvexp.metrics.active_units import ActiveUnits
+from lvexp.metrics.bleu import corpus_bleu, self_bleu
+from lvexp.metrics.bound import Bound
+from lvexp.metrics.diversity import distinct
+from lvexp.metrics.likelihood import ImportanceWeighted
+from lvexp.metrics.mutual_information import MutualInformation
+from lvexp.metrics.verdict import verdict
+from lvexp.models.base import LatentModel
+from lvexp.shapes import Float, Tensor
+
+_LOGITS = 2**24  # entries of the largest array of logits: 64 MB in float32
+_NEAR = 0.95  # share of its cap from which the mutual information is "near" it
+
+
+#: every score, in the order of the report
+SCORES = (
+    *("elbo", "distortion", "rate", "nll", "nll_kind", "nll_iw", "nll_iw_se", "iw_samples", "ppl", "ppl_iw"),
+    *("mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
+    *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
+)
+
+Score = float | int | bool | str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """How closely to look.
+
+    Attributes:
+        iw_samples: K of the importance-weighted likelihood.
+        mi_sentences: texts in the aggregate posterior, at most.
+        mi_batch: texts in a group of the minibatch mutual information.
+        active_threshold: variance of the posterior mean above which a dimension is active.
+        samples: texts drawn from the model, for diversity and to read.
+        reconstructions: texts reconstructed to read.
+        interpolations: pairs of texts; interpolation_steps: texts along each line, both ends counted.
+        bleu_sentences: texts reconstructed for BLEU, at most.
+        max_decode: tokens after which a written text is cut.
+        seed: of all draws.
+    """
+
+    iw_samples: int = 100
+    mi_sentences: int = 5000
+    mi_batch: int = 32
+    active_threshold: float = 0.01
+    samples: int = 100
+    reconstructions: int = 8
+    interpolations: int = 3
+    interpolation_steps: int = 5
+    bleu_sentences: int = 1000
+    max_decode: int = 60
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("iw_samples", "mi_sentences", "mi_batch", "bleu_sentences", "max_decode")
+        least = dict.fromkeys(counts, 1) | {"samples": 2, "reconstructions": 0, "interpolations": 0}
+        for name, low in (least | {"interpolation_steps": 2, "active_threshold": 0}).items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"evaluation.{name}={getattr(self, name)}: it must be at least {low}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        scores: figure by name, the ``test`` part of result.json; None where a figure does not exist for the model.
+        rate_per_dimension: mean over texts of each dimension's rate, nats.
+        mean_variance: Var_x of each dimension of the posterior mean: active above 0.01.
+        means: posterior means of the texts, [N, D].
+        labels: class of each of those texts, -1 where not observed; label_names: their names.
+        samples: texts decoded from draws of the prior (or from nothing, for a language model).
+        reconstructions: a text and what greedy decoding from its posterior mean gives.
+        interpolations: texts along the line between the posterior means of two test texts, the first and the last
+            being reconstructions of the two; each path begins with the two originals as ``ends``.
+        verdict: one line for a reader in a hurry.
+    """
+
+    scores: Mapping[str, Score]
+    verdict: str
+    rate_per_dimension: Sequence[float] | None = None
+    mean_variance: Sequence[float] | None = None
+    means: Sequence[Sequence[float]] | None = None
+    labels: Sequence[int] | None = None
+    label_names: Sequence[str] = ()
+    samples: Sequence[str] = ()
+    reconstructions: Sequence[tuple[str, str]] = ()
+    interpolations: Sequence[Interpolation] = ()
+
+
+def evaluate(
+    model: LatentModel,
+    loader: Iterable[Batch],
+    settings: EvaluationSettings | None = None,
+    label_names: Sequence[str] = (),
+) -> Evaluation:
+    """All that the report says of a trained model on a test set: beta = 1, no floor, no corruption, no dropout.
+
+    Leaves the model's training mode and the global random numbers as they were, and gives the same figures for the
+    same seed. A model that diverged gets that verdict, not an exception.
+
+    ``scores`` holds, None where the figure does not exist for the model:
+
+    - ``elbo`` (negative), ``distortion``, ``rate``, ``nll_iw``, ``nll_iw_se``, ``nll``: nats per sentence. ``nll`` is
+      the best statement of -log p(x), ``nll_kind`` which that is: "exact" (no latent variable) or
+      "importance-weighted" (from ``iw_samples`` draws);
+    - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, over ``tokens`` predicted tokens of ``sentences`` texts;
+    - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that; ``mi_near_cap`` within 5 % of it;
+      ``mi_batch`` over groups of ``mi_batch_size``;
+    - ``active_units`` of ``latent_dim``;
+    - ``recon_bleu`` of greedy decoding from the posterior mean, over ``recon_bleu_sentences`` texts; the reference is
+      the text as the model can write it, out-of-vocabulary words as ``<unk>``;
+    - ``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
+      from p(x|z), no truncation, for language models too.
+
+    Args:
+        model: to judge, on its own device.
+        loader: the test set; read once.
+        settings: how closely.
+        label_names: names of the classes, handed on to the result.
+
+    Raises:
+        DataError: for a test set without texts.
+    """
+    settings = settings or EvaluationSettings()
+    with _judging(model), _seeded(settings.seed):
+        return _evaluate(model, loader, settings, label_names)
+
+
+def _evaluate(
+    model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings, label_names: Sequence[str]
+) -> Evaluation:
+    measured = _measure(model, loader, settings)
+    scores: dict[str, Score] = dict.fromkeys(SCORES) | measured.scores
+    if not measured.finite:
+        line = verdict(scores)
+        return Evaluation({name: _finite_or_none(score) for name, score in scores.items()}, line)
+
+    torch.manual_seed(settings.seed)  # what was drawn until here depends on the test set's size
+    means, length = measured.means, settings.max_decode
+    samples: list[str] = []
+    shown: list[tuple[str, str]] = []
+    paths: list[Interpolation] = []
+    if measured.prior or means is None:
+        samples = sample(model, settings.samples, length)
+        scores |= {"distinct_1": distinct(samples, 1), "distinct_2": distinct(samples, 2)}
+        scores |= {"self_bleu": self_bleu(samples), "samples": len(samples)}
+    if means is not None:
+        rows = spread(len(means), settings.bleu_sentences)
+        originals = [model.vocabulary.decode(measured.texts[row]) for row in rows]
+        written = reconstruct(model, means[rows], length)
+        scores |= {"recon_bleu": corpus_bleu(written, originals), "recon_bleu_sentences": len(rows)}
+        shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
+        for first, last in pairs(measured.texts, settings.interpolations):
+            ends = (model.vocabulary.decode(measured.texts[first]), model.vocabulary.decode(measured.texts[last]))
+            path = interpolate(model, means[first], means[last], settings.interpolation_steps, length)
+            paths.append(Interpolation(ends, path))
+    return Evaluation(
+        scores=scores,
+        verdict=verdict(scores),
+        rate_per_dimension=measured.rate_per_dimension,
+        mean_variance=measured.mean_variance,
+        means=None if means is None else means.flatten(1).tolist(),
+        labels=measured.labels,
+        label_names=label_names,
+        samples=samples,
+        reconstructions=shown,
+        interpolations=paths,
+    )
+
+
+@dataclasses.dataclass
+class _Measured:
+    """What one pass over the test set left."""
+
+    scores: dict[str, Score]
+    texts: list[list[int]]
+    finite: bool = True
+    prior: bool = False
+    means: Float[Tensor, "N ..."] | None = None
+    labels: list[int] | None = None
+    rate_per_dimension: list[float] | None = None
+    mean_variance: list[float] | None = None
+
+
+def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings) -> _Measured:
+    bound, active = Bound().to(model.device), ActiveUnits(settings.active_threshold).to(model.device)
+    information = MutualInformation(model.latent.posterior, settings.mi_sentences, settings.mi_batch).to(model.device)
+    weighted = ImportanceWeighted(settings.iw_samples, _LOGITS // model.vocabulary.size).to(model.device)
+    seen = _Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))
+    means, labels = [], []
+    for number, batch in enumerate(loader):
+        seen.texts += [row[1 : end - 1] for row, end in zip(batch.tokens.tolist(), batch.lengths.tolist(), strict=True)]
+        if not seen.finite:  # a distribution with such parameters cannot even be drawn from: only count the rest
+            continue
+        batch = batch.to(model.device)
+        terms = model.terms(batch)
+        bound.update(terms)
+        seen.finite = _finite(terms.distortion, *([] if terms.rate is None else [terms.rate]))
+        if not seen.finite:
+            continue
+        if model.latent.dim is not None:
+            means.append(terms.q.mean)
+            active.update(terms.q.mean.flatten(1))
+            labels += [] if batch.labels is None else batch.labels.tolist()
+        if terms.p is not None:
+            seen.prior = True
+            information.update(terms)
+            with _seeded(settings.seed + number):  # on its own, so that K moves no other figure
+                weighted.update(model, batch, terms.params)
+    if not seen.texts:
+        raise DataError("the test set holds no texts: there is nothing to evaluate")
+
+    if bound.sentences:
+        found = bound.compute()
+        nelbo, seen.rate_per_dimension = found.pop("nelbo"), found.pop("rate_per_dimension")
+        seen.scores |= found | {"elbo": None if nelbo is None else -nelbo}
+        if model.latent.dim is None:
+            seen.scores |= {"nll": nelbo, "nll_kind": "exact"}
+    else:
+        seen.scores["distortion"] = math.nan
+    seen.scores |= {"sentences": len(seen.texts), "tokens": sum(len(text) + 1 for text in seen.texts)}
+    if seen.finite and seen.prior:
+        seen.scores |= _likelihood(weighted) | _information(information)
+    if seen.finite and means:
+        seen.means, seen.labels = torch.cat(means), labels or None
+        units = active.compute()
+        seen.scores["active_units"], seen.mean_variance = units["active_units"], units["variance"]
+    return seen
+
+
+def _likelihood(metric: ImportanceWeighted) -> dict[str, Score]:
+    found = metric.compute()
+    return {name: found[name] for name in SCORES if name in found} | {
+        "nll": found["nll_iw"],
+        "nll_kind": "importance-weighted",
+    }
+
+
+def _information(metric: MutualInformation) -> dict[str, Score]:
+    found = metric.compute()
+    cap = math.log(found["mi_n"])
+    return found | {"mi_cap": cap, "mi_near_cap": found["mi"] > _NEAR * cap, "mi_batch_size": metric.size}
+
+
+def _finite(*tensors: Tensor) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def _finite_or_none(score: Score) -> Score:
+    return None if isinstance(score, float) and not math.isfinite(score) else score
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The global generators from ``seed``, and afterwards as they were."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _judging(model: LatentModel) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every module's mode is what it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

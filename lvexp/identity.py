@@ -1,0 +1,89 @@
+"""What makes two runs the same run: the run id, the group id, and the marks a finished run leaves. Free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lvexp.data.source import fingerprint
+
+#: groups and keys that do not change what a run computes
+VOLATILE = ("hydra", "logger", "paths", "force", "name")
+_VOLATILE_TRAINER = ("accelerator", "devices", "strategy", "profiler", "threads", "checkpoint_steps", "log_every_n_steps")
+_VOLATILE_DATA = ("root", "files", "cache")  # the texts themselves count, not where they lie
+_DECLARED = ("requires", "provides", "owns")  # what options say of themselves
+
+DONE, REFUSED = "DONE", "REFUSED"
+
+
+def essence(config: DictConfig) -> dict[str, Any]:
+    """The part of a configuration that decides the result, resolved, with the texts' fingerprint in it."""
+    kept = OmegaConf.masked_copy(config, [key for key in config if key not in VOLATILE])
+    plain = OmegaConf.to_container(kept, resolve=True)
+    assert isinstance(plain, dict)
+    data = plain["data"]
+    texts = fingerprint(data)
+    plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
+    plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
+    return _undeclared(plain)
+
+
+def _undeclared(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _undeclared(value) for key, value in node.items() if key not in _DECLARED}
+    return node
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def run_id(config: DictConfig) -> str:
+    """A hash of all that decides the result, with the model's name before it to be read by people.
+
+    The same job has the same id whatever the spelling of its overrides.
+    """
+    return f"{_model(config)}-{_digest(essence(config))}"
+
+
+def group_id(config: DictConfig) -> str:
+    """The run id without the seed: runs that differ in nothing else share it, for mean ± sd."""
+    kept = essence(config)
+    seeded = {key: value for key, value in kept.items() if key != "seed"}
+    seeded["data"] = {key: value for key, value in kept["data"].items() if key != "seed"}
+    return f"{_model(config)}-{_digest(seeded)}"
+
+
+def _model(config: DictConfig) -> str:
+    return str(OmegaConf.select(config, "hydra.runtime.choices.model", default="run"))
+
+
+def register() -> None:
+    """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder."""
+
+    def resolve(_root_: DictConfig) -> str:
+        return run_id(_root_)
+
+    OmegaConf.register_new_resolver("run_id", resolve, replace=True)
+
+
+def commit() -> str | None:
+    """The code's git commit, with ``+`` where files differ from it; None outside a checkout."""
+    try:
+        here = Path(__file__).parent
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=here, capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+        return head + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

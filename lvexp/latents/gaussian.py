@@ -1,0 +1,40 @@
+"""The diagonal Gaussian."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.distributions import Distribution, Independent, Normal
+
+from lvexp.latents.base import AbstractLatent
+from lvexp.shapes import Float, Shaped, Tensor
+
+
+class Gaussian(AbstractLatent):
+    r""":math:`q(z|x) = N(\mu(x), \mathrm{diag}\,\sigma^2(x))`, :math:`p(z) = N(0, I)` (Kingma & Welling 2014, app. B).
+
+    μ and log σ² are one linear map of the features (without bias, as He et al. 2019). Parameters P = 2D: means, then log variances.
+
+    Args:
+        features: H, width of the encoder's features.
+        dim: D, dimensions of z.
+    """
+
+    def __init__(self, features: int, dim: int = 32):
+        super().__init__()
+        self.dim = self.width = dim
+        self.linear = nn.Linear(features, 2 * dim, bias=False)
+        self.register_buffer("zero", torch.zeros(dim), persistent=False)
+
+    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
+        return self.linear(features)
+
+    def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
+        mean, log_variance = params.chunk(2, -1)
+        return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+
+    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
+        return Independent(Normal(self.zero, self.zero + 1, validate_args=False), 1, validate_args=False)
+
+    def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
+        return value

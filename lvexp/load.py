@@ -1,0 +1,130 @@
+"""A finished run as an object: encode, decode, sample, reconstruct, interpolate, score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lvexp import build
+from lvexp.batch import Batch
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.decoding import Decoding
+from lvexp.errors import RunError
+from lvexp.models.base import LatentModel
+from lvexp.shapes import Float, Tensor
+
+
+def load(run_dir: str | Path, device: str = "cpu") -> Run:
+    """The best model of a run, rebuilt from its checkpoint alone.
+
+    Args:
+        run_dir: a run folder, or a checkpoint file.
+        device: where the model goes.
+
+    Raises:
+        RunError: there is no checkpoint, or it is none of ours.
+    """
+    path = Path(run_dir)
+    file = path if path.suffix == ".ckpt" else path / "checkpoints" / "best.ckpt"
+    if not file.is_file():
+        raise RunError(f"{run_dir}: there is no checkpoint at {file}\ntry  the folder that a run printed as its own")
+    try:
+        saved = torch.load(file, map_location=device, weights_only=True)
+        kept = saved["hyper_parameters"]
+        vocabulary = Vocabulary.from_json(kept["vocabulary"])
+        model = build.model(kept["config"], vocabulary)
+        model.load_state_dict(saved["state_dict"])
+    except (OSError, KeyError, TypeError, RuntimeError, ValueError, EOFError) as error:
+        raise RunError(f"{file}: not a checkpoint that this version can read ({error})") from error
+    return Run(model.to(device).eval(), kept["config"])
+
+
+class Run:
+    """A trained model with plain text on both sides.
+
+    Attributes:
+        model: the :class:`~lvexp.models.base.LatentModel`, in evaluation mode.
+        config: the configuration it was trained with.
+    """
+
+    def __init__(self, model: LatentModel, config: dict[str, Any]):
+        self.model, self.config, self.vocabulary = model, config, model.vocabulary
+
+    def __repr__(self) -> str:
+        return f"Run({type(self.model).__name__}, latent {self.model.latent.dim}, {self.vocabulary.size} types)"
+
+    def encode(self, texts: Sequence[str]) -> Float[Tensor, "N W"]:
+        """The code of each text's posterior mean, [N, W]. Raises :class:`RunError` without a latent variable."""
+        self._latent()
+        with torch.no_grad():
+            q = self.model.latent.posterior(self.model.params(self._batch(texts)))
+            return self.model.latent.code(q.mean[None])[0]
+
+    def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
+        """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.decoding.Decoding`)."""
+        z = torch.as_tensor(z, dtype=torch.float32, device=self.model.device)
+        width = self.model.latent.width
+        if z.ndim != 2 or z.shape[1] != width:
+            raise ValueError(f"decode: z has shape {tuple(z.shape)}, this model reads [N, {width}]")
+        return [self.vocabulary.decode(ids) for ids in self.model.generate(z, Decoding(**how))]
+
+    def sample(self, n: int, seed: int | None = None, **how: Any) -> list[str]:
+        """``n`` texts: z from the prior, then words drawn from p(x|z).
+
+        Raises:
+            RunError: the model has no prior (a plain auto-encoder).
+        """
+        latent = self.model.latent
+        prior = latent.prior()
+        if prior is None and latent.dim is not None:
+            raise RunError("sample: an auto-encoder has no prior to draw from\ntry  a run of model=svae")
+        with torch.random.fork_rng(), torch.no_grad():
+            if seed is not None:
+                torch.manual_seed(seed)
+            z = latent.code(prior.sample((1, n)))[0] if prior is not None else torch.zeros(n, 0)
+            return self.decode(z, **{"method": "sample", **how})
+
+    def reconstruct(self, texts: Sequence[str], **how: Any) -> list[str]:
+        """What decoding from each text's posterior mean gives."""
+        return self.decode(self.encode(texts), **how)
+
+    def interpolate(self, a: str, b: str, steps: int = 5, **how: Any) -> list[str]:
+        """``steps`` texts on the line between the posterior means of two texts, both ends included."""
+        if steps < 2:
+            raise ValueError(f"interpolate: steps={steps}; a line has at least its two ends")
+        ends = self.encode([a, b])
+        share = torch.linspace(0, 1, steps, device=ends.device)[:, None]
+        return self.decode((1 - share) * ends[0] + share * ends[1], **how)
+
+    def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0) -> list[float]:
+        """-log p(x) of each text in nats, ``<eos>`` counted: exact for a language model, else the
+        importance-weighted estimate with ``samples`` draws.
+
+        Raises:
+            RunError: the model has no likelihood (a plain auto-encoder).
+        """
+        from lvexp.metrics.likelihood import importance_weighted
+
+        latent = self.model.latent
+        if latent.dim is None:
+            with torch.no_grad():
+                return self.model.terms(self._batch(texts)).distortion.tolist()
+        if latent.prior() is None:
+            raise RunError("score: an auto-encoder has no prior, hence no likelihood\ntry  a run of model=svae")
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            return importance_weighted(self.model, self._batch(texts), samples).nll.tolist()
+
+    def _batch(self, texts: Sequence[str]) -> Batch:
+        if isinstance(texts, str):
+            raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
+        if not texts:
+            raise ValueError("no text was given")
+        return Batch.of(self.vocabulary.encode(texts)).to(self.model.device)
+
+    def _latent(self) -> None:
+        if self.model.latent.dim is None:
+            raise RunError("a language model has no latent variable to encode into\ntry  a run of model=svae")

@@ -1,0 +1,301 @@
+"""Where metrics go while a model trains: always a CSV file in the run folder, and Weights & Biases unless dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lvexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lvexp.evaluation import Evaluation
+
+Row = dict[str, float | int]
+
+METRICS = "metrics.csv"
+#: the x-axis of every W&B chart
+STEP = "trainer/global_step"
+#: W&B refuses longer tags
+TAG_LENGTH = 64
+
+log = logging.getLogger(__name__)
+
+
+class CsvLogger(Logger):
+    """Writes ``metrics.csv`` straight into the run folder, one row per logged step.
+
+    What is logged at the same step shares a row. Steps in the file only rise: logging an earlier step, as a resumed
+    run does, drops the rows after it, so that no step is there twice. The file is appended to where possible and
+    otherwise replaced in one move, so a killed job leaves a readable file. Lightning's own CSV logger deletes what
+    it finds in its folder and wants a sub-folder per version.
+
+    Args:
+        run_dir: the run folder.
+        flush_every: rows to hold back at most; a validation is always written at once.
+    """
+
+    def __init__(self, run_dir: str | Path, flush_every: int = 20):
+        super().__init__()
+        self.path, self.flush_every = Path(run_dir) / METRICS, flush_every
+        self.rows: list[Row] = read_metrics(self.path) if self.path.exists() else []
+        self.columns = _columns(self.rows)
+        self.written = len(self.rows)  # rows on disk as they are in memory
+        self.stale = self.path.exists()  # the file may hold what memory does not, like a row cut off by a crash
+        self.urgent = False
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration is a file of its own."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float | int], step: int | None = None) -> None:
+        step = step if step is not None else int(self.rows[-1]["step"]) if self.rows else 0
+        while self.rows and self.rows[-1]["step"] > step:
+            self.rows.pop()
+        if not self.rows or self.rows[-1]["step"] != step:
+            self.rows.append({"step": step})
+        self.rows[-1].update({name: float(value) for name, value in metrics.items() if name != "step"})
+        if len(self.rows) <= self.written:  # rows were dropped, or one on disk was filled up
+            self.written, self.stale = len(self.rows) - 1, True
+        self.urgent = self.urgent or any(name.startswith("val/") for name in metrics)
+
+    def save(self) -> None:
+        """Called by Lightning after each logging; writes when it is worth it."""
+        if self.urgent or len(self.rows) - self.written >= self.flush_every:
+            self.flush()
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Writes all rows now."""
+        columns = _columns(self.rows)
+        if self.stale or columns != self.columns or not self.path.exists():
+            partial = self.path.with_name(self.path.name + ".part")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(_cells(row) for row in self.rows)
+            os.replace(partial, self.path)
+        else:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, columns).writerows(_cells(row) for row in self.rows[self.written :])
+        self.columns, self.written, self.stale, self.urgent = columns, len(self.rows), False, False
+
+    def finalize(self, status: str) -> None:
+        if self.stale or self.written < len(self.rows):
+            self.flush()
+
+
+def read_metrics(path: str | Path) -> list[Row]:
+    """The rows of a ``metrics.csv``, without the cells that are empty. A row that a crash cut off is left out."""
+    rows: list[Row] = []
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        lines = (line for line in file if line.endswith("\n"))
+        for cells in csv.DictReader(lines):
+            with contextlib.suppress(ValueError, TypeError):
+                row: Row = {name: float(cell) for name, cell in cells.items() if cell != ""}
+                row["step"] = int(row["step"])
+                if "epoch" in row:
+                    row["epoch"] = int(row["epoch"])
+                rows.append(row)
+    return rows
+
+
+def _columns(rows: Iterable[Row]) -> list[str]:
+    found = {name for row in rows for name in row} | {"step"}
+    first = [name for name in ("step", "epoch") if name in found]
+    return first + sorted(found - {*first})
+
+
+def _cells(row: Row) -> dict[str, str]:
+    return {name: f"{value:.9g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+
+
+class WandbLogger(LightningWandbLogger):
+    """Lightning's W&B logger, with a run of its own whatever other runs the process has, and a quiet console.
+
+    Args:
+        mode: "online" or "offline"; a run that cannot be reached online goes on offline.
+        **options: for ``wandb.init``.
+    """
+
+    def __init__(self, mode: str, **options: Any):
+        super().__init__(project=options["project"], save_dir=options["dir"], id=options["id"], name=options["name"])
+        self.mode, self.options = mode, options
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, started at first use."""
+        if self._experiment is None:
+            import wandb
+
+            try:
+                self._experiment = self._start(self.mode)
+            except wandb.Error as error:
+                if self.mode == "offline":
+                    raise
+                log.warning("W&B cannot be reached (%s): this run is kept offline", str(error).splitlines()[0])
+                self._experiment = self._start("offline")
+        return self._experiment
+
+    def _start(self, mode: str) -> Any:
+        import wandb
+
+        run = wandb.init(
+            mode=mode,  # pyright: ignore[reportArgumentType]
+            resume="allow",
+            reinit="create_new",  # else the second job of a multirun would log into the first one's run
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30),
+            **self.options,
+        )
+        run.define_metric(STEP)
+        run.define_metric("*", step_metric=STEP, step_sync=True)
+        run.define_metric("val/nelbo", step_metric=STEP, step_sync=True, summary="min")
+        return run
+
+    def log_hyperparams(self, params: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Nothing: the run was started with the whole configuration."""
+
+    def finish(self, failed: bool = False) -> None:
+        """Ends the run; without one, does nothing."""
+        run, self._experiment = self._experiment, None
+        if run is not None and not isinstance(run, DummyExperiment):
+            run.finish(exit_code=int(failed))
+
+
+def make_loggers(
+    kind: str,
+    run_dir: str | Path,
+    *,
+    run_id: str,
+    group_id: str,
+    name: str,
+    tags: Iterable[str] = (),
+    config: Mapping[str, Any] | None = None,
+    project: str = "lvexp",
+) -> list[Logger]:
+    """The loggers of a run.
+
+    W&B is online where a key is configured and offline otherwise, unless ``WANDB_MODE`` (or ``wandb offline``,
+    ``wandb disabled``) says what to do. It never asks for a key.
+
+    Args:
+        kind: "csv", or "wandb" for both.
+        config: the resolved configuration, a plain dict.
+
+    Raises:
+        ConfigError: W&B is to be online, but cannot be.
+    """
+    if kind not in ("csv", "wandb"):
+        raise ConfigError(f"logger={kind} is not known\ntry  logger=csv | logger=wandb")
+    loggers: list[Logger] = [CsvLogger(run_dir)]
+    mode = wandb_mode() if kind == "wandb" else "disabled"
+    if mode != "disabled":
+        loggers.append(
+            WandbLogger(
+                mode,
+                dir=str(run_dir),
+                id=run_id,
+                group=group_id,
+                name=name,
+                tags=sorted({tag[:TAG_LENGTH] for tag in tags if tag}),
+                config=dict(config or {}),
+                project=os.environ.get("WANDB_PROJECT", project),
+            )
+        )
+    return loggers
+
+
+def wandb_mode() -> str:
+    """ "online", "offline" or "disabled": what the user said, else whether a key is configured. Never prompts."""
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))
+    wanted = wandb.setup().settings.mode
+    if wanted in ("disabled", "offline", "dryrun"):
+        return "disabled" if wanted == "disabled" else "offline"
+    try:
+        if wandb.login(prompt=False, verify=False):
+            return "online"
+    except wandb.Error as error:
+        raise ConfigError(
+            f"the configured W&B key cannot be used: {error}\ntry  `wandb login` | WANDB_MODE=offline | logger=csv"
+        ) from error
+    if os.environ.get("WANDB_MODE") in ("online", "run", "shared"):
+        raise ConfigError(
+            f"WANDB_MODE={os.environ['WANDB_MODE']} needs a W&B key, and none is configured\n"
+            "try  `wandb login` | WANDB_API_KEY=… | WANDB_MODE=offline | logger=csv"
+        )
+    return "offline"
+
+
+@rank_zero_only
+def log_report(
+    loggers: Iterable[Logger],
+    result: Mapping[str, Any],
+    evaluation: Evaluation,
+    figures: Sequence[str | Path] = (),
+) -> None:
+    """Hands the report to W&B: scores and verdict in the summary, texts as tables, figures as images."""
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        import wandb
+
+        media: dict[str, Any] = {f"figures/{Path(path).stem}": wandb.Image(str(path)) for path in figures}
+        tables: dict[str, tuple[list[str], list[tuple]]] = {
+            "samples": (["sample"], [(text,) for text in evaluation.samples]),
+            "reconstructions": (["text", "reconstruction"], [tuple(pair) for pair in evaluation.reconstructions]),
+            "interpolations": (
+                ["path", "step", "text", "from", "to"],
+                [
+                    (number, step, text, *line.ends)
+                    for number, line in enumerate(evaluation.interpolations, 1)
+                    for step, text in enumerate(line.path)
+                ],
+            ),
+        }
+        for key, (columns, rows) in tables.items():
+            if rows:
+                media[f"texts/{key}"] = wandb.Table(columns=columns, data=[list(row) for row in rows])
+        run = logger.experiment
+        if media:
+            run.log(media)
+        for split in ("test", "valid"):
+            scores = result.get(split) or {}
+            run.summary.update({f"{split}/{key}": value for key, value in scores.items() if value is not None})
+        for key in ("status", "verdict", "seconds", "tokens_per_second"):
+            if result.get(key) is not None:
+                run.summary[key] = result[key]
+
+
+@rank_zero_only
+def finish(loggers: Iterable[Logger], failed: bool = False) -> None:
+    """Ends what must be ended, whatever state it is in: for a ``finally``, before the next run of the process."""
+    for logger in loggers:
+        if isinstance(logger, CsvLogger):
+            logger.finalize("failed" if failed else "success")
+        elif isinstance(logger, WandbLogger):
+            logger.finish(failed)

@@ -1,0 +1,129 @@
+"""The importance-weighted estimate of log p(x)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torchmetrics import Metric
+
+from lvexp.batch import Batch
+from lvexp.metrics.bound import perplexity
+from lvexp.models.base import LatentModel
+from lvexp.shapes import Float, Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Likelihood:
+    """What K draws say of -log p(x), text by text.
+
+    Attributes:
+        nll: the estimate, nats per text, [B].
+        error: its Monte-Carlo standard error, nats; nan for K = 1. [B]
+        effective: effective number of draws, between 1 and K, (sum w)^2 / sum w^2. [B]
+    """
+
+    nll: Float[Tensor, " B"]
+    error: Float[Tensor, " B"]
+    effective: Float[Tensor, " B"]
+
+
+@torch.no_grad()
+def importance_weighted(
+    model: LatentModel,
+    batch: Batch,
+    samples: int,
+    params: Float[Tensor, "B P"] | None = None,
+    positions: int = 2**13,
+) -> Likelihood:
+    r"""-log p(x) by K draws from the posterior (Burda et al. 2016, eq. 8), nats per text.
+
+    .. math:: -\log \frac1K \sum_{k=1}^K w_k, \qquad w_k = \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)}, \quad z_k \sim q(z|x)
+
+    In expectation an upper bound on -log p(x) that falls with K; K = 1 is -ELBO. The weights are summed as they
+    come, so memory does not grow with K, and the result does not depend on ``positions``. The error is the delta
+    method's, :math:`\sqrt{(\overline{w^2}/\bar w^2 - 1)/(K-1)}`; it knows the noise of the draws it saw, not the
+    bias of the bound. Draws come from the global generator.
+
+    Args:
+        model: in evaluation mode, with a prior.
+        batch: the texts.
+        samples: K, at least 1.
+        params: the posterior's parameters, where they are known already.
+        positions: tokens (draws x texts x T) the decoder scores at once; at least one draw of one text.
+    """
+    params = model.params(batch) if params is None else params
+    q, p = model.latent.posterior(params), model.latent.prior(model.condition(batch))
+    assert p is not None, "without a prior there is no likelihood"
+    length = batch.tokens.shape[1]
+    rows = max(1, min(len(batch), positions // length))
+    draws = max(1, positions // (length * rows))
+    first = torch.full((len(batch),), -math.inf, dtype=torch.float64, device=params.device)
+    second = first.clone()  # logs of the sums of w and of w^2
+    for start in range(0, samples, draws):
+        # one by one: the stream of random numbers is then the same however many are scored at once
+        value = torch.stack([q.sample() for _ in range(min(draws, samples - start))])
+        code = model.latent.code(value)
+        parts = [slice(at, at + rows) for at in range(0, len(batch), rows)]
+        log_p = torch.cat([model.log_likelihood(batch[part], code[:, part]) for part in parts], 1)
+        log_w = log_p.double() + p.log_prob(value).double() - q.log_prob(value).double()
+        first = torch.logaddexp(first, log_w.logsumexp(0))
+        second = torch.logaddexp(second, (2 * log_w).logsumexp(0))
+    effective = (2 * first - second).exp()
+    spread = (samples / effective - 1).clamp(min=0)
+    error = (spread / (samples - 1)).sqrt() if samples > 1 else torch.full_like(first, math.nan)
+    return Likelihood(nll=math.log(samples) - first, error=error, effective=effective)
+
+
+class ImportanceWeighted(Metric):
+    r""":func:`importance_weighted` over a set of texts.
+
+    ``compute`` returns a dict of
+
+    - ``nll_iw``: mean over texts, nats per sentence;
+    - ``nll_iw_se``: :math:`\sqrt{\sum_i s_i^2} / N`, the Monte-Carlo standard error of that mean from the errors
+      s_i of the N texts: how far another seed would move it. It is not the spread of texts about their mean, nor
+      what another test set would change, and it leaves out the bound's bias. None for K = 1;
+    - ``ppl_iw``: :func:`lvexp.metrics.bound.perplexity` from it;
+    - ``iw_samples``: K;
+    - ``iw_effective``: effective number of draws, mean over texts: near 1, a single draw decides.
+
+    Args:
+        samples: K.
+        positions: as :func:`importance_weighted` takes it.
+    """
+
+    full_state_update = False
+    nats: Tensor
+    variance: Tensor
+    effective: Tensor
+    sentences: Tensor
+    tokens: Tensor
+
+    def __init__(self, samples: int = 100, positions: int = 2**13):
+        super().__init__()
+        self.samples, self.positions = samples, positions
+        for name in ("nats", "variance", "effective"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("sentences", "tokens"):
+            self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, model: LatentModel, batch: Batch, params: Float[Tensor, "B P"] | None = None) -> None:
+        found = importance_weighted(model, batch, self.samples, params, self.positions)
+        self.nats = self.nats + found.nll.sum()
+        self.variance = self.variance + found.error.square().sum()
+        self.effective = self.effective + found.effective.sum()
+        self.sentences = self.sentences + len(batch)
+        self.tokens = self.tokens + batch.predicted()
+
+    def compute(self) -> dict[str, Any]:
+        sentences = int(self.sentences)
+        return {
+            "nll_iw": float(self.nats) / sentences,
+            "nll_iw_se": float(self.variance.sqrt()) / sentences if self.samples > 1 else None,
+            "ppl_iw": perplexity(float(self.nats), int(self.tokens)),
+            "iw_samples": self.samples,
+            "iw_effective": float(self.effective) / sentences,
+        }

@@ -1,0 +1,125 @@
+"""How much z tells about x."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.distributions import Distribution
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from lvexp.regularizers.base import Terms
+from lvexp.shapes import Float, Int, Shaped, Tensor
+
+#: numbers in the largest array made at once: 64 MB in float32
+_NUMBERS = 2**24
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+Posterior = Callable[[Tensor], Distribution]
+
+
+def mutual_information(
+    posterior: Posterior, params: Float[Tensor, "N P"], value: Shaped[Tensor, "N ..."], numbers: int = _NUMBERS
+) -> float:
+    r"""I_q(x; z) over N texts, in nats, under their aggregate posterior :math:`q(z) = 1/N \sum_j q(z|x_j)`.
+
+    .. math:: \frac1N \sum_i \Big[\log q(z_i|x_i) - \log \frac1N \sum_j q(z_i|x_j)\Big], \quad z_i \sim q(z|x_i)
+
+    (Hoffman & Johnson 2016). The same draw stands in both terms, so their noise cancels, and no term, hence not the
+    mean, can exceed log N: an estimate near log N says that the true value is larger, not what it is. Figures for
+    different N do not compare. It may come out slightly below 0.
+
+    Args:
+        posterior: q(z|x) from parameters, with a ``log_prob`` that broadcasts.
+        params: the parameters of each text's posterior.
+        value: one draw from each.
+        numbers: in the largest array made; N x (size of z) of them for each text at the least.
+    """
+    q, texts = posterior(params), len(params)
+    rows = max(1, numbers // (texts * max(1, value[0].numel())))
+    total = 0.0
+    for start in range(0, texts, rows):
+        log_q = q.log_prob(value[start : start + rows].unsqueeze(1)).double()  # [rows, N]
+        own = log_q.diagonal(start)
+        total += float((own - log_q.logsumexp(1) + math.log(texts)).sum())
+    return total / texts
+
+
+def minibatch_mutual_information(
+    posterior: Posterior,
+    params: Float[Tensor, "N P"],
+    value: Shaped[Tensor, "N ..."],
+    lengths: Int[Tensor, " N"],
+    size: int = 32,
+) -> float:
+    """The same within groups of ``size`` texts of near-equal length, averaged over texts: the figure in papers.
+
+    He et al. 2019 and those who use their code print this; it cannot exceed log ``size`` (3.47 for 32). Their code
+    takes the entropy of q(z|x) in closed form where we use the draw: equal in expectation.
+
+    Args:
+        posterior, params, value: as :func:`mutual_information` takes them.
+        lengths: of the texts; groups are formed in their order, the last may be smaller.
+        size: texts in a group.
+    """
+    order = lengths.argsort(stable=True)
+    total = 0.0
+    for rows in order.split(size):
+        total += mutual_information(posterior, params[rows], value[rows]) * len(rows)
+    return total / len(order)
+
+
+class MutualInformation(Metric):
+    """:func:`mutual_information` and :func:`minibatch_mutual_information` of a stream of texts.
+
+    One draw for each text, from the global generator.
+
+    Of more than ``limit`` texts it keeps ``limit``, spread evenly over the stream whatever its order (a test set may
+    come sorted by length). ``compute`` returns a dict of ``mi``, ``mi_n`` (texts used) and ``mi_batch``.
+
+    Args:
+        posterior: q(z|x) from parameters: ``latent.posterior``.
+        limit: texts used at most.
+        size: texts in a group of the minibatch figure.
+    """
+
+    full_state_update = False
+    seen: Tensor
+    key: list[Tensor]
+    _STORED = ("key", "params", "value", "lengths")
+
+    def __init__(self, posterior: Posterior, limit: int = 5000, size: int = 32):
+        super().__init__()
+        self.posterior, self.limit, self.size = posterior, limit, size
+        self.add_state("seen", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        for name in self._STORED:
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, terms: Terms) -> None:
+        texts = len(terms.batch)
+        number = torch.arange(texts, device=self.seen.device) + self.seen
+        # the texts with the smallest keys stay; multiples of the golden ratio fill [0, 1) evenly at any length
+        key = (number.double() * _GOLDEN) % 1
+        fresh = (key, terms.params.detach(), terms.q.sample(), terms.batch.lengths)
+        for name, part in zip(self._STORED, fresh, strict=True):
+            getattr(self, name).append(part)
+        self.seen = self.seen + texts
+        if sum(map(len, self.key)) > 2 * self.limit:
+            for name, part in zip(self._STORED, self._kept(), strict=True):
+                setattr(self, name, [part])
+
+    def _kept(self) -> list[Tensor]:
+        stored = [dim_zero_cat(getattr(self, name)) for name in self._STORED]
+        rows = stored[0].argsort()[: self.limit].sort().values
+        return [part[rows] for part in stored]
+
+    def compute(self) -> dict[str, Any]:
+        _, params, value, lengths = self._kept()
+        return {
+            "mi": mutual_information(self.posterior, params, value),
+            "mi_n": len(params),
+            "mi_batch": minibatch_mutual_information(self.posterior, params, value, lengths, self.size),
+        }

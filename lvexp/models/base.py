@@ -1,0 +1,180 @@
+"""The one training and evaluation path of every model."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+import torch
+from torch import nn
+from torch.distributions import Distribution
+
+from lvexp.anneal.base import AbstractAnneal
+from lvexp.batch import Batch
+from lvexp.decoding import Decoding
+from lvexp.distributions.rate import rate
+from lvexp.draws import expect
+from lvexp.estimators.base import AbstractEstimator
+from lvexp.latents.base import AbstractLatent
+from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
+from lvexp.shapes import Float, Int, Tensor
+
+if TYPE_CHECKING:
+    from lvexp.data.vocabulary import Vocabulary
+
+
+class LatentModel(L.LightningModule, abc.ABC):
+    r"""A model of texts with a latent variable.
+
+    A subclass says how x is read (:meth:`features`, :meth:`condition`) and how it is scored
+    (:meth:`log_likelihood`, :meth:`generate`); all else is here. The training loss is the mean over the batch of
+
+    .. math:: D + \beta R' + \sum \text{penalties}
+
+    where R' is the rate after the remedy that owns it. Validation always measures the true bound,
+    -ELBO = D + R with beta = 1, no floor, no corruption, no dropout.
+
+    Args:
+        vocabulary: of the texts.
+        latent: q(z|x) and p(z).
+        estimator: of the gradient of E_q.
+        anneal: beta(step).
+        regularizers: the remedies, in the order they act.
+        optimizer: makes the optimiser from parameter groups.
+        samples: S, draws of z for a text in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        latent: AbstractLatent,
+        estimator: AbstractEstimator,
+        anneal: AbstractAnneal,
+        regularizers: Sequence[Regularizer] = (),
+        optimizer: Callable[[Iterable[dict]], torch.optim.Optimizer] | None = None,
+        samples: int = 1,
+    ):
+        super().__init__()
+        self.vocabulary, self.latent, self.estimator, self.anneal = vocabulary, latent, estimator, anneal
+        self.regularizers = nn.ModuleList(regularizers)
+        self.optimizer, self.samples = optimizer, samples
+        self.measured: dict[str, Tensor] = {}  # what the last training step measured, for the progress bar
+
+    # --- what a model says ---------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def features(self, batch: Batch) -> Float[Tensor, "B H"]:
+        """What the posterior is made from."""
+
+    def condition(self, batch: Batch) -> Float[Tensor, "B C"] | None:
+        """What the prior is conditioned on."""
+        return None
+
+    @abc.abstractmethod
+    def log_likelihood(
+        self, batch: Batch, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z), nats per text; ``inputs`` stands for ``batch.inputs`` where a remedy corrupted them."""
+
+    @abc.abstractmethod
+    def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
+        """Texts for codes, without ``<bos>`` and ``<eos>``."""
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        """The parameters of q(z|x); all others are the generative model's."""
+        return self.latent.parameters()
+
+    # --- the bound -----------------------------------------------------------------------------------------------
+
+    def params(self, batch: Batch) -> Float[Tensor, "B P"]:
+        """The posterior's parameters, after the remedies that constrain them."""
+        params = self.latent.params(self.features(batch))
+        for remedy in self.regularizers:
+            params = remedy.constrain(params)
+        return params
+
+    def terms(
+        self,
+        batch: Batch,
+        samples: int = 1,
+        params: Float[Tensor, "B P"] | None = None,
+        inputs: Int[Tensor, "B T_1"] | None = None,
+    ) -> Terms:
+        """Distortion and rate of a batch, and all that led to them."""
+        params = self.params(batch) if params is None else params
+        q, p = self.latent.posterior(params), self.latent.prior(self.condition(batch))
+        draw = self.estimator(q, samples)
+        code = self.latent.code(draw.value)
+        distortion = expect(-self.log_likelihood(batch, code, inputs), draw)
+        total, split = (None, None) if p is None else rate(q, p, draw)
+        return Terms(batch, distortion, total, split, draw, code, params, q, p)
+
+    def loss(self, terms: Terms, beta: float) -> Float[Tensor, " B"]:
+        """The training loss of each text: D + beta R' + penalties."""
+        loss = terms.distortion
+        if terms.rate is not None:
+            priced = terms.rate
+            for remedy in self.regularizers:
+                priced = remedy.rate(priced, terms.rate_per_dimension)
+            loss = loss + beta * priced
+        for remedy in self.regularizers:
+            loss = loss + remedy.penalty(terms)
+        return loss
+
+    @property
+    def beta(self) -> float:
+        """The weight of the rate at this step."""
+        return self.anneal(self.global_step)
+
+    # --- training ------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, beta = batch.inputs, self.beta
+        for remedy in self.regularizers:
+            inputs = remedy.corrupt(inputs)
+        params = self.params(batch)
+        for remedy in self.regularizers:
+            params = remedy.refine(params, lambda p: self.loss(self.terms(batch, self.samples, p, inputs), beta))
+        terms = self.terms(batch, self.samples, params, inputs)
+        loss = self.loss(terms, beta).mean()
+        self.measured = {"loss": loss.detach(), "distortion": terms.distortion.detach().mean()}
+        if terms.rate is not None:
+            self.measured["rate"] = terms.rate.detach().mean()
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
+        """The true bound with one draw; the metrics are kept by whoever watches validation."""
+        return self.terms(batch)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is."""
+        progress = Progress(
+            self.global_step,
+            self.current_epoch,
+            int(self.trainer.num_training_batches),
+            {name: float(value) for name, value in self.trainer.callback_metrics.items()},
+        )
+        trained = set(GROUPS)
+        for remedy in self.regularizers:
+            trained &= set(remedy.plan(progress))
+        for group in optimizer.param_groups:
+            if group["name"] not in trained:
+                for parameter in group["params"]:
+                    parameter.grad = None
+
+    def configure_optimizers(self) -> Any:
+        inference = list(self.inference_parameters())
+        known = {id(parameter) for parameter in inference}
+        generative = [parameter for parameter in self.parameters() if id(parameter) not in known]
+        groups = [
+            {"name": name, "params": params}
+            for name, params in zip(GROUPS, (inference, generative), strict=True)
+            if params
+        ]
+        assert self.optimizer is not None
+        return self.optimizer(groups)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)

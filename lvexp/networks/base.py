@@ -1,0 +1,52 @@
+"""What encoders and decoders are."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+from torch import nn
+
+from lvexp.shapes import Float, Int, Tensor
+
+
+class AbstractEncoder(nn.Module, abc.ABC):
+    """Reads a text, returns features.
+
+    Attributes:
+        width: H, size of the features.
+    """
+
+    width: int
+
+    @abc.abstractmethod
+    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]: ...
+
+
+class AbstractDecoder(nn.Module, abc.ABC):
+    """Scores a text given a code, and writes one from left to right."""
+
+    @abc.abstractmethod
+    def forward(
+        self,
+        inputs: Int[Tensor, "B T_1"],
+        targets: Int[Tensor, "B T_1"],
+        lengths: Int[Tensor, " B"],
+        code: Float[Tensor, "S B W"],
+    ) -> Float[Tensor, "S B"]:
+        """log p(x|z), nats per text, of every draw.
+
+        Args:
+            inputs: what the decoder reads, ``<bos> w1 … wn``.
+            targets: what it must predict, ``w1 … wn <eos>``.
+            lengths: tokens of each text with ``<bos>`` and ``<eos>``; later positions never count.
+            code: the code of each draw.
+        """
+
+    @abc.abstractmethod
+    def start(self, code: Float[Tensor, "N W"]) -> Any:
+        """The state before the first token. Every tensor in it has N as the first dimension."""
+
+    @abc.abstractmethod
+    def step(self, tokens: Int[Tensor, " N"], state: Any) -> tuple[Float[Tensor, "N V"], Any]:
+        """log p of the next token after reading ``tokens``, and the state after them."""

@@ -1,0 +1,142 @@
+"""Recurrent encoder and decoder, LSTM (Hochreiter & Schmidhuber 1997) or GRU (Cho et al. 2014)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lvexp.errors import ConfigError
+from lvexp.networks.base import AbstractDecoder, AbstractEncoder
+from lvexp.networks.output import token_nll
+from lvexp.shapes import Float, Int, Tensor
+from lvexp.special import UNK
+
+_CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+#: where the code may enter the decoder
+_ENTRIES = ("initial", "every_step", "both")
+
+
+def _embedding(vocabulary: int, width: int) -> nn.Embedding:
+    """Word vectors from U(-0.1, 0.1), as He et al. 2019 and most language models."""
+    table = nn.Embedding(vocabulary, width)
+    nn.init.uniform_(table.weight, -0.1, 0.1)
+    return table
+
+
+class RecurrentEncoder(AbstractEncoder):
+    """The last hidden state after reading the whole text, ``<bos>`` and ``<eos>`` included (Bowman et al. 2016).
+
+    No dropout, as He et al. 2019: noise here blurs what the decoder could learn from z.
+
+    Args:
+        vocabulary: V.
+        cell: "lstm" or "gru".
+        embedding: width of the word vectors.
+        hidden: H, width of the state and of the features.
+        layers: how many recurrent layers.
+    """
+
+    def __init__(self, vocabulary: int, cell: str = "lstm", embedding: int = 256, hidden: int = 256, layers: int = 1):
+        super().__init__()
+        self.width = hidden
+        self.embedding = _embedding(vocabulary, embedding)
+        self.rnn = _CELLS[cell](embedding, hidden, layers, batch_first=True)
+
+    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+        states, _ = self.rnn(self.embedding(tokens))
+        # reading on over padding does not change the state at a text's own last token
+        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+
+
+class RecurrentDecoder(AbstractDecoder):
+    r"""p(x|z) = Π_t p(x_t | x_<t, z) with z in the initial state, in every input, or both.
+
+    With z in the initial state: cell c = W z, hidden h = tanh(c) in the first layer (He et al. 2019; a GRU has h
+    alone). Dropout sits on the input vectors and on the outputs, nowhere else (He et al. 2019).
+
+    Args:
+        vocabulary: V.
+        code: W, width of the code; 0 makes a language model.
+        cell: "lstm" or "gru".
+        embedding: width of the word vectors.
+        hidden: width of the state.
+        layers: how many recurrent layers.
+        dropout_in: share of the word vectors' entries set to 0 in training.
+        dropout_out: share of the outputs' entries set to 0 in training.
+        entry: where z enters, "initial", "every_step" or "both".
+        inputless: read no words, only z (Bowman et al. 2016, section 3.1.1): every input is ``<unk>``.
+        tie: one matrix for word vectors and output (Press & Wolf 2017); needs ``embedding`` = ``hidden``.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        code: int,
+        cell: str = "lstm",
+        embedding: int = 256,
+        hidden: int = 256,
+        layers: int = 1,
+        dropout_in: float = 0.5,
+        dropout_out: float = 0.5,
+        entry: str = "both",
+        inputless: bool = False,
+        tie: bool = False,
+    ):
+        super().__init__()
+        if entry not in _ENTRIES:
+            raise ConfigError(f"decoder.entry={entry}: z enters the decoder at one of {', '.join(_ENTRIES)}")
+        if tie and embedding != hidden:
+            raise ConfigError(
+                f"decoder.tie=true with decoder.embedding={embedding} and decoder.hidden={hidden}: one matrix serves "
+                f"as both only where the two are equal\ntry  decoder.embedding={hidden}"
+            )
+        self.inputless = inputless
+        self.embedding = _embedding(vocabulary, embedding)
+        self.every = code if entry != "initial" else 0
+        self.rnn = _CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
+        self.initial = nn.Linear(code, hidden, bias=False) if code and entry != "every_step" else None
+        self.drop_in, self.drop_out = nn.Dropout(dropout_in), nn.Dropout(dropout_out)
+        self.output = nn.Linear(hidden, vocabulary, bias=False)
+        if tie:
+            self.output.weight = self.embedding.weight
+
+    def forward(
+        self,
+        inputs: Int[Tensor, "B T_1"],
+        targets: Int[Tensor, "B T_1"],
+        lengths: Int[Tensor, " B"],
+        code: Float[Tensor, "S B W"],
+    ) -> Float[Tensor, "S B"]:
+        draws, texts, length = len(code), *targets.shape
+        flat = code.flatten(0, 1)
+        states, _ = self._read(inputs.repeat(draws, 1), flat, self._initial(flat))
+        nll = token_nll(self.drop_out(states).flatten(0, 1), self.output.weight, targets.repeat(draws, 1).flatten())
+        mask = torch.arange(1, length + 1, device=lengths.device) < lengths[:, None]
+        return -(nll.view(draws, texts, length) * mask).sum(-1)
+
+    def _read(self, tokens: Int[Tensor, "N T"], code: Float[Tensor, "N W"], state):
+        if self.inputless:
+            tokens = torch.full_like(tokens, UNK)
+        words = self.drop_in(self.embedding(tokens))
+        if self.every:
+            words = torch.cat([words, code[:, None].expand(-1, tokens.shape[1], -1)], -1)
+        return self.rnn(words, state)
+
+    def _initial(self, code: Float[Tensor, "N W"]):
+        cell = code.new_zeros(self.rnn.num_layers, len(code), self.rnn.hidden_size)
+        if self.initial is not None:
+            cell = torch.cat([self.initial(code)[None], cell[1:]])
+        return (cell.tanh(), cell) if isinstance(self.rnn, nn.LSTM) else cell.tanh()
+
+    def start(self, code: Float[Tensor, "N W"]):
+        recurrent = self._initial(code)
+        parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
+        return (code, *(part.transpose(0, 1) for part in parts))
+
+    def step(self, tokens: Int[Tensor, " N"], state):
+        code, *parts = state
+        parts = [part.transpose(0, 1).contiguous() for part in parts]
+        states, recurrent = self._read(tokens[:, None], code, tuple(parts) if len(parts) > 1 else parts[0])
+        parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
+        log_p = self.output(self.drop_out(states[:, 0])).log_softmax(-1)
+        return log_p, (code, *(part.transpose(0, 1) for part in parts))

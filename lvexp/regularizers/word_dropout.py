@@ -1,0 +1,33 @@
+"""Words the decoder does not get to see."""
+
+from __future__ import annotations
+
+import torch
+
+from lvexp.errors import ConfigError
+from lvexp.regularizers.base import Regularizer
+from lvexp.shapes import Int, Tensor
+from lvexp.special import BOS, EOS, PAD, UNK
+
+
+class WordDropout(Regularizer):
+    """Replaces each input word of the decoder by ``<unk>`` with probability 1 - keep (Bowman et al. 2016, sec. 3.1.1).
+
+    The decoder can then no longer predict from the words before, and needs z. ``<bos>``, ``<eos>`` and padding stay.
+    In training only.
+
+    Args:
+        keep: share of the words it still sees; 0 is the inputless decoder.
+    """
+
+    def __init__(self, keep: float = 0.75):
+        super().__init__()
+        if not 0 <= keep <= 1:
+            raise ConfigError(f"regularizer.word_dropout.keep={keep}: a share lies between 0 and 1")
+        self.keep = keep
+
+    def corrupt(self, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+        drop = torch.rand(tokens.shape, device=tokens.device) >= self.keep
+        for special in (PAD, BOS, EOS):
+            drop &= tokens != special
+        return tokens.masked_fill(drop, UNK)

@@ -1,0 +1,104 @@
+"""``result.json``: what a run found, an interface for scripts. Keys are only ever added."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+RESULT = "result.json"
+
+
+class Scores(TypedDict, total=False):
+    """Figures of one split; None where a figure does not exist for the model. Nats are nats per text.
+
+    elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with
+    its standard error nll_iw_se. ppl, ppl_iw: perplexity from -elbo and nll_iw over ``tokens`` predicted tokens
+    (``<eos>`` counted). mi: mutual information of x and z under q, against the aggregate of mi_n posteriors.
+    active_units: dimensions of latent_dim whose posterior mean varies by more than 0.01. recon_bleu: corpus BLEU,
+    0 to 100, of greedy reconstructions.
+    """
+
+    elbo: float | None
+    distortion: float | None
+    rate: float | None
+    nll_iw: float | None
+    nll_iw_se: float | None
+    iw_samples: int | None
+    ppl: float | None
+    ppl_iw: float | None
+    mi: float | None
+    mi_n: int | None
+    active_units: int | None
+    latent_dim: int | None
+    recon_bleu: float | None
+    sentences: int
+    tokens: int
+
+
+class Result(TypedDict, total=False):
+    """One run: its identity, how it went, what it found.
+
+    choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a
+    checkout, with "+" where files differ from it. seconds: of the whole job. tokens_per_second: in training,
+    validation left out. test: figures on the test set. valid: the best validation's. message: why a run was refused
+    or failed.
+    """
+
+    run_id: str
+    group_id: str
+    status: Literal["done", "skipped", "refused", "failed", "resumed"]
+    message: str | None
+    verdict: str | None
+    seed: int
+    choices: Mapping[str, Any]
+    overrides: list[str]
+    commit: str | None
+    seconds: float | None
+    tokens_per_second: float | None
+    test: Mapping[str, Any]
+    valid: Mapping[str, Any]
+
+
+def write_result(path: str | Path, result: Mapping[str, Any]) -> None:
+    """Writes ``result.json`` so that a reader finds it whole or not at all.
+
+    Known keys come in the order of :class:`Result` and :class:`Scores`, others after them by name.
+
+    Raises:
+        ValueError: a figure is not finite, which JSON cannot say; it is named.
+    """
+    if broken := _broken(result, ""):
+        raise ValueError(f"not finite: {', '.join(broken)}")
+    ordered = _ordered(result, list(Result.__annotations__))
+    for split in ("test", "valid"):
+        if ordered.get(split) is not None:
+            ordered[split] = _ordered(ordered[split], list(Scores.__annotations__))
+    text = json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path = Path(path)
+    # one name per process: the ranks of a run and the jobs of a sweep may write at once
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    """The dict that :func:`write_result` was given."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _broken(value: Any, name: str) -> list[str]:
+    """Names of the figures that are not finite, like ``test.rate``."""
+    if isinstance(value, Mapping):
+        return [found for key, inner in value.items() for found in _broken(inner, f"{name}.{key}".lstrip("."))]
+    return [name] if isinstance(value, float) and not math.isfinite(value) else []
+
+
+def _ordered(values: Mapping[str, Any], first: list[str]) -> dict[str, Any]:
+    return {key: values[key] for key in [*(k for k in first if k in values), *sorted(values.keys() - set(first))]}

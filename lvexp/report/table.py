@@ -1,0 +1,231 @@
+"""The report on the terminal: one run's figures, and the closing table of a multirun. Free of torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+WIDTH, SUMMARY_WIDTH = 80, 100
+NONE = "–"
+#: how a verdict begins → its colour and, for terminals without colour, its sign
+VERDICTS = {
+    "healthy": ("bold green", "✓"),
+    "weak": ("bold yellow", "!"),
+    "ignores z": ("bold red", "✗"),
+    "collapsed": ("bold red", "✗"),
+    "diverged": ("bold red", "✗"),
+}
+STATUSES = {"done": "green", "resumed": "green", "skipped": "dim", "refused": "yellow", "failed": "bold red"}
+
+Scores = Mapping[str, Any]
+
+
+def show(result: Mapping[str, Any], console: Console) -> None:
+    """Prints a run's figures on the test set, each with its unit and how it was measured, and the verdict.
+
+    Args:
+        result: as :class:`lvexp.report.result.Result` describes it, with the run's ``folder`` where there is one.
+        console: to print on; 80 columns are enough, and colour is not needed.
+    """
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    scores: Scores = result.get("test") or {}
+    width = min(console.width, WIDTH)
+    parts: list[Any] = [_verdict(str(result.get("verdict") or "")), ""]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim")
+    for number, (title, rows) in enumerate(_groups(scores)):
+        if number:
+            table.add_row()
+        table.add_row(Text(title, style="bold"))
+        for name, value, unit, how in rows:
+            table.add_row(f"  {name}", Text(value, style="" if value == NONE else "bold"), unit, how)
+    parts.append(table)
+    panel = Panel(
+        Group(*parts),
+        title=Text(f"{result.get('run_id', 'run')} on the test set"),
+        title_align="left",
+        subtitle=Text(_footer(result)),
+        subtitle_align="left",
+        width=width,
+        padding=(1, 1),
+    )
+    console.print(panel, highlight=False)
+    if result.get("folder"):
+        # never wrapped or cut: it is there to be copied
+        console.print(Text(f"all of it in  {result['folder']}"), soft_wrap=True, highlight=False)
+
+
+def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """Title and rows (name, value, unit, how it was measured) of each group."""
+    # what a model lacks, it lacks for one of two reasons
+    lacks = "no latent variable" if scores.get("latent_dim") is None else "no prior"
+    elbo, exact = scores.get("elbo"), scores.get("nll_kind") == "exact"
+
+    bound = "exact: the NLL" if exact else "D + R with β = 1"
+
+    def row(name: str, value: str, unit: str, how: str) -> tuple[str, str, str, str]:
+        return (name, value, unit, how) if value != NONE else (name, NONE, "", lacks)
+
+    def of(key: str, form: str = ".2f") -> str:
+        return _number(scores.get(key), form)
+
+    tokens, texts, rebuilt = of("tokens", ",d"), of("sentences", ",d"), of("recon_bleu_sentences", ",d")
+    nll, perplexity = ("nll", "ppl") if exact or scores.get("nll_iw") is None else ("nll_iw", "ppl_iw")
+    error, units = scores.get("nll_iw_se"), scores.get("active_units")
+    near = "near its cap," if scores.get("mi_near_cap") else "at most"
+    cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
+    return [
+        (
+            "Bound",
+            [
+                row("−ELBO", _number(None if elbo is None else -elbo, ".2f"), "nats/text", bound),
+                row("distortion D", of("distortion"), "nats/text", "−log p(x)" if exact else "−E log p(x|z)"),
+                row("rate R", of("rate"), "nats/text", "KL of q(z|x) from p(z)"),
+                row("perplexity", of("ppl"), "per token", f"{tokens} tokens, <eos> too"),
+            ],
+        ),
+        (
+            "Likelihood",
+            [
+                row(
+                    "NLL" if exact else "NLL ± s.e.",
+                    of(nll) + (f" ±{error:.2f}" if error is not None and not exact else ""),
+                    "nats/text",
+                    f"exact, {texts} texts" if exact else f"importance-weighted, k = {scores.get('iw_samples')}",
+                ),
+                row("perplexity", of(perplexity), "per token", "from this NLL"),
+            ],
+        ),
+        (
+            "Use of z",
+            [
+                row("mutual information", of("mi"), "nats", f"N = {of('mi_n', ',d')}{cap}"),
+                row("  in minibatches", of("mi_batch"), "nats", f"of {of('mi_batch_size', 'd')}, as papers print it"),
+                row(
+                    "active units",
+                    NONE if units is None else f"{units} of {scores.get('latent_dim')}",
+                    "",
+                    "variance of mean > 0.01",
+                ),
+                row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts"),
+            ],
+        ),
+        (
+            "Text",
+            [
+                row("distinct-1", of("distinct_1"), "of 1", f"words of {of('samples', ',d')} samples"),
+                row("distinct-2", of("distinct_2"), "of 1", "word pairs; 1: no repetition"),
+                row("self-BLEU", of("self_bleu", ".1f"), "BLEU", "samples against each other"),
+            ],
+        ),
+    ]
+
+
+def _verdict(verdict: str) -> Text:
+    from rich.text import Text
+
+    for start, (style, sign) in VERDICTS.items():
+        if verdict.startswith(start):
+            return Text(f"{sign} {verdict}", style=style)
+    return Text(verdict, style="bold cyan")
+
+
+def _footer(result: Mapping[str, Any]) -> str:
+    parts = [str(result["status"])] if result.get("status") else []
+    if result.get("seed") is not None:
+        parts.append(f"seed {result['seed']}")
+    if result.get("commit"):
+        # "+" tells of files that differ from the commit
+        commit = str(result["commit"])
+        parts.append(f"commit {commit[:9]}" + ("+" if commit.endswith("+") and len(commit) > 9 else ""))
+    if result.get("seconds") is not None:
+        parts.append(_duration(float(result["seconds"])))
+    if result.get("tokens_per_second") is not None:
+        parts.append(f"{result['tokens_per_second']:,.0f} tokens/s")
+    return " · ".join(parts)
+
+
+def summary(jobs: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Prints the closing table of a multirun: a row for each job, whatever became of it.
+
+    Args:
+        jobs: results in order, each with ``number`` where it is not its place; ``message`` says why a job was refused
+            or failed.
+        console: to print on; 100 columns are enough.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    common = _common([list(job.get("overrides") or []) for job in jobs])
+    table = Table(box=box.SIMPLE_HEAD, width=min(console.width, SUMMARY_WIDTH), padding=0)
+    table.add_column("job", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("overrides", ratio=1, overflow="fold")
+    for name in ("NLL", "ppl", "R", "MI", "AU", "BLEU", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place, job in enumerate(jobs):
+        scores: Scores = job.get("test") or {}
+        status = str(job.get("status", NONE))
+        own = " ".join(override for override in job.get("overrides") or [] if override not in common)
+        told = Text(own or "(defaults)", style="" if own else "dim")
+        seconds = job.get("seconds")
+        perplexity = scores.get("ppl_iw") if scores.get("ppl_iw") is not None else scores.get("ppl")
+        table.add_row(
+            str(job.get("number", place)),
+            Text(status, style=STATUSES.get(status, "")),
+            told,
+            _number(scores.get("nll"), ".2f"),
+            _number(perplexity, ".1f"),
+            _number(scores.get("rate"), ".2f"),
+            _number(scores.get("mi"), ".2f"),
+            _number(scores.get("active_units"), "d"),
+            _number(scores.get("recon_bleu"), ".1f"),
+            NONE if seconds is None else _duration(float(seconds)),
+        )
+    console.print(table, highlight=False)
+    counted = Counter(str(job.get("status", NONE)) for job in jobs)
+    known = [status for status in STATUSES if counted[status]]
+    line = f"{len(jobs)} jobs: " + ", ".join(f"{counted[status]} {status}" for status in known)
+    console.print(Text(line), highlight=False)
+    for place, job in enumerate(jobs):
+        if job.get("status") in ("refused", "failed") and job.get("message"):
+            line = f"job {job.get('number', place)} {job['status']}: {_first_line(str(job['message']))}"
+            console.print(Text(line, style=STATUSES[job["status"]]), highlight=False)
+    if common:
+        console.print(Text(f"in all of them: {' '.join(common)}", style="dim"), highlight=False)
+    console.print(Text("NLL, R and MI in nats per text, on the test set", style="dim"), highlight=False)
+
+
+def _common(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """What every job was given; nothing where there is one job only."""
+    if len(overrides) < 2:
+        return []
+    return [override for override in overrides[0] if all(override in others for others in overrides[1:])]
+
+
+def _first_line(message: str) -> str:
+    return next((line.strip() for line in message.splitlines() if line.strip()), "")
+
+
+def _number(value: Any, form: str) -> str:
+    return NONE if value is None else f"{value:{form}}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d}"

@@ -1,0 +1,262 @@
+"""One job: seed, build, fit or resume, evaluate, write the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from rich.console import Console
+
+from lvexp import build, identity
+from lvexp.errors import ConfigError, RunError
+from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
+from lvexp.logging import METRICS, finish, log_report, make_loggers, read_metrics
+from lvexp.models.base import LatentModel
+from lvexp.progress import Progress
+from lvexp.report import figures
+from lvexp.report.result import write_result
+from lvexp.report.table import show
+from lvexp.report.text import samples_text
+from lvexp.training import DecayAndReload, LastCheckpoint, Seeds, Validation, monitored
+
+RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
+_OURS = ("patience", "checkpoint_steps", "threads")  # keys of the trainer group that are not Lightning's
+
+
+def run(config: Mapping[str, Any], folder: Path, **identity_of_job: Any) -> dict[str, Any]:
+    """Runs a job in its folder, or what is left of it, or nothing where it is done.
+
+    Args:
+        config: resolved, plain.
+        folder: of the run; what lies there decides between a new run, a resumed one and a skipped one.
+        identity_of_job: run_id, group_id, choices and overrides, as result.json holds them.
+
+    Returns:
+        a record for the closing table of a multirun: status, and the figures of result.json.
+    """
+    console = Console()
+    if config["force"] and rank_zero_only.rank == 0:
+        _clear(folder)
+    if (folder / identity.DONE).exists():
+        result = json.loads((folder / RESULT).read_text())
+        console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
+        show(result, console)
+        return _record(result, "skipped")
+    with _alone(folder):
+        resumed = (folder / "checkpoints" / LAST).exists()
+        result = _execute(config, folder, console, identity_of_job)
+    return _record(result, "resumed" if resumed else "done")
+
+
+def _record(result: Mapping[str, Any], status: str) -> dict[str, Any]:
+    objective = result["test"].get("nll") or result["test"].get("distortion")
+    return {**result, "status": status, "objective": objective}
+
+
+def _clear(folder: Path) -> None:
+    """Empties a run folder, but for what Hydra has just written of this job."""
+    for entry in folder.iterdir():
+        if entry.name not in (".hydra", ".lock"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock: two processes that train into one folder would spoil each other's checkpoints."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            if rank_zero_only.rank == 0:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{folder}: another process is running this very job\ntry  wait for it | another seed") from None
+        yield
+
+
+def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dict[str, Any]) -> dict[str, Any]:
+    began = time.perf_counter()
+    _quiet()
+    if config["trainer"]["threads"]:
+        torch.set_num_threads(config["trainer"]["threads"])
+    L.seed_everything(config["seed"], verbose=False)
+    data = build.data(config)
+    data.prepare_data()
+    for line in data.corpus.notes:
+        console.print(f"[yellow]data[/yellow] {line}", highlight=False)
+    model = build.model(config, data.vocabulary, data.steps_per_epoch)
+    _announce(config, folder, console, model, data)
+
+    loggers = make_loggers(
+        config["logger"]["kind"], folder, run_id=job["run_id"], group_id=job["group_id"],
+        name=_name(job), tags=_tags(job["choices"]), config=config, project=config["logger"].get("project", "lvexp"),
+    )  # fmt: skip
+    failed = True
+    try:
+        progress = Progress()
+        trainer, validation = _trainer(config, folder, model, loggers, progress)
+        _fit(trainer, model, data, folder)
+        if trainer.is_global_zero:
+            _load_best(model, folder)
+            settings = EvaluationSettings(**config["evaluation"])
+            with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
+                evaluation = evaluate(model, data.test_dataloader(), settings, data.labels)
+            result = {
+                **job, "status": "done", "seed": config["seed"], "commit": identity.commit(),
+                "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
+                "epochs": trainer.current_epoch, "steps": trainer.global_step,
+                "verdict": evaluation.verdict, "test": dict(evaluation.scores), "valid": validation.best,
+                "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
+            }  # fmt: skip
+            _write(folder, result, evaluation, loggers)
+            result["folder"] = str(folder)
+            show(result, console)
+            _print_texts(evaluation, console)
+        else:
+            result = {"status": "done", "test": {}}
+        trainer.strategy.barrier()
+        failed = False
+        return result
+    finally:
+        finish(loggers, failed=failed)
+
+
+def _quiet() -> None:
+    """Silences what is no news to a user: Lightning's greetings and its advice on loaders that we do not use."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+
+
+def _tags(choices: Mapping[str, Any]) -> list[str]:
+    plain = {k: v for k, v in choices.items() if k in ("model", "latent", "anneal", "data", "experiment") and v}
+    return [*choices["regularizer"], *(f"{group}={option}" for group, option in plain.items())]
+
+
+def _name(job: Mapping[str, Any]) -> str:
+    """A name to read in a list of runs: the model and what was typed."""
+    return " ".join([job["run_id"], *job["overrides"]])[:120]
+
+
+def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: LatentModel, data: Any) -> None:
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.corpus.splits.items())
+    count = sum(parameter.numel() for parameter in model.parameters())
+    console.print(
+        f"[bold]{folder.name}[/bold]  seed {config['seed']}  {count / 1e6:.2f} M parameters\n"
+        f"data {config['data']['name']}: {sizes} texts, {data.vocabulary.size:,} types\nfolder {folder}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    steps, last = _steps(config["trainer"], data.steps_per_epoch), model.anneal.settled()
+    if steps is not None and last > steps:
+        console.print(
+            f"[yellow]note[/yellow] beta settles at step {last:,}, but training ends at step {steps:,}, at beta "
+            f"{model.anneal(steps):.2f}: more trainer.max_epochs or a shorter anneal.warmup",
+            highlight=False,
+        )
+
+
+def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
+    """Optimiser steps that training can take at most."""
+    limits = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
+    if trainer["max_epochs"] > 0:
+        limits.append(trainer["max_epochs"] * per_epoch // trainer["accumulate_grad_batches"])
+    return min(limits, default=None)
+
+
+def _trainer(
+    config: Mapping[str, Any], folder: Path, model: LatentModel, loggers: Sequence[Any], progress: Progress
+) -> tuple[L.Trainer, Validation]:
+    ours, monitor = config["trainer"], monitored(model)
+    checkpoints = folder / "checkpoints"
+    validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
+    callbacks: list[Any] = [Seeds(config["seed"]), validation, progress]
+    if ours["patience"]:
+        callbacks.append(EarlyStopping(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
+    if decay := config["optimizer"].get("decay"):
+        callbacks.append(DecayAndReload(monitor, checkpoints / BEST, **decay))
+    best = ModelCheckpoint(
+        checkpoints, filename=Path(BEST).stem, monitor=monitor, mode="min", save_top_k=1, save_weights_only=True,
+        enable_version_counter=False, save_on_train_epoch_end=False,
+    )  # fmt: skip
+    callbacks += [best, LastCheckpoint(checkpoints / LAST, ours["checkpoint_steps"])]
+    try:
+        trainer = L.Trainer(
+            **{key: value for key, value in ours.items() if key not in _OURS},
+            logger=list(loggers), callbacks=callbacks, num_sanity_val_steps=0, enable_model_summary=False,
+            enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=folder,
+        )  # fmt: skip
+    except (RuntimeError, ValueError, TypeError) as error:
+        # Lightning's own words on a setting of its own, such as a device that is not there
+        typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
+        raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
+    except L.fabric.utilities.exceptions.MisconfigurationException as error:
+        typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
+        raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
+    return trainer, validation
+
+
+def _fit(trainer: L.Trainer, model: LatentModel, data: Any, folder: Path) -> None:
+    last = folder / "checkpoints" / LAST
+    trainer.fit(model, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    best = trainer.checkpoint_callback
+    assert isinstance(best, ModelCheckpoint)
+    validation = next(callback for callback in trainer.callbacks if isinstance(callback, Validation))
+    if validation.step != trainer.global_step:
+        # training ended between two validations (max_steps): the last parameters may be the best
+        known = validation.lowest
+        trainer.validate(model, datamodule=data, verbose=False)
+        if validation.lowest < known:
+            trainer.save_checkpoint(folder / "checkpoints" / BEST, weights_only=True)
+
+
+def _load_best(model: LatentModel, folder: Path) -> None:
+    best = folder / "checkpoints" / BEST
+    if best.exists():  # absent where no validation gave a finite bound: the report then says so
+        model.load_state_dict(torch.load(best, map_location=model.device, weights_only=True)["state_dict"])
+
+
+def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
+    (folder / "samples.txt").write_text(samples_text(evaluation), encoding="utf-8")
+    finish_csv = [logger for logger in loggers if hasattr(logger, "flush")]
+    for logger in finish_csv:
+        logger.flush()
+    drawn = _draw(folder / "figures", read_metrics(folder / METRICS), evaluation)
+    log_report(loggers, result, evaluation, drawn)
+    write_result(folder / RESULT, result)
+    (folder / identity.DONE).touch()
+
+
+def _draw(folder: Path, history: Sequence[Mapping[str, float]], evaluation: Evaluation) -> list[Path]:
+    """The figures that exist for this model."""
+    folder.mkdir(exist_ok=True)
+    figures.curves(history, folder / "curves.png")
+    if evaluation.rate_per_dimension is not None:
+        figures.rate_per_dimension(evaluation.rate_per_dimension, evaluation.mean_variance, folder / "rate.png")
+    if evaluation.means is not None:
+        figures.projection(evaluation.means, evaluation.labels, evaluation.label_names, folder / "means.png")
+    return sorted(folder.glob("*.png"))
+
+
+def _print_texts(evaluation: Evaluation, console: Console) -> None:
+    for title, lines in (
+        ("samples from the prior", list(evaluation.samples[:5])),
+        ("reconstructions", [f"{text}\n  → {again}" for text, again in evaluation.reconstructions[:3]]),
+    ):
+        if lines:
+            console.print(f"[bold]{title}[/bold]")
+            for line in lines:
+                console.print(f"  {line}", highlight=False, markup=False)

@@ -1,0 +1,153 @@
+"""What happens around the training steps: seeds, validation by the true bound, decay, checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from torchmetrics import Metric
+
+from lvexp.evaluation import EvaluationSettings
+from lvexp.metrics.active_units import ActiveUnits
+from lvexp.metrics.bound import Bound
+from lvexp.metrics.mutual_information import MutualInformation
+from lvexp.models.base import LatentModel
+from lvexp.regularizers.base import Terms
+
+
+def derive(*parts: object) -> int:
+    """A seed from other numbers, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()[:6], "big")
+
+
+class Seeds(Callback):
+    """Seeds every step from (seed, step, rank): a resumed run then draws what an uninterrupted one would have."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int):
+        torch.manual_seed(derive(self.seed, trainer.global_step, batch_idx, trainer.global_rank))
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        # the same noise at every validation: differences between epochs are then the model's
+        torch.manual_seed(derive(self.seed, "validation", trainer.global_rank))
+
+
+class Validation(Callback):
+    """Measures D, R, -ELBO, active units and mutual information at each validation, and logs them as ``val/…``.
+
+    Attributes:
+        best: what the validation with the lowest monitored metric measured. lowest: that metric.
+        step: optimiser steps at the last validation.
+    """
+
+    def __init__(self, settings: EvaluationSettings, monitor: str):
+        self.threshold, self.texts, self.monitor = settings.active_threshold, settings.mi_sentences, monitor
+        self.lowest, self.step, self.best = float("inf"), -1, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lowest": self.lowest, "step": self.step, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.__dict__.update(state_dict)
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        assert isinstance(pl_module, LatentModel)
+        self.metrics: list[Metric] = [Bound()]
+        if pl_module.latent.dim is not None:
+            self.metrics.append(ActiveUnits(self.threshold))
+        if pl_module.latent.prior() is not None:
+            self.metrics.append(MutualInformation(pl_module.latent.posterior, limit=self.texts))
+        for metric in self.metrics:
+            metric.to(pl_module.device)
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ):
+        assert isinstance(outputs, Terms)
+        for metric in self.metrics:
+            metric.update(outputs.q.mean if isinstance(metric, ActiveUnits) else outputs)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        measured = {name: value for metric in self.metrics for name, value in metric.compute().items()}
+        kept = ("distortion", "rate", "nelbo", "ppl", "active_units", "mi")
+        values = {name: float(measured[name]) for name in kept if measured.get(name) is not None}
+        # already computed from sums over all ranks
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)
+        self.step = trainer.global_step
+        if values[self.monitor.removeprefix("val/")] < self.lowest:
+            self.lowest, self.best = values[self.monitor.removeprefix("val/")], {**values, "step": self.step}
+
+
+def monitored(model: LatentModel) -> str:
+    """What picks the best checkpoint: the true -ELBO; for an auto-encoder, which has none, its distortion."""
+    return "val/distortion" if model.latent.dim is not None and model.latent.prior() is None else "val/nelbo"
+
+
+class DecayAndReload(Callback):
+    """Multiplies the learning rate by ``factor`` after ``patience`` validations without a better bound, and goes back
+    to the best parameters; after ``limit`` decays the next one ends training (He et al. 2019, their released code).
+
+    Args:
+        monitor: the metric, the lower the better.
+        best: file of the best checkpoint.
+        factor, patience, start_epoch, limit: see conf/optimizer/sgd.yaml.
+    """
+
+    def __init__(self, monitor: str, best: Path, factor: float, patience: int, start_epoch: int, limit: int):
+        self.monitor, self.best, self.factor = monitor, best, factor
+        self.patience, self.start_epoch, self.limit = patience, start_epoch, limit
+        self.lowest, self.bad, self.decays, self.reload = float("inf"), 0, 0, False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lowest": self.lowest, "bad": self.bad, "decays": self.decays, "reload": self.reload}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.__dict__.update(state_dict)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        value = float(trainer.callback_metrics[self.monitor])
+        if value < self.lowest:
+            self.lowest, self.bad = value, 0
+            return
+        self.bad += 1
+        if self.bad >= self.patience and trainer.current_epoch >= self.start_epoch:
+            self.bad, self.decays, self.reload = 0, self.decays + 1, True
+            if self.decays > self.limit:
+                trainer.should_stop = True
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int):
+        """Carried out here, before the next step, so that an interrupted run does it when it resumes."""
+        if not self.reload:
+            return
+        self.reload = False
+        state = torch.load(self.best, map_location=pl_module.device, weights_only=True)["state_dict"]
+        pl_module.load_state_dict(state)
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] *= self.factor
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt``, to resume from: written after each epoch and every so many steps, never half-written."""
+
+    def __init__(self, path: Path, every: int):
+        self.path, self.every = path, every
+
+    def save(self, trainer: L.Trainer) -> None:
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, self.path)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step and trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.save(trainer)

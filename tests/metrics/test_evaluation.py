@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import tiny
+import torch
+
+from lvexp.decoding import Decoding
+from lvexp.errors import ConfigError, DataError
+from lvexp.evaluation import SCORES, EvaluationSettings, evaluate
+from lvexp.exhibits import pairs, spread
+from lvexp.regularizers.free_bits import FreeBits
+from lvexp.regularizers.word_dropout import WordDropout
+
+SMALL = EvaluationSettings(iw_samples=5, samples=6, max_decode=8)
+PRICED = {"rate", "nll_iw", "nll_iw_se", "iw_samples", "ppl_iw", "mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch"} | {
+    "mi_batch_size"
+}
+WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples"}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return {latent: evaluate(tiny.model(latent), tiny.corpus(), SMALL) for latent in tiny.LATENTS}
+
+
+@pytest.mark.parametrize(
+    ("latent", "missing"),
+    [
+        ("gaussian", set()),
+        ("point", PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
+        ("none", PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}),
+    ],
+)
+def test_none_where_a_figure_does_not_exist(found, latent, missing):
+    scores = found[latent].scores
+    assert tuple(scores) == SCORES
+    assert {name for name, score in scores.items() if score is None} == missing
+    assert json.loads(json.dumps(dict(scores), allow_nan=False)) == scores
+
+
+def test_gaussian_figures_fit_together(found):
+    scores = found["gaussian"].scores
+    assert scores["elbo"] == pytest.approx(-(scores["distortion"] + scores["rate"]))
+    assert scores["nll"] == scores["nll_iw"] < -scores["elbo"]
+    assert scores["nll_kind"] == "importance-weighted"
+    assert scores["ppl"] == pytest.approx(math.exp(-scores["elbo"] * 11 / scores["tokens"]))
+    assert scores["ppl_iw"] == pytest.approx(math.exp(scores["nll_iw"] * 11 / scores["tokens"]))
+    assert scores["sentences"] == scores["mi_n"] == scores["recon_bleu_sentences"] == 11
+    assert scores["mi_cap"] == pytest.approx(math.log(11))
+    assert scores["latent_dim"] == 3
+    assert sum(found["gaussian"].rate_per_dimension) == pytest.approx(scores["rate"], rel=1e-4)
+    assert sum(v > 0.01 for v in found["gaussian"].mean_variance) == scores["active_units"]
+    assert len(found["gaussian"].means) == 11
+    assert len(found["gaussian"].means[0]) == 3
+
+
+def test_language_model_is_exact(found):
+    scores = found["none"].scores
+    assert scores["nll"] == scores["distortion"] == -scores["elbo"]
+    assert scores["nll_kind"] == "exact"
+    assert found["none"].means is None
+    assert len(found["none"].samples) == 6
+
+
+def test_autoencoder_has_no_samples(found):
+    assert found["point"].samples == []
+    assert found["point"].reconstructions
+    assert found["point"].interpolations
+
+
+def test_no_dropout_and_true_texts():
+    """Against the model's own likelihood in evaluation mode, text by text."""
+    model = tiny.model("none")
+    scores = evaluate(model, tiny.corpus(), SMALL).scores
+    model.eval()
+    with torch.no_grad():
+        nll = torch.cat([model.terms(batch).distortion for batch in tiny.corpus()])
+    assert scores["nll"] == pytest.approx(float(nll.mean()), rel=1e-6)
+    model.train()
+    with torch.no_grad():
+        noisy = torch.cat([model.terms(batch).distortion for batch in tiny.corpus()])
+    assert abs(float(noisy.mean()) - scores["nll"]) > 1e-3  # dropout would have shown
+
+
+@pytest.mark.parametrize("latent", tiny.LATENTS)
+def test_leaves_no_trace(latent):
+    model = tiny.model(latent)
+    model.decoder.eval()  # a mixture of modes
+    modes = [module.training for module in model.modules()]
+    before = torch.get_rng_state()
+    evaluate(model, tiny.corpus(), SMALL)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [module.training for module in model.modules()] == modes
+    assert len(set(modes)) == 2
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.is_grad_enabled()
+
+
+def test_restores_the_mode_after_an_error():
+    model = tiny.model()
+    with pytest.raises(DataError, match="no texts"):
+        evaluate(model, [], SMALL)
+    assert model.training
+
+
+def test_same_seed_same_figures_whatever_came_before(found):
+    torch.manual_seed(99)
+    torch.rand(17)
+    again = evaluate(tiny.model(), tiny.corpus(), SMALL)
+    assert again == found["gaussian"]
+    other = evaluate(tiny.model(), tiny.corpus(), EvaluationSettings(iw_samples=5, samples=6, max_decode=8, seed=1))
+    assert other.scores["distortion"] != again.scores["distortion"]
+    assert other.samples != again.samples
+
+
+def test_more_iw_samples_move_nothing_else(found):
+    more = evaluate(tiny.model(), tiny.corpus(), EvaluationSettings(iw_samples=50, samples=6, max_decode=8))
+    moved = {name for name in SCORES if more.scores[name] != found["gaussian"].scores[name]}
+    assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_samples"}
+    assert more.samples == found["gaussian"].samples
+
+
+def test_remedies_of_the_loss_do_not_act(found):
+    remedies = [FreeBits(nats=50.0), WordDropout(keep=0.0)]
+    model = tiny.model(remedies=remedies)
+    assert evaluate(model, tiny.corpus(), SMALL) == found["gaussian"]
+    batch = next(iter(tiny.corpus()))
+    with torch.no_grad():  # while in training they do
+        terms = model.terms(batch)
+        assert (model.loss(terms, 1.0) > terms.distortion + terms.rate + 1).all()
+
+
+def test_texts_shown(found):
+    shown, texts = found["gaussian"], {"a b c", "c b", "d", "a b c d e f", "e f a b", "f f"}
+    texts |= {"a a a c", "b", "e d c b a", "c", "d e f"}
+    assert len(shown.reconstructions) == 8
+    assert {original for original, _ in shown.reconstructions} <= texts
+    assert len(shown.interpolations) == 3
+    model = tiny.model().eval()
+    ends = [end for line in shown.interpolations for end in line.ends]
+    assert len(set(ends)) == 6
+    for line in shown.interpolations:
+        assert len(line.path) == 5
+        for end, written in zip(line.ends, (line.path[0], line.path[-1]), strict=True):
+            with torch.no_grad():
+                mean = model.latent.posterior(model.params(tiny.encode(end))).mean
+            expected = model.generate(mean, Decoding(max_length=8))
+            assert model.vocabulary.decode(expected[0]) == written
+
+
+def test_labels_are_handed_on():
+    batches = [tiny.encode("a b", "c"), tiny.encode("d")]
+    batches = [
+        type(batch)(batch.tokens, batch.lengths, labels=torch.tensor(labels))
+        for batch, labels in zip(batches, ([1, -1], [0]), strict=True)
+    ]
+    found = evaluate(tiny.model(), batches, SMALL, label_names=("x", "y"))
+    assert found.labels == [1, -1, 0]
+    assert found.label_names == ("x", "y")
+
+
+@pytest.mark.parametrize("latent", tiny.LATENTS)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_divergence_is_a_verdict(latent, value):
+    model = tiny.model(latent)
+    with torch.no_grad():
+        model.decoder.output.weight[5, 0] = value
+    found = evaluate(model, tiny.corpus(), SMALL)
+    assert found.verdict.startswith("diverged")
+    assert found.scores["sentences"] == 11
+    json.dumps(dict(found.scores), allow_nan=False)
+
+
+def test_overflow_is_divergence_too():
+    """Finite weights, infinite variance: nothing could be drawn from such a posterior."""
+    model = tiny.model()
+    with torch.no_grad():
+        model.latent.linear.weight *= 1e6
+    found = evaluate(model, tiny.corpus(), SMALL)
+    assert found.verdict.startswith("diverged: ")
+    assert "rate" in found.verdict
+    assert found.scores["rate"] is None
+
+
+@pytest.mark.parametrize("bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"max_decode": 0}])
+def test_settings_that_cannot_be_used(bad):
+    with pytest.raises(ConfigError, match=rf"evaluation\.{next(iter(bad))}="):
+        EvaluationSettings(**bad)
+
+
+def test_one_text_is_enough():
+    found = evaluate(tiny.model(), [tiny.encode("a b")], SMALL)
+    assert found.interpolations == []
+    assert found.scores["mi"] == pytest.approx(0, abs=1e-6)
+    assert found.scores["mi_near_cap"] is False
+
+
+def test_pairs_differ_and_are_of_moderate_length():
+    texts = [[5] * 9] * 4 + [[5, 6, number] for number in range(7, 17)] + [[5]] * 4
+    found = pairs(texts, 3)
+    rows = [row for pair in found for row in pair]
+    assert len({tuple(texts[row]) for row in rows}) == 6
+    assert {len(texts[row]) for row in rows} == {3}
+    assert pairs(texts, 3) == found
+
+
+def test_spread():
+    assert spread(10, 5) == [0, 2, 4, 6, 8]
+    assert spread(3, 8) == [0, 1, 2]
+    assert spread(3, 0) == []

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import tiny
+import torch
+from torch.distributions import Normal
+
+from lvexp.metrics.likelihood import ImportanceWeighted, Likelihood, importance_weighted
+
+TEXTS = ("a b c", "d e", "f")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A one-dimensional z, so that p(x) is an integral over a line, and a posterior that is off the mark."""
+    return tiny.model(dim=1, scale=4.0, seed=1).eval()
+
+
+@pytest.fixture(scope="module")
+def exact(model):
+    """-log p(x) of each text, by the trapezoid rule on a fine grid over eight standard deviations."""
+    grid = torch.linspace(-8, 8, 4001)
+    with torch.no_grad():
+        log_p = model.log_likelihood(tiny.encode(*TEXTS), grid[:, None, None].expand(-1, 3, 1))
+    log_joint = log_p.double() + Normal(0.0, 1.0).log_prob(grid).double()[:, None]
+    return -torch.trapezoid(log_joint.exp(), grid.double(), dim=0).log()
+
+
+def estimate(model, samples, repetitions=1, **more):
+    """Repetitions are further copies of the texts in one batch, each with draws of its own: [repetitions, 3]."""
+    torch.manual_seed(0)
+    found = importance_weighted(model, tiny.encode(*TEXTS * repetitions), samples, **more)
+    return Likelihood(*(getattr(found, name).view(repetitions, 3) for name in ("nll", "error", "effective")))
+
+
+def test_z_matters_and_the_posterior_is_not_exact(model, exact):
+    """Otherwise every test here would pass for nothing."""
+    found = estimate(model, 1, 500)
+    assert (found.nll.mean(0) > exact + 0.05).all()
+    assert (found.nll.std(0) > 0.1).all()
+
+
+def test_converges_to_the_exact_likelihood(model, exact):
+    found = estimate(model, 2000, 20)
+    error = found.error.square().mean(0).sqrt() / math.sqrt(20)
+    assert (error < 0.01).all()
+    assert ((found.nll.mean(0) - exact).abs() < 4 * error).all()
+
+
+def test_falls_with_the_number_of_draws(model, exact):
+    """In the mean over 2000 repetitions, by more than twice the standard error at each step."""
+    found = [estimate(model, k, 2000).nll for k in (1, 3, 10, 30)]
+    for more, fewer in zip(found[1:], found, strict=False):
+        assert ((fewer - more).mean(0) > 2 * (fewer.var(0) / 2000 + more.var(0) / 2000).sqrt()).all()
+    assert (found[-1].mean(0) > exact - 2 * found[-1].std(0) / math.sqrt(2000)).all()
+
+
+def test_one_draw_is_the_bound(model):
+    nll = estimate(model, 1, 3000).nll
+    torch.manual_seed(1)
+    with torch.no_grad():
+        terms = model.terms(tiny.encode(*TEXTS * 3000))
+    bound = (terms.distortion + terms.rate).double().view(3000, 3)
+    error = (nll.var(0) / 3000 + bound.var(0) / 3000).sqrt()
+    assert ((nll.mean(0) - bound.mean(0)).abs() < 4 * error).all()
+
+
+@pytest.mark.parametrize("positions", [1, 10, 17, 10_000])
+def test_chunks_equal_one_shot(model, positions):
+    batch = tiny.encode(*TEXTS)
+    torch.manual_seed(0)
+    params = model.params(batch)
+    q, p = model.latent.posterior(params), model.latent.prior()
+    value = torch.stack([q.sample() for _ in range(40)])
+    with torch.no_grad():
+        log_w = (model.log_likelihood(batch, value) + p.log_prob(value) - q.log_prob(value)).double()
+    torch.manual_seed(0)
+    found = importance_weighted(model, batch, 40, positions=positions)
+    w = log_w.exp()
+    torch.testing.assert_close(found.nll, -w.mean(0).log(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.effective, w.sum(0) ** 2 / (w**2).sum(0), rtol=1e-4, atol=1e-4)
+    error = w.std(0) / math.sqrt(40) / w.mean(0)  # the delta method, as a textbook writes it
+    torch.testing.assert_close(found.error, error.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_decoder_never_scores_more_at_once_than_told(model, monkeypatch):
+    seen = []
+    scored = type(model).log_likelihood
+
+    def watch(self, batch, code, inputs=None):
+        seen.append(code.shape[0] * batch.tokens.numel())
+        return scored(self, batch, code, inputs)
+
+    monkeypatch.setattr(type(model), "log_likelihood", watch)
+    estimate(model, 30, positions=47)
+    assert max(seen) <= 47
+    assert sum(seen) == 30 * tiny.encode(*TEXTS).tokens.numel()
+
+
+def test_standard_error_is_the_spread_over_repetitions(model):
+    """Over 800 repetitions a standard deviation is known to about 3 %."""
+    found = estimate(model, 200, 800)
+    told = found.error.square().mean(0).sqrt()
+    assert ((told / found.nll.std(0) - 1).abs() < 0.15).all()
+
+
+def test_effective_draws_lie_between_one_and_k(model):
+    found = estimate(model, 30)
+    assert (found.effective >= 1).all()
+    assert (found.effective <= 30).all()
+
+
+def test_exact_posterior_needs_one_draw():
+    """q = p and a decoder deaf to z: every weight is p(x)."""
+    deaf = tiny.model(dim=2).eval()
+    with torch.no_grad():
+        deaf.latent.linear.weight.zero_()
+        deaf.decoder.output.weight.zero_()
+    found = importance_weighted(deaf, tiny.encode(*TEXTS), 5)
+    expected = torch.tensor([4.0, 3.0, 2.0]).double() * math.log(tiny.V)
+    torch.testing.assert_close(found.nll, expected, rtol=1e-5, atol=1e-5)
+    assert (found.error < 1e-3).all()
+    torch.testing.assert_close(found.effective, torch.full((3,), 5.0).double(), rtol=1e-3, atol=0)
+
+
+def test_metric_over_a_corpus(model):
+    metric = ImportanceWeighted(samples=20)
+    torch.manual_seed(5)
+    parts = [importance_weighted(model, batch, 20) for batch in tiny.corpus()]
+    torch.manual_seed(5)
+    for batch in tiny.corpus():
+        metric.update(model, batch)
+    found = metric.compute()
+    nll, error = torch.cat([part.nll for part in parts]), torch.cat([part.error for part in parts])
+    assert found["nll_iw"] == pytest.approx(float(nll.mean()))
+    assert found["nll_iw_se"] == pytest.approx(float(error.square().sum().sqrt() / 11))
+    assert found["ppl_iw"] == pytest.approx(math.exp(float(nll.sum()) / sum(b.predicted() for b in tiny.corpus())))
+    assert found["iw_samples"] == 20
+
+
+def test_one_draw_has_no_standard_error(model):
+    metric = ImportanceWeighted(samples=1)
+    metric.update(model, tiny.encode("a"))
+    assert metric.compute()["nll_iw_se"] is None

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import tiny
+import torch
+from torch.distributions import Categorical
+
+from lvexp.batch import Batch
+from lvexp.latents.gaussian import Gaussian
+from lvexp.metrics.mutual_information import MutualInformation, minibatch_mutual_information, mutual_information
+
+POSTERIOR = Gaussian(1, 1).posterior
+
+
+def params(means, log_variance=0.0):
+    """Posterior parameters of one-dimensional Gaussians."""
+    means = torch.as_tensor(means, dtype=torch.float32)[:, None]
+    return torch.cat([means, torch.full_like(means, log_variance)], 1)
+
+
+def draw(parameters):
+    torch.manual_seed(0)
+    return POSTERIOR(parameters).sample()
+
+
+def test_equal_posteriors_tell_nothing():
+    same = params([0.7] * 50)
+    assert mutual_information(POSTERIOR, same, draw(same)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("texts", [2, 50, 300])
+def test_separate_posteriors_tell_all(texts):
+    apart = params(100.0 * torch.arange(texts))
+    assert mutual_information(POSTERIOR, apart, draw(apart)) == pytest.approx(math.log(texts), abs=1e-6)
+
+
+def test_two_overlapping_components_against_quadrature():
+    """Half the texts at -1, half at 1, unit variance: I = H(mixture) - H(N(0, 1))."""
+
+    def minus_p_log_p(z):
+        p = (scipy.stats.norm.pdf(z - 1) + scipy.stats.norm.pdf(z + 1)) / 2
+        return -p * np.log(p)
+
+    entropy, _ = scipy.integrate.quad(minus_p_log_p, -12, 12)
+    exact = entropy - scipy.stats.norm.entropy()
+    overlapping = params([-1.0, 1.0] * 3000)
+    # one term has a standard deviation of about 0.4, the mean of 6000 one of 0.005
+    assert mutual_information(POSTERIOR, overlapping, draw(overlapping)) == pytest.approx(exact, abs=0.02)
+    assert exact == pytest.approx(0.337, abs=0.001)
+
+
+def test_rows_at_once_do_not_matter():
+    torch.manual_seed(1)
+    some = torch.randn(37, 2)
+    value = draw(some)
+    whole = mutual_information(POSTERIOR, some, value)
+    assert whole > 0.05
+    for numbers in (1, 100, 37 * 5):
+        assert mutual_information(POSTERIOR, some, value, numbers) == pytest.approx(whole, abs=1e-9)
+
+
+def test_by_hand_in_several_dimensions():
+    torch.manual_seed(2)
+    some, posterior = torch.randn(5, 6), Gaussian(1, 3).posterior
+    value = posterior(some).sample()
+    mean, deviation = some[:, :3].numpy(), (0.5 * some[:, 3:]).exp().numpy()
+    log_q = np.array([[scipy.stats.norm.logpdf(z, m, s).sum() for m, s in zip(mean, deviation)] for z in value.numpy()])
+    by_hand = np.mean([log_q[i, i] - np.log(np.exp(log_q[i]).mean()) for i in range(5)])
+    assert mutual_information(posterior, some, value) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_discrete_posteriors():
+    certain = 50.0 * torch.eye(6)
+    assert mutual_information(lambda logits: Categorical(logits=logits), certain, torch.arange(6)) == pytest.approx(
+        math.log(6)
+    )
+    value = torch.tensor([0, 3, 2, 1, 5, 4])
+    uniform = mutual_information(lambda logits: Categorical(logits=logits), torch.zeros(6, 6), value)
+    assert uniform == pytest.approx(0, abs=1e-6)
+
+
+def test_minibatches_by_hand():
+    torch.manual_seed(3)
+    some = torch.randn(5, 2)
+    value, lengths = draw(some), torch.tensor([4, 2, 9, 3, 4])
+    log_q = POSTERIOR(some).log_prob(value[:, None]).double()
+
+    def group(*rows):  # the sum over a group
+        mixed = [log_q[i, list(rows)].exp().mean().log() for i in rows]
+        return float(sum(log_q[i, i] - m for i, m in zip(rows, mixed)))
+
+    by_hand = (group(1, 3) + group(0, 4) + group(2)) / 5  # in order of length, ties in order of text
+    assert minibatch_mutual_information(POSTERIOR, some, value, lengths, 2) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_minibatch_figure_is_capped_at_the_size():
+    apart = params(100.0 * torch.arange(64))
+    lengths = torch.full((64,), 5)
+    assert minibatch_mutual_information(POSTERIOR, apart, draw(apart), lengths, 32) == pytest.approx(math.log(32))
+
+
+@pytest.mark.parametrize("size", [7, 100])
+def test_a_long_stream_is_thinned_evenly(size):
+    """The texts come sorted by length; those kept must not be the shortest."""
+    model = tiny.model()
+    metric = MutualInformation(model.latent.posterior, limit=20)
+    for rows in torch.arange(1000).split(size):
+        batch = Batch(tokens=torch.full((len(rows), 2), 2), lengths=rows)  # lengths stand for row numbers
+        metric.update(model.terms(batch, params=torch.zeros(len(rows), 6)))
+    assert metric.compute()["mi_n"] == 20
+    kept = metric._kept()[3].sort().values
+    gaps = kept.diff(prepend=torch.tensor([0]), append=torch.tensor([1000]))
+    assert gaps.max() <= 100  # 50 would be perfect
+    assert len(kept.unique()) == 20
+
+
+def test_metric_measures_what_the_functions_do():
+    model, metric = tiny.model().eval(), MutualInformation(tiny.model().latent.posterior, size=4)
+    for batch in tiny.corpus():
+        with torch.no_grad():
+            metric.update(model.terms(batch))
+    found = metric.compute()
+    _, params, value, lengths = metric._kept()
+    assert found["mi_n"] == 11
+    assert len(params) == 11
+    assert found["mi"] == mutual_information(model.latent.posterior, params, value)
+    assert found["mi_batch"] == minibatch_mutual_information(model.latent.posterior, params, value, lengths, 4)
+    assert 0 < found["mi_batch"] < math.log(4)
+    assert found["mi_batch"] < found["mi"] <= math.log(11)

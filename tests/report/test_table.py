@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from lvexp.report.table import show, summary
+
+
+def printed(draw, width, colour=False):
+    file = io.StringIO()
+    draw(Console(file=file, width=width, force_terminal=colour, color_system="standard" if colour else None))
+    return file.getvalue()
+
+
+def row(text, name):
+    """The line of a figure, without the frame."""
+    return next(line.strip("│ ") for line in text.splitlines() if line.strip("│ ").startswith(name))
+
+
+def test_every_figure_with_its_unit_and_how_it_was_measured(result):
+    text = printed(lambda console: show(result, console), 80)
+    for name, *parts in [
+        ("−ELBO", "37.80", "nats/text", "β = 1"),
+        ("distortion D", "34.20", "nats/text"),
+        ("rate R", "3.60", "nats/text"),
+        ("perplexity", "41.25", "per token", "6,812 tokens", "<eos>"),
+        ("NLL ± s.e.", "37.12 ±0.31", "nats/text", "importance-weighted, k = 100"),
+        ("mutual information", "2.83", "nats", "N = 700", "ln N = 6.55"),
+        ("in minibatches", "2.11", "of 32"),
+        ("active units", "5 of 32", "> 0.01"),
+        ("reconstruction", "12.4", "BLEU", "690 texts"),
+        ("distinct-1", "0.31", "100 samples"),
+        ("distinct-2", "0.74"),
+        ("self-BLEU", "22.2"),
+    ]:
+        for part in parts:
+            assert part in row(text, name)
+    assert "38.34" in text
+    assert "✓ healthy: rate 3.60 nats, 5/32 active units, MI 2.83" in text
+    assert "done · seed 3 · commit 012345678 · 2 min · 7,123 tokens/s" in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_it_fits_eighty_columns_and_has_no_escapes_without_colour(result, width):
+    text = printed(lambda console: show(result, console), width)
+    assert max(map(len, text.splitlines())) == 80
+    assert "\x1b" not in text
+    assert "…" not in text
+
+
+def test_the_folder_is_never_cut(result):
+    result["folder"] = "/outputs/" + "very/long/" * 20 + "run"
+    assert result["folder"] in printed(lambda console: show(result, console), 80)
+
+
+def test_figures_that_do_not_exist_say_why(language_model):
+    text = printed(lambda console: show(language_model, console), 80)
+    for name in ("rate R", "mutual information", "active units", "reconstruction"):
+        assert row(text, name).split(maxsplit=len(name.split()))[-1].startswith("–")
+        assert "no latent variable" in row(text, name)
+    assert "exact, 701 texts" in row(text, "NLL")
+    assert "±" not in text
+    assert "None" not in text
+    language_model["test"] |= {"latent_dim": 16, "rate": None, "elbo": None, "nll": None, "nll_kind": None}
+    assert "no prior" in row(printed(lambda console: show(language_model, console), 80), "rate R")
+
+
+def test_a_mutual_information_near_its_cap_says_so(result):
+    result["test"] |= {"mi_near_cap": True}
+    assert "near its cap" in printed(lambda console: show(result, console), 80)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sign", "code"),
+    [
+        ("healthy: rate 3.60 nats", "✓", "1;32"),
+        ("weak: rate 0.4 nats", "!", "1;33"),
+        ("ignores z: rate 3 nats", "✗", "1;31"),
+        ("collapsed: rate 0.02 nats", "✗", "1;31"),
+        ("diverged: elbo nan", "✗", "1;31"),
+        ("language model: exact NLL", "", "1;36"),
+    ],
+)
+def test_the_verdict_stands_out(result, verdict, sign, code):
+    result["verdict"] = verdict
+    line = f"{sign} {verdict}".strip()
+    assert f"\x1b[{code}m{line}\x1b[0m" in printed(lambda console: show(result, console), 80, colour=True)
+    assert line in printed(lambda console: show(result, console), 80)
+
+
+def test_a_result_with_little_in_it_is_shown():
+    text = printed(lambda console: show({"run_id": "x", "test": {}}, console), 80)
+    assert "x on the test set" in text
+    assert "None" not in text
+
+
+@pytest.fixture
+def jobs(result, language_model):
+    shared = ["data=snips", "seed=3"]
+    return [
+        {**result, "overrides": [*shared, "anneal=linear", "regularizer=[free_bits,word_dropout]"]},
+        {**language_model, "status": "skipped", "overrides": [*shared, "model=rnnlm"], "seconds": 7300.0},
+        {
+            "number": 7,
+            "status": "refused",
+            "overrides": shared,
+            "message": "\nthey do not go together\nmore",
+            "test": None,
+        },
+        {
+            "status": "failed",
+            "overrides": [*shared, "latent.dim=[1]"],
+            "message": "ValueError: [dim] is odd",
+            "seconds": 3,
+        },
+        {**result, "status": "resumed", "overrides": shared},
+    ]
+
+
+def test_summary_has_a_row_for_each_job(jobs):
+    lines = printed(lambda console: summary(jobs, console), 100).splitlines()
+    assert max(map(len, lines)) <= 100
+    rows = {line.split()[1]: line for line in lines if line[:5].strip().isdigit() and "jobs:" not in line}
+    assert list(rows) == ["done", "skipped", "refused", "failed", "resumed"]
+    assert rows["done"].split()[-7:] == ["38.3", "3.60", "2.83", "5", "12.4", "2", "min"]
+    assert "37.12" in rows["done"]
+    assert "anneal=linear regularizer=[free_bits,word_dropout]" in rows["done"]
+    assert rows["skipped"].split()[2:] == ["model=rnnlm", "36.90", "37.0", "–", "–", "–", "–", "2", "h", "02"]
+    assert rows["refused"].split()[0] == "7"
+    assert "(defaults)" in rows["refused"]
+    text = "\n".join(lines)
+    assert "5 jobs: 1 done, 1 resumed, 1 skipped, 1 refused, 1 failed" in text
+    assert "job 7 refused: they do not go together" in text
+    assert "job 3 failed: ValueError: [dim] is odd" in text
+    assert "more" not in text
+    assert "in all of them: data=snips seed=3" in text
+
+
+def test_summary_loses_nothing_where_it_is_narrow(jobs):
+    text = printed(lambda console: summary(jobs, console), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "37.12 38.3 3.60 2.83  5 12.4" in text
+
+
+def test_summary_of_one_job_keeps_its_overrides(jobs):
+    assert "anneal=linear" in printed(lambda console: summary(jobs[:1], console), 100)
+
+
+def test_tables_come_without_torch():
+    code = "import sys, lvexp.report.table, lvexp.report.result; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
