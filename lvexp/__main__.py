@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvexp import compat, identity, sweep
 from lvexp.data import source
 from lvexp.errors import LvexpError
+from lvexp.mistakes import explain
 
 _HERE = Path(__file__).parent
 #: the options: inside an installed package, beside it in a checkout
@@ -90,21 +91,6 @@ def _discard(folder: Path) -> None:
                 empty.rmdir()
 
 
-def _say(error: BaseException) -> str:
-    """A user's mistake in a few lines."""
-    named = error
-    while named is not None and not isinstance(named, LvexpError):
-        named = named.__cause__ or named.__context__
-    if named is not None:
-        return str(named)
-    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.lstrip().startswith(("full_key", "object_type", "reference_type"))]
-    inner = error.__cause__
-    if inner is not None and str(inner).splitlines()[0] not in str(error):
-        lines.append(str(inner).splitlines()[0])
-    return "\n".join(lines)
-
-
 def main() -> None:
     """The entry point: exit code 0 when all is well, 1 when a job failed, 2 for a mistake in what was typed."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors then reach us, and we say them shortly
@@ -114,7 +100,7 @@ def main() -> None:
         for mistake in _mistakes:
             raise mistake
     except (LvexpError, HydraException, OmegaConfBaseException) as error:
-        print(f"lvexp: {_say(error)}", file=sys.stderr)
+        print(f"lvexp: {explain(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

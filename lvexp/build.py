@@ -9,19 +9,17 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from lvexp.errors import ConfigError, LvexpError
+from lvexp.identity import arguments
 
 if TYPE_CHECKING:
     from lvexp.data.module import TextData
     from lvexp.data.vocabulary import Vocabulary
     from lvexp.models.base import LatentModel
 
-_DECLARED = ("requires", "provides", "owns", "decay")
-
 
 def _make(where: str, node: Mapping[str, Any], **given: Any) -> Any:
-    kept = {key: value for key, value in node.items() if key not in _DECLARED}
     try:
-        return instantiate(kept, **given, _convert_="all")
+        return instantiate(arguments(node), **given, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, LvexpError):
@@ -50,7 +48,7 @@ def model(config: Mapping[str, Any], vocabulary: Vocabulary, steps_per_epoch: in
         estimator=_make("estimator", config["estimator"]),
         anneal=_make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
         regularizers=[_make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
-        optimizer=_make("optimizer", {**config["optimizer"], "_partial_": True}),
+        optimizer=_make("optimizer", {**config["optimizer"], "_partial_": True, "ignores": ["decay"]}),
     )
     # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
     built.save_hyperparameters({"config": dict(config), "vocabulary": vocabulary.to_json()}, logger=False)

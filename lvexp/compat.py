@@ -1,8 +1,8 @@
 """Refusals: what cannot work is said before anything expensive starts. Free of torch.
 
 Every option may declare traits in its yaml: ``provides`` (what it offers to the others), ``requires`` (what the
-others must offer) and ``owns`` (a slot that only one remedy may hold). What these cannot say is in the short list
-:func:`_explicit`.
+others must offer), ``owns`` (a slot that only one remedy may hold) and ``ignores`` (keys it has for the sake of sweeps
+and does not use). What these cannot say is in the short list :func:`_explicit`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,28 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
-#: trait → what an option lacks that does not provide it
+#: trait → what an option says that lacks it, what one says that needs it
 TRAITS = {
-    "rate": "a rate: a posterior with a prior",
-    "no_latent": "no latent variable",
-    "point": "a latent point without a prior",
-    "rsample": "a reparameterised sample",
-    "density": "a posterior density",
-    "enumerable": "finitely many values to enumerate",
-    "per_dimension": "a rate that splits over dimensions",
-    "gaussian": "a Gaussian posterior",
-    "features": "an encoder that reads the text",
-    "autoregressive": "a decoder that reads words",
-    "tokens": "texts as token sequences",
-    "labels": "a label for each text",
-    "source": "a source text for each text",
-    "counts": "texts as bags of words",
+    "rate": ("has no prior, so no rate", "needs a rate"),
+    "no_latent": ("is a latent variable", "has none"),
+    "point": ("is not a point", "has a point for a posterior"),
+    "rsample": ("has no reparameterised sample", "needs one"),
+    "density": ("has no density", "needs one"),
+    "enumerable": ("has no finite set of values", "runs through all values"),
+    "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
+    "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
+    "features": ("reads nothing", "is inferred from what an encoder read"),
+    "autoregressive": ("reads no words", "changes the words it reads"),
+    "tokens": ("has no token sequences", "needs them"),
+    "labels": ("has no labels", "needs a label for each text"),
+    "source": ("has no source texts", "needs one for each text"),
+    "counts": ("has no bags of words", "needs them"),
 }
+#: trait → the groups whose options may offer it, to name the one that does not
+_GIVERS = dict.fromkeys(TRAITS, "latent") | {"features": "encoder", "autoregressive": "decoder"}
+_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
+#: what a yaml says of its option, to be told from what the option takes
+DECLARED = ("requires", "provides", "owns", "ignores")
 _GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
 
 
@@ -140,7 +145,10 @@ _ONE_OF = {
 
 
 def _values(plain: dict) -> None:
+    unused = {f"{group}.{key}" for group in _GROUPS for key in (plain.get(group) or {}).get("ignores") or []}
     for path, value in _leaves(plain):
+        if path in unused:
+            continue
         if path in _ONE_OF and str(value) not in _ONE_OF[path]:
             near = difflib.get_close_matches(str(value), _ONE_OF[path], 1, 0)
             raise ConfigError(f"{path}={value}: it is one of {', '.join(_ONE_OF[path])}\ntry  {path}={near[0]}")
@@ -207,28 +215,16 @@ def _options(menu: Path, group: str) -> Iterator[tuple[str, dict]]:
 
 
 def _refusal(group: str, typed: str, trait: str, parts: list[tuple[str, str, dict]], menu: Path) -> Refusal:
-    """Names who needs the trait, who might have given it, and what to type instead."""
-    givers = [
-        (other, name) for other in ("latent", "encoder", "decoder", "data", "estimator")
-        for name, node in _options(menu, other)
-        if trait in (node.get("provides") or [])
-    ]  # fmt: skip
-    culprit = next((other for other, _ in givers if other != group), None)
-    shown = next((spelt for other, spelt, _ in parts if other == culprit), None)
-    wanted = TRAITS.get(trait, trait)
-    width = max(len(typed), len(shown or ""))
-    lines = ["these choices do not go together"]
-    if shown:
-        lines.append(f"  {shown:<{width}}   does not have {wanted}")
-    lines.append(f"  {typed:<{width}}   needs {'it' if shown else wanted}")
-    others = [
-        f"{group}={name}" for name, node in _options(menu, group)
-        if trait not in _requires(node) and f"{group}={name}" != typed
-    ]  # fmt: skip
-    if others:
-        lines.append("try  " + " | ".join(others))
-    if givers and shown:
-        lines.append("or   " + " | ".join(f"{other}={name}" for other, name in givers if other == culprit))
+    """Names who lacks the trait, who needs it, and what to type instead."""
+    lack, need = TRAITS[trait]
+    giver = _GIVERS[trait]
+    lacking = next(spelt for other, spelt, _ in parts if other == giver)
+    width = max(len(typed), len(lacking))
+    lines = ["these choices do not go together", f"  {lacking:<{width}}   {lack}", f"  {typed:<{width}}   {need}"]
+    others = [f"{group}={name}" for name, node in _options(menu, group) if trait not in _requires(node)]
+    lines += ["try  " + " | ".join(others)] if others and group != "model" else []
+    givers = [f"{giver}={name}" for name, node in _options(menu, giver) if trait in (node.get("provides") or [])]
+    lines += [("or   " if len(lines) > 3 else "try  ") + " | ".join(givers)] if givers else []
     return Refusal("\n".join(lines))
 
 

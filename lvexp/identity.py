@@ -11,14 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lvexp.compat import DECLARED
 from lvexp.data.source import fingerprint
 
 #: groups and keys that do not change what a run computes
 VOLATILE = ("hydra", "logger", "paths", "force", "name")
 _VOLATILE_TRAINER = ("accelerator", "devices", "strategy", "profiler", "threads", "checkpoint_steps", "log_every_n_steps")
 _VOLATILE_DATA = ("root", "files", "cache")  # the texts themselves count, not where they lie
-_DECLARED = ("requires", "provides", "owns")  # what options say of themselves
-
 DONE, REFUSED = "DONE", "REFUSED"
 
 
@@ -31,13 +30,14 @@ def essence(config: DictConfig) -> dict[str, Any]:
     texts = fingerprint(data)
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
-    return _undeclared(plain)
+    return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
 
 
-def _undeclared(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _undeclared(value) for key, value in node.items() if key not in _DECLARED}
-    return node
+def arguments(option: Mapping[str, Any]) -> dict[str, Any]:
+    """What an option takes: its yaml without what it declares (see :mod:`lvexp.compat`) and what it ignores."""
+    left_out = {*DECLARED, *(option.get("ignores") or ())}
+    kept = {key: value for key, value in option.items() if key not in left_out}
+    return {key: arguments(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
-from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lvexp.errors import ConfigError
 
@@ -181,7 +181,7 @@ class WandbLogger(LightningWandbLogger):
     def finish(self, failed: bool = False) -> None:
         """Ends the run; without one, does nothing."""
         run, self._experiment = self._experiment, None
-        if run is not None and not isinstance(run, DummyExperiment):
+        if run is not None:
             run.finish(exit_code=int(failed))
 
 
@@ -265,7 +265,7 @@ def log_report(
         import wandb
 
         media: dict[str, Any] = {f"figures/{Path(path).stem}": wandb.Image(str(path)) for path in figures}
-        tables: dict[str, tuple[list[str], list[tuple]]] = {
+        tables: dict[str, tuple[list[Any], list[tuple]]] = {
             "samples": (["sample"], [(text,) for text in evaluation.samples]),
             "reconstructions": (["text", "reconstruction"], [tuple(pair) for pair in evaluation.reconstructions]),
             "interpolations": (

@@ -1,4 +1,4 @@
-"""Batches of equal length, straight from the memory map."""
+"""Batches of equal length, straight from the encoded corpus on disk."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ class BatchLoader:
         return np.concatenate([[0], self._ends[:-1]])[bucket]
 
     def _batch(self, length: int, places: np.ndarray) -> Batch:
-        rows = self.split.order[places].astype(np.int64)
-        labels = None if self.split.labels is None else self.split.labels[rows].astype(np.int64)
+        rows = self.split.sorted(places)
+        labels = self.split.classes(rows)
         return Batch(
             tokens=torch.from_numpy(self.split.block(rows, length)),
             lengths=torch.full((len(rows),), length),

@@ -94,7 +94,8 @@ class TextData(L.LightningDataModule):
         loader = self._loader("train", self.batch_size, **options)
         if self.trainer is not None:
             # Lightning restores the loader's own state only into an unfinished epoch.
-            loader.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            progress = self.trainer.fit_loop.epoch_progress.current
+            loader.set_epoch(progress.processed)  # pyright: ignore[reportAttributeAccessIssue]  # typed as its base
         return loader
 
     def val_dataloader(self) -> BatchLoader:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import os
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,7 +22,6 @@ import numpy.typing as npt
 from lvexp.special import UNK
 
 CHUNK = 1 << 15  # rows sorted at a time
-RELEASE = 128  # rows read between two releases of the mapped pages
 ROW, LENGTH, LABEL = np.dtype("<u4"), np.dtype("<u4"), np.dtype("<i4")
 OFFSET = np.dtype("<u8")
 
@@ -30,18 +31,23 @@ def token_type(vocabulary_size: int) -> np.dtype:
     return np.dtype("<u2") if vocabulary_size <= 1 << 16 else np.dtype("<u4")
 
 
-class Mapped:
-    """A read-only array in a file. Its pages can be handed back, so that reading all of it takes no memory."""
+class Stored:
+    """A read-only array in a file, mapped into memory.
+
+    Scattered places are better read with :meth:`gather`: a map would count every page it touches as memory of this
+    process, until in the course of an epoch all of the corpus were counted, and is slower besides.
+    """
 
     def __init__(self, path: Path, dtype: np.dtype) -> None:
-        with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.array: np.ndarray = np.frombuffer(self._map, dtype=dtype)
+        self._file, self._dtype = os.open(path, os.O_RDONLY), dtype
+        weakref.finalize(self, os.close, self._file)
+        self.array: np.ndarray = np.frombuffer(mmap.mmap(self._file, 0, access=mmap.ACCESS_READ), dtype)
 
-    def release(self) -> None:
-        """Gives the pages read so far back to the system, which keeps them cached as it sees fit."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+    def gather(self, places: np.ndarray, width: int = 1) -> npt.NDArray[np.int64]:
+        """Copies of ``width`` entries from each of ``places`` on, [N, width]."""
+        size = self._dtype.itemsize
+        found = [os.pread(self._file, width * size, place) for place in (places * size).tolist()]
+        return np.frombuffer(b"".join(found), self._dtype).reshape(-1, width).astype(np.int64)
 
 
 class Split:
@@ -58,19 +64,13 @@ class Split:
         self.name = name
         self.buckets: list[tuple[int, int]] = [(int(length), int(count)) for length, count in summary["buckets"]]
         self._size = int(summary["rows"])
-        self._maps = {
-            "tokens": Mapped(folder / f"{name}.tokens", np.dtype(summary["tokens"])),
-            "offsets": Mapped(folder / f"{name}.offsets", OFFSET),
-            "lengths": Mapped(folder / f"{name}.lengths", LENGTH),
-            "order": Mapped(folder / f"{name}.order", ROW),
-        }
-        if summary["labels"]:
-            self._maps["labels"] = Mapped(folder / f"{name}.labels", LABEL)
-        self.lengths = self._maps["lengths"].array
-        self.order = self._maps["order"].array
-        self.labels = self._maps["labels"].array if "labels" in self._maps else None
-        self._tokens, self._offsets = self._maps["tokens"].array, self._maps["offsets"].array
-        self._since_release = 0
+        self._tokens = Stored(folder / f"{name}.tokens", np.dtype(summary["tokens"]))
+        self._offsets = Stored(folder / f"{name}.offsets", OFFSET)
+        self._order = Stored(folder / f"{name}.order", ROW)
+        self._labels = Stored(folder / f"{name}.labels", LABEL) if summary["labels"] else None
+        self.lengths = Stored(folder / f"{name}.lengths", LENGTH).array
+        self.order = self._order.array
+        self.labels = None if self._labels is None else self._labels.array
 
     def __len__(self) -> int:
         return self._size
@@ -79,26 +79,24 @@ class Split:
         """The ids of text ``number``, [T]."""
         if not 0 <= number < len(self):
             raise IndexError(f"row {number} of split {self.name}, which has {len(self)}")
-        return self._tokens[int(self._offsets[number]) : int(self._offsets[number + 1])]
+        start, end = self._offsets.array[number : number + 2].tolist()
+        return self._tokens.array[start:end]
 
     def rows(self, numbers: Iterable[SupportsIndex]) -> list[np.ndarray]:
         """The ids of several texts."""
         return [self.row(int(number)) for number in numbers]
 
-    def block(self, numbers: np.ndarray, length: int) -> npt.NDArray[np.int64]:
-        """The ids of several texts that all have ``length`` tokens, as a copy, [B, T]."""
-        places = self._offsets[numbers].astype(np.int64)[:, None] + np.arange(length)
-        found = self._tokens[places].astype(np.int64)
-        self._since_release += len(numbers)
-        if self._since_release >= RELEASE:
-            self.release()
-        return found
+    def sorted(self, places: np.ndarray) -> npt.NDArray[np.int64]:
+        """The rows at ``places`` of :attr:`order`, [B]."""
+        return self._order.gather(places)[:, 0]
 
-    def release(self) -> None:
-        """Gives the pages read so far back to the system."""
-        self._since_release = 0
-        for mapped in self._maps.values():
-            mapped.release()
+    def block(self, numbers: np.ndarray, length: int) -> npt.NDArray[np.int64]:
+        """The ids of several texts that all have ``length`` tokens, [B, T]."""
+        return self._tokens.gather(self._offsets.gather(numbers)[:, 0], length)
+
+    def classes(self, numbers: np.ndarray) -> npt.NDArray[np.int64] | None:
+        """The labels of several texts, [B]; None if the corpus has none."""
+        return None if self._labels is None else self._labels.gather(numbers)[:, 0]
 
 
 class SplitWriter:

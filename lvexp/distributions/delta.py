@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.distributions import Distribution, constraints
 
 from lvexp.shapes import Tensor
+
+_ONE = torch.Size()
 
 
 class Delta(Distribution):
@@ -17,7 +21,7 @@ class Delta(Distribution):
         point: v, [*batch, D].
     """
 
-    arg_constraints = {"point": constraints.real_vector}
+    arg_constraints: ClassVar = {"point": constraints.real_vector}
     support = constraints.real_vector
     has_rsample = True
 
@@ -37,8 +41,11 @@ class Delta(Distribution):
     def variance(self) -> Tensor:
         return torch.zeros_like(self.point)
 
-    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = _ONE) -> Tensor:
         return self.point.expand(self._extended_shape(torch.Size(sample_shape)))
+
+    def sample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = _ONE) -> Tensor:
+        return self.rsample(sample_shape).detach()  # a view made without gradients would still carry them
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> Delta:
         return Delta(self.point.expand(torch.Size(batch_shape) + self.event_shape), validate_args=False)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvexp.data.corpus import open_corpus
@@ -88,6 +88,7 @@ def test_a_pass_left_early_is_followed_by_the_next_epoch(split):
     assert seen(loader) == seen(expected)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 100), st.integers(0, 2))
 def test_resume_anywhere(shared, taken, epoch):
     whole = BatchLoader(shared, 8, shuffle=True, seed=1)
@@ -112,9 +113,9 @@ def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     (folder / "a.txt").write_text(sentences(300))
     cfg = {"name": "text", "root": str(folder), "files": {"train": "a.txt", "valid": "a.txt", "test": "a.txt"}}
-    settings = {"columns": {}, "max_length": 50, "long": "drop", "batch_size": 1, "eval_batch_size": 1}
+    rest = {"columns": {}, "max_length": 50, "long": "drop", "batch_size": 1, "eval_batch_size": 1}
     vocabulary = {"kind": "words", "max_size": 1000, "min_count": 1}
-    return open_corpus(cfg | settings | {"vocabulary": vocabulary, "cache": str(folder)}).splits["train"]
+    return open_corpus(cfg | rest | {"vocabulary": vocabulary, "cache": str(folder)}).splits["train"]
 
 
 def test_a_limited_epoch_is_complete_at_its_limit(split):
@@ -135,6 +136,7 @@ def test_the_state_of_other_batches_is_refused(split, other):
         BatchLoader(split, **({"batch_size": 8} | other), shuffle=True).load_state_dict(state)
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 7), st.booleans())
 def test_ranks_share_an_epoch(shared, world, shuffle):
     ranks = [BatchLoader(shared, 8, shuffle=shuffle, rank=rank, world=world) for rank in range(world)]

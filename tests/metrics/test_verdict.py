@@ -32,7 +32,10 @@ def scores(**found):
             {"latent_dim": None, "rate": None, "mi": None, "mi_near_cap": None, "active_units": None},
             "language model: exact NLL 100.00 nats, perplexity 90.00",
         ),
-        ({"rate": None, "elbo": None, "mi": None}, "auto-encoder: reconstruction BLEU 12.30, no prior, so no likelihood"),
+        (
+            {"rate": None, "elbo": None, "mi": None},
+            "auto-encoder: reconstruction BLEU 12.30, no prior, so no likelihood",
+        ),
         ({"elbo": math.nan, "ppl": math.inf}, "diverged: elbo nan, ppl inf"),
         ({"latent_dim": None, "nll": math.inf}, "diverged: nll inf"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from lvexp.report import figures
+from lvexp.report import curves, figures
+from lvexp.report.projection import projection_figure
 
 
 def history(epochs=6, per_epoch=20, keys=("distortion", "rate", "beta")):
@@ -73,7 +74,7 @@ def overlaps(figure):
 
 
 def test_curves_of_a_vae_have_all_six_panels():
-    figure = figures.curves_figure(history())
+    figure = curves.curves_figure(history())
     assert titles(figure) == [
         "Distortion D",
         "Rate R",
@@ -89,14 +90,14 @@ def test_curves_of_a_vae_have_all_six_panels():
 
 
 def test_curves_mark_the_best_epoch():
-    axes = panel(figures.curves_figure(history()), "−ELBO")
+    axes = panel(curves.curves_figure(history()), "−ELBO")
     assert legend(axes)[-1] == "best: 36.00 (epoch 4)"
     star = axes.lines[-1]
     assert (list(star.get_xdata()), list(star.get_ydata())) == ([799], [36.0])
 
 
 def test_curves_leave_out_what_a_language_model_lacks():
-    figure = figures.curves_figure(history(keys=("distortion", "beta")))
+    figure = curves.curves_figure(history(keys=("distortion", "beta")))
     assert titles(figure) == ["Distortion D", "−ELBO, validation"]
     assert "β" not in figure.get_suptitle()
     assert not overlaps(figure)
@@ -104,7 +105,7 @@ def test_curves_leave_out_what_a_language_model_lacks():
 
 def test_curves_of_an_auto_encoder_mark_the_best_distortion():
     rows = [{key: value for key, value in row.items() if key != "val/nelbo"} for row in history(keys=("distortion",))]
-    figure = figures.curves_figure(rows)
+    figure = curves.curves_figure(rows)
     assert titles(figure) == ["Distortion D"]
     assert legend(panel(figure, "Distortion"))[-1] == "best: 34.00 (epoch 4)"
 
@@ -112,7 +113,7 @@ def test_curves_of_an_auto_encoder_mark_the_best_distortion():
 def test_one_odd_batch_does_not_flatten_the_curve():
     rows = history()
     rows[50]["train/distortion"] = 10_000.0
-    assert panel(figures.curves_figure(rows), "Distortion").get_ylim()[1] < 100
+    assert panel(curves.curves_figure(rows), "Distortion").get_ylim()[1] < 100
 
 
 @pytest.mark.parametrize("rows", [[], history(epochs=1, per_epoch=1)], ids=["nothing", "one step"])
@@ -123,7 +124,7 @@ def test_curves_of_a_run_cut_short(rows, tmp_path):
 
 def test_smoothing_keeps_ends_and_length():
     values = [0.0] * 100 + [1.0] * 100
-    smooth = figures._smooth(values)
+    smooth = curves._smooth(values)
     assert len(smooth) == 200
     assert (smooth[0], smooth[-1]) == (0.0, 1.0)
     assert 0.4 < smooth[99] < 0.6
@@ -176,7 +177,7 @@ def points(axes):
 
 def test_projection_shows_each_text_once_and_the_variance():
     means, labels = cloud()
-    axes = figures.projection_figure(means, labels, ["a", "b", "c", "d"]).axes[0]
+    axes = projection_figure(means, labels, ["a", "b", "c", "d"]).axes[0]
     spread = np.linalg.svd(np.asarray(means) - np.mean(means, 0), compute_uv=False) ** 2
     share = spread[0] / spread.sum()
     assert axes.get_xlabel() == f"component 1 ({share:.0%} of the variance)"
@@ -189,7 +190,7 @@ def test_projection_shows_each_text_once_and_the_variance():
 
 def test_projection_gives_a_class_one_look_and_classes_different_ones():
     means, labels = cloud(classes=12)
-    figure = figures.projection_figure(means, labels, [f"class {n}" for n in range(12)])
+    figure = projection_figure(means, labels, [f"class {n}" for n in range(12)])
     looks = [(handle.get_color(), handle.get_marker()) for handle in figure.axes[0].get_legend().legend_handles]
     assert len(set(looks)) == 12
     assert not overlaps(figure)
@@ -198,7 +199,7 @@ def test_projection_gives_a_class_one_look_and_classes_different_ones():
 def test_projection_gathers_rare_and_missing_labels():
     means, labels = cloud(texts=300, classes=30)
     labels = [label if row < 290 else -1 for row, label in enumerate(labels)]
-    axes = figures.projection_figure(means, labels, ["a very long name of a class, over many words"] * 30).axes[0]
+    axes = projection_figure(means, labels, ["a very long name of a class, over many words"] * 30).axes[0]
     names = legend(axes)
     assert len(names) == 16 + 2
     assert names[-1] == "no label (10)"
@@ -210,23 +211,23 @@ def test_projection_gathers_rare_and_missing_labels():
 @pytest.mark.parametrize("labels", [None, [-1] * 200], ids=["none", "unobserved"])
 def test_projection_without_labels(labels):
     means, _ = cloud()
-    figure = figures.projection_figure(means, labels, ["a"])
+    figure = projection_figure(means, labels, ["a"])
     assert figure.axes[0].get_legend() is None
-    coloured = figures.projection_figure(means, labels, [], lengths=list(range(200)))
+    coloured = projection_figure(means, labels, [], lengths=list(range(200)))
     assert coloured.axes[1].get_ylabel() == "tokens"
 
 
 def test_a_collapsed_posterior_is_a_dot():
     means, labels = cloud(scale=1e-3)
-    axes = figures.projection_figure(means, labels, list("abcd")).axes[0]
+    axes = projection_figure(means, labels, list("abcd")).axes[0]
     assert np.abs(points(axes)).max() < 0.02 * axes.get_xlim()[1]
-    same = figures.projection_figure([[1.0, 1.0, 1.0]] * 5, [0] * 5, ["a"]).axes[0]
+    same = projection_figure([[1.0, 1.0, 1.0]] * 5, [0] * 5, ["a"]).axes[0]
     assert same.get_xlabel() == "component 1 (0% of the variance)"
 
 
 def test_a_code_of_one_dimension_is_drawn_on_a_line():
     means, labels = cloud(dims=1)
-    assert points(figures.projection_figure(means, labels, list("abcd")).axes[0])[:, 1] == pytest.approx(0)
+    assert points(projection_figure(means, labels, list("abcd")).axes[0])[:, 1] == pytest.approx(0)
 
 
 def test_files_are_pictures_and_pyplot_is_left_alone(tmp_path):
@@ -263,4 +264,4 @@ def test_a_model_without_z_or_that_diverged_has_its_curves_only(tmp_path, evalua
     rows = [{**row, "train/distortion": math.nan, "val/nelbo": math.nan} for row in history()]
     diverged = dataclasses.replace(evaluation, rate_per_dimension=[math.nan] * 2, means=[[math.inf, 0.0]] * 3)
     assert [path.name for path in figures.draw(tmp_path, rows, diverged)] == ["curves.png"]
-    assert "−ELBO, validation" not in titles(figures.curves_figure(rows))
+    assert "−ELBO, validation" not in titles(curves.curves_figure(rows))

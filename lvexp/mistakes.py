@@ -1,0 +1,57 @@
+"""What Hydra and OmegaConf say of a mistake, said shortly: what was typed, why not, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from lvexp.errors import LvexpError
+
+
+def explain(error: BaseException) -> str:
+    """A few lines for a mistake on the command line or in a configuration file."""
+    named: BaseException | None = error
+    while named is not None and not isinstance(named, LvexpError):
+        named = named.__cause__ or named.__context__
+    if named is not None:
+        return str(named)
+    first = str(error.__cause__ or "").partition("\n")[0]
+    text = str(error) if first in str(error) else f"{error}\n{first}"
+    for pattern, say in _KNOWN:
+        if found := re.search(pattern, text, re.DOTALL):
+            return say(*found.groups())
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not _internal(line))
+
+
+def _internal(line: str) -> bool:
+    """Lines on Hydra's own machinery, of no help to a user."""
+    return line.lstrip().startswith(("full_key", "object_type", "reference_type", "Config search path", "provider="))
+
+
+def _option(group: str, typed: str, listed: str) -> str:
+    options = listed.split()
+    near = difflib.get_close_matches(typed, options, 1, 0.4)
+    advice = f"\ntry  {group}={near[0]}" if near else ""
+    return f"{group}={typed}: there is no such option; {group} is one of {', '.join(options)}{advice}"
+
+
+def _missing(group: str, typed: str) -> str:
+    return f"{group}={typed}: there is no such option\ntry  --help, which lists the options of {group}"
+
+
+def _key(typed: str, key: str) -> str:
+    if "." not in typed:
+        return f"{typed}: there is no such group and no such key\ntry  --help for the groups | --cfg job for the keys"
+    if typed.startswith("regularizer."):
+        return f"{typed}: {key} is not among the chosen remedies\ntry  regularizer={key} {typed}=…"
+    return (
+        f"{typed}: the configuration has no {key!r} there\n"
+        f"try  --cfg job to see all there is | +{typed}=… to add a key that an option of yours reads"
+    )
+
+
+_KNOWN = [
+    (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
+    (r"Could not load '([\w/]+)/([^'/]+)'", _missing),
+    (r"Could not override '([^']+)'.*Key '([^']+)' is not in struct", _key),
+]

@@ -1,0 +1,116 @@
+"""How a training went, as curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lvexp.report.style import BEST, TRAIN, VALID, dress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, float | int]
+
+
+def curves_figure(history: Sequence[Row]) -> Figure:
+    """The figure that :func:`lvexp.report.figures.curves` writes."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    bound = next((key for key in ("val/nelbo", "val/distortion") if _series(history, key)[0]), None)
+    panels = [
+        ("Distortion D", "nats per text", ("train/distortion", "val/distortion")),
+        ("Rate R", "nats per text", ("train/rate", "val/rate")),
+        ("−ELBO, validation", "nats per text", (None, "val/nelbo")),
+        ("β, weight of the rate", "", ("train/beta", None)),
+        ("Active units, validation", "dimensions", (None, "val/active_units")),
+        ("Mutual information, validation", "nats", (None, "val/mi")),
+    ]
+    priced = any(_series(history, key)[0] for key in ("train/rate", "val/rate"))
+    drawn = []
+    for title, unit, keys in panels:
+        if keys == ("train/beta", None) and not priced:
+            continue  # it weighs nothing
+        if any(key and _series(history, key)[0] for key in keys):
+            drawn.append((title, unit, keys))
+    columns = 3 if len(drawn) > 4 else 2 if len(drawn) > 1 else 1
+    rows = max(1, -(-len(drawn) // columns))
+    figure = Figure(figsize=(4.0 * columns, 2.9 * rows + 0.3), layout="constrained")
+    title = "Training, smoothed (single log entries behind), and validation" + (" with β = 1" if priced else "")
+    figure.suptitle(title, fontsize=10)
+    for place, (title, unit, (train, valid)) in enumerate(drawn, 1):
+        axes = figure.add_subplot(rows, columns, place)
+        dress(axes, title, "step", unit)
+        axes.set_xlim(0, 1.02 * max(row["step"] for row in history) + 1)  # the same in all panels
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(_thousands)
+        both = bool(train and valid)
+        if train:
+            steps, values = _series(history, train)
+            if both:
+                axes.plot(steps, values, color=TRAIN, linewidth=0.7, alpha=0.3)
+                axes.plot(steps, _smooth(values), color=TRAIN, linewidth=1.8, label="train")
+                _ignore_spikes(axes, values, _series(history, valid or "")[1])
+            else:
+                axes.plot(steps, values, color=VALID, linewidth=1.8)
+        if valid:
+            steps, values = _series(history, valid)
+            axes.plot(steps, values, color=VALID, linewidth=1.5, marker="o", markersize=3.5, label="validation")
+            if valid == bound and values:
+                _mark_best(axes, history, valid)
+        if both and len(axes.get_legend_handles_labels()[1]) > 1:
+            axes.legend(fontsize=8, frameon=False)
+        if train == "train/beta" or valid in ("val/active_units", "val/mi"):
+            axes.set_ylim(bottom=min(0.0, *_series(history, train or valid or "")[1]))
+        if valid == "val/active_units":
+            axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    return figure
+
+
+def _mark_best(axes: Axes, history: Sequence[Row], key: str) -> None:
+    row = min((row for row in history if math.isfinite(row.get(key, math.nan))), key=lambda row: row[key])
+    when = f"epoch {int(row['epoch']) + 1}" if "epoch" in row else f"step {int(row['step'])}"
+    axes.plot(
+        [row["step"]],
+        [row[key]],
+        linestyle="none",
+        marker="*",
+        markersize=12,
+        color=BEST,
+        label=f"best: {row[key]:.2f} ({when})",
+        zorder=3,
+    )
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _series(history: Sequence[Row], key: str) -> tuple[list[float | int], list[float | int]]:
+    found = [(row["step"], row[key]) for row in history if math.isfinite(row.get(key, math.nan))]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _smooth(values: Sequence[float | int]) -> list[float]:
+    """Mean over a centred window of a fifteenth of the curve, narrower towards the ends."""
+    half = max(len(values) // 30, 1)
+    smooth = []
+    for at in range(len(values)):
+        near = min(half, at, len(values) - 1 - at)
+        window = values[at - near : at + near + 1]
+        smooth.append(sum(window) / len(window))
+    return smooth
+
+
+def _ignore_spikes(axes: Axes, train: Sequence[float | int], valid: Sequence[float | int]) -> None:
+    """Fits the axis to the middle 98 % of the log entries: one batch of very long texts must not flatten the rest."""
+    ranked = sorted(train)
+    if len(ranked) >= 50:
+        low, high = ranked[len(ranked) // 100], ranked[-1 - len(ranked) // 100]
+        low, high = min(low, *valid, high), max(high, *valid, low)
+        margin = 0.06 * (high - low) or 0.1
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _thousands(step: float, _: float | int | None) -> str:
+    return f"{step / 1000:g}k" if abs(step) >= 1000 else f"{step:g}"

@@ -1,0 +1,107 @@
+"""Where texts lie in the space of z."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lvexp.report.style import ACTIVE, COLOURS, FAINT, MARKERS, QUIET, VALID, dress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def projection_figure(
+    means: Sequence[Sequence[float]],
+    labels: Sequence[int] | None,
+    label_names: Sequence[str],
+    lengths: Sequence[int] | None = None,
+) -> Figure:
+    """The figure that :func:`lvexp.report.figures.projection` writes."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    points, explained = _principal(np.asarray(means, dtype=float))
+    classes = None if labels is None or max(labels, default=-1) < 0 else [int(label) for label in labels]
+    figure = Figure(figsize=(7.4 if classes or lengths else 5.6, 5.2), layout="compressed")
+    axes = figure.add_subplot()
+    shown = [f"component {axis} ({share:.0%} of the variance)" for axis, share in enumerate(explained, 1)]
+    dress(axes, f"Posterior means of {len(points):,} texts, principal components", *shown)
+    style: dict[str, Any] = {"s": 11 if len(points) > 500 else 22, "alpha": 0.7, "linewidths": 0}
+    if classes is not None:
+        _scatter_classes(axes, points, classes, label_names, style)
+    elif lengths is not None:
+        dots = axes.scatter(*points.T, c=list(lengths), cmap="viridis", **style)
+        figure.colorbar(dots, ax=axes, label="tokens", shrink=0.8)
+    else:
+        axes.scatter(*points.T, color=VALID, **style)
+    # Not narrower than three times the deviation from which a dimension is active: a collapsed posterior is then the
+    # dot it is, and not noise at full size.
+    half = max(1.05 * float(np.abs(points).max(initial=0.0)), 3 * ACTIVE**0.5)
+    axes.set_xlim(-half, half)
+    axes.set_ylim(-half, half)
+    axes.set_aspect("equal")
+    return figure
+
+
+def _principal(means: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Coordinates on the first two principal components, and their shares of the variance."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    if means.shape[1] == 1:  # a line: the second axis is flat
+        means = np.hstack([means, np.zeros_like(means)])
+    # the full solver is exact, hence the same picture on every machine
+    pca = PCA(n_components=2, svd_solver="full")
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where all means are equal
+        points = pca.fit_transform(means)
+    return points, [float(share) for share in np.nan_to_num(pca.explained_variance_ratio_)]
+
+
+def _scatter_classes(
+    axes: Axes, points: np.ndarray, classes: Sequence[int], names: Sequence[str], style: dict[str, Any]
+) -> None:
+    import numpy as np
+    from matplotlib.lines import Line2D
+
+    counts = collections.Counter(label for label in classes if label >= 0)
+    looks = [(colour, marker) for marker in MARKERS for colour in COLOURS]
+    common = [label for label, _ in counts.most_common()]
+    kept, rest = (common, []) if len(common) <= len(looks) else (common[: len(looks)], common[len(looks) :])
+    look = dict(zip(sorted(kept), looks, strict=False))
+    unlabelled = len(classes) - sum(counts.values())
+
+    def line(colour: str, marker: str, text: str) -> Line2D:
+        return Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=6, label=text)
+
+    handles = [line(*look[label], f"{_name(names, label)} ({counts[label]:,})") for label in sorted(kept)]
+    if rest:
+        handles.append(line(QUIET, "o", f"{len(rest)} rarer ({sum(counts[label] for label in rest):,})"))
+    if unlabelled:
+        handles.append(line(FAINT, "o", f"no label ({unlabelled:,})"))
+    colours = np.array([look[label][0] if label in look else QUIET if label >= 0 else FAINT for label in classes])
+    markers = np.array([look[label][1] if label in look else "" for label in classes])
+    for marker in ("", *MARKERS):  # quiet points first, below the others
+        rows = np.flatnonzero(markers == marker)
+        # in no order, or the last class would lie above all others
+        rows = np.random.default_rng(0).permutation(rows)
+        if len(rows):
+            axes.scatter(*points[rows].T, c=colours[rows].tolist(), marker=marker or "o", **style)
+    axes.legend(
+        handles=handles,
+        title="label (texts)",
+        fontsize=8,
+        title_fontsize=8,
+        frameon=False,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        alignment="left",
+    )
+
+
+def _name(names: Sequence[str], label: int) -> str:
+    name = names[label] if label < len(names) else f"label {label}"
+    return name if len(name) <= 28 else name[:27] + "…"
