@@ -11,7 +11,7 @@ from lvexp.shapes import Bool, Float, Int, Tensor
 from lvexp.special import PAD
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass  # not frozen: Lightning sets fields of a copy where precision is not 32 bits
 class Batch:
     """A batch of texts: ``<bos> w1 … wn <eos> <pad>…``.
 

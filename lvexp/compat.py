@@ -248,7 +248,9 @@ def _explicit(plain: dict, choices: dict) -> None:
             "these choices do not go together\n  model=rnnlm   has only words to predict from\n"
             "  decoder.inputless=true   reads none\ntry  decoder.inputless=false | model=svae"
         )
-    if "no_latent" in (plain["latent"].get("provides") or []) and "features" in (plain["encoder"].get("provides") or []):
+    if "no_latent" in (plain["latent"].get("provides") or []) and "features" in (
+        plain["encoder"].get("provides") or []
+    ):
         raise Refusal(
             f"these choices do not go together\n  {latent}   has nothing to infer\n"
             f"  encoder={choices.get('encoder')}   would read the text in vain\n"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -198,9 +199,12 @@ class _Measured:
 
 
 def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings) -> _Measured:
-    bound, active = Bound().to(model.device), ActiveUnits(settings.active_threshold).to(model.device)
-    information = MutualInformation(model.latent.posterior, settings.mi_sentences, settings.mi_batch).to(model.device)
-    weighted = ImportanceWeighted(settings.iw_samples, _LOGITS // model.vocabulary.size).to(model.device)
+    alone: dict[str, Any] = {"sync_on_compute": False}  # one process evaluates; no other would answer
+    bound, active = Bound(**alone), ActiveUnits(settings.active_threshold, **alone)
+    information = MutualInformation(model.latent.posterior, settings.mi_sentences, settings.mi_batch, **alone)
+    weighted = ImportanceWeighted(settings.iw_samples, _LOGITS // model.vocabulary.size, **alone)
+    for metric in (bound, active, information, weighted):
+        metric.to(model.device)
     seen = _Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))
     means, labels = [], []
     for number, batch in enumerate(loader):

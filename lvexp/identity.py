@@ -16,7 +16,15 @@ from lvexp.data.source import fingerprint
 
 #: groups and keys that do not change what a run computes
 VOLATILE = ("hydra", "logger", "paths", "force", "name")
-_VOLATILE_TRAINER = ("accelerator", "devices", "strategy", "profiler", "threads", "checkpoint_steps", "log_every_n_steps")
+_VOLATILE_TRAINER = (
+    "accelerator",
+    "devices",
+    "strategy",
+    "profiler",
+    "threads",
+    "checkpoint_steps",
+    "log_every_n_steps",
+)
 _VOLATILE_DATA = ("root", "files", "cache")  # the texts themselves count, not where they lie
 DONE, REFUSED = "DONE", "REFUSED"
 

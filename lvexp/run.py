@@ -28,7 +28,7 @@ from lvexp.report import figures
 from lvexp.report.result import write_result
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
-from lvexp.training import DecayAndReload, LastCheckpoint, Seeds, Validation, monitored
+from lvexp.training import DecayAndReload, LastCheckpoint, Seeds, TrainingCurves, Validation, monitored
 
 RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
 _OURS = ("patience", "checkpoint_steps", "threads")  # keys of the trainer group that are not Lightning's
@@ -84,7 +84,9 @@ def _alone(folder: Path) -> Iterator[None]:
             if rank_zero_only.rank == 0:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(f"{folder}: another process is running this very job\ntry  wait for it | another seed") from None
+            raise RunError(
+                f"{folder}: another process is running this very job\ntry  wait for it | another seed"
+            ) from None
         yield
 
 
@@ -183,7 +185,7 @@ def _trainer(
     ours, monitor = config["trainer"], monitored(model)
     checkpoints = folder / "checkpoints"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
-    callbacks: list[Any] = [Seeds(config["seed"]), validation, progress]
+    callbacks: list[Any] = [Seeds(config["seed"]), TrainingCurves(), validation, progress]
     if ours["patience"]:
         callbacks.append(EarlyStopping(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
     if decay := config["optimizer"].get("decay"):
@@ -234,21 +236,10 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
     finish_csv = [logger for logger in loggers if hasattr(logger, "flush")]
     for logger in finish_csv:
         logger.flush()
-    drawn = _draw(folder / "figures", read_metrics(folder / METRICS), evaluation)
+    drawn = figures.draw(folder / "figures", read_metrics(folder / METRICS), evaluation)
     log_report(loggers, result, evaluation, drawn)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()
-
-
-def _draw(folder: Path, history: Sequence[Mapping[str, float]], evaluation: Evaluation) -> list[Path]:
-    """The figures that exist for this model."""
-    folder.mkdir(exist_ok=True)
-    figures.curves(history, folder / "curves.png")
-    if evaluation.rate_per_dimension is not None:
-        figures.rate_per_dimension(evaluation.rate_per_dimension, evaluation.mean_variance, folder / "rate.png")
-    if evaluation.means is not None:
-        figures.projection(evaluation.means, evaluation.labels, evaluation.label_names, folder / "means.png")
-    return sorted(folder.glob("*.png"))
 
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:

@@ -39,6 +39,20 @@ class Seeds(Callback):
         torch.manual_seed(derive(self.seed, "validation", trainer.global_rank))
 
 
+class TrainingCurves(Callback):
+    """Logs what a training step measured, ``train/…``, at every ``log_every_n_steps``-th step."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
+        assert isinstance(pl_module, LatentModel)
+        if trainer.global_step % trainer.log_every_n_steps or not trainer.is_global_zero:
+            return
+        values = {f"train/{name}": float(value) for name, value in pl_module.measured.items()}
+        if "rate" in pl_module.measured:
+            values["train/beta"] = pl_module.anneal(trainer.global_step - 1)  # as the step that was measured had it
+        for logger in trainer.loggers:
+            logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)
+
+
 class Validation(Callback):
     """Measures D, R, -ELBO, active units and mutual information at each validation, and logs them as ``val/…``.
 

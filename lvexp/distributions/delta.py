@@ -21,8 +21,8 @@ class Delta(Distribution):
         point: v, [*batch, D].
     """
 
-    arg_constraints: ClassVar = {"point": constraints.real_vector}
-    support = constraints.real_vector
+    arg_constraints: ClassVar = {"point": constraints.real_vector}  # pyright: ignore[reportAssignmentType]
+    support = constraints.real_vector  # pyright: ignore[reportAssignmentType]
     has_rsample = True
 
     def __init__(self, point: Tensor, validate_args: bool | None = None):

@@ -20,6 +20,7 @@ class ActiveUnits(Metric):
 
     Args:
         threshold: above which a dimension is active.
+        more: options of every ``torchmetrics.Metric``.
     """
 
     full_state_update = False
@@ -27,8 +28,8 @@ class ActiveUnits(Metric):
     mean: Tensor
     square: Tensor
 
-    def __init__(self, threshold: float = 0.01):
-        super().__init__()
+    def __init__(self, threshold: float = 0.01, **more: Any):
+        super().__init__(**more)
         self.threshold = threshold
         # Deviations are summed about the running mean (Chan et al. 1983): a sum of plain squares would lose a small
         # variance about a large mean. Such states do not add up over devices, so those are merged in compute.

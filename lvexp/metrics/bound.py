@@ -38,6 +38,9 @@ class Bound(Metric):
       an auto-encoder: without a prior its distortion bounds nothing;
     - ``ppl``: :func:`perplexity` from ``nelbo``; None with it;
     - ``sentences``, ``tokens``: how many texts, and how many predicted tokens (words and ``<eos>``).
+
+    Args:
+        more: options of every ``torchmetrics.Metric``.
     """
 
     full_state_update = False
@@ -50,8 +53,8 @@ class Bound(Metric):
     divided: Tensor
     codeless: Tensor
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **more: Any):
+        super().__init__(**more)
         for name in ("distortion", "rate", "split"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         # the last three count the texts that had a rate, a rate that splits, and no code at all

@@ -93,6 +93,7 @@ class ImportanceWeighted(Metric):
     Args:
         samples: K.
         positions: as :func:`importance_weighted` takes it.
+        more: options of every ``torchmetrics.Metric``.
     """
 
     full_state_update = False
@@ -102,8 +103,8 @@ class ImportanceWeighted(Metric):
     sentences: Tensor
     tokens: Tensor
 
-    def __init__(self, samples: int = 100, positions: int = 2**13):
-        super().__init__()
+    def __init__(self, samples: int = 100, positions: int = 2**13, **more: Any):
+        super().__init__(**more)
         self.samples, self.positions = samples, positions
         for name in ("nats", "variance", "effective"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

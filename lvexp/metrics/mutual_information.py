@@ -14,8 +14,8 @@ from torchmetrics.utilities import dim_zero_cat
 from lvexp.regularizers.base import Terms
 from lvexp.shapes import Float, Int, Shaped, Tensor
 
-#: numbers in the largest array made at once: 64 MB in float32
-_NUMBERS = 2**24
+#: numbers in the largest array made at once, 8 MB in float32: with much larger ones a CPU mostly asks for memory
+_NUMBERS = 2**21
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 Posterior = Callable[[Tensor], Distribution]
@@ -84,6 +84,7 @@ class MutualInformation(Metric):
         posterior: q(z|x) from parameters: ``latent.posterior``.
         limit: texts used at most.
         size: texts in a group of the minibatch figure.
+        more: options of every ``torchmetrics.Metric``.
     """
 
     full_state_update = False
@@ -91,8 +92,8 @@ class MutualInformation(Metric):
     key: list[Tensor]
     _STORED = ("key", "params", "value", "lengths")
 
-    def __init__(self, posterior: Posterior, limit: int = 5000, size: int = 32):
-        super().__init__()
+    def __init__(self, posterior: Posterior, limit: int = 5000, size: int = 32, **more: Any):
+        super().__init__(**more)
         self.posterior, self.limit, self.size = posterior, limit, size
         self.add_state("seen", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
         for name in self._STORED:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import torch
 from torch import nn
-from torch.distributions import Distribution
 
 from lvexp.anneal.base import AbstractAnneal
 from lvexp.batch import Batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from lvexp.shapes import Float, Int, Tensor
@@ -25,9 +26,13 @@ def token_nll(
     h for any weights, and in W where the weights of all tokens are equal, as in a batch without padding and one
     draw; where they differ (padding, weighted draws) the backward pass computes the logits again.
 
-    First derivatives only: a second backward pass through it raises.
+    First derivatives only: a second backward pass through it raises. Elsewhere than on a CPU, torch's own cross
+    entropy is used: there the memory's speed is not what limits.
     """
-    return _TokenNLL.apply(states, weight, targets)  # pyright: ignore[reportReturnType]
+    if states.device.type != "cpu":
+        return F.cross_entropy(F.linear(states, weight), targets, reduction="none")
+    # under autocast the states come in half precision, too coarse for a sum over the vocabulary
+    return _TokenNLL.apply(states.to(weight.dtype), weight, targets)  # pyright: ignore[reportReturnType]
 
 
 class _TokenNLL(torch.autograd.Function):

@@ -78,9 +78,7 @@ class Regularizer(nn.Module):
         """The posterior's parameters, improved text by text; ``bound`` gives the loss of parameters, [B]."""
         return params
 
-    def rate(
-        self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None
-    ) -> Float[Tensor, " B"]:
+    def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         """What stands in the loss, times beta, for the rate."""
         return rate
 

@@ -33,9 +33,7 @@ class FreeBits(Regularizer):
             raise ConfigError(f"regularizer.free_bits.per={per}: the floor is one of {', '.join(_PER)}")
         self.nats, self.per = nats, per
 
-    def rate(
-        self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None
-    ) -> Float[Tensor, " B"]:
+    def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         if self.per == "example":
             return rate.clamp(min=self.nats)
         assert per_dimension is not None  # compat refuses latents whose rate does not split

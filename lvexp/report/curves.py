@@ -34,39 +34,37 @@ def curves_figure(history: Sequence[Row]) -> Figure:
     for title, unit, keys in panels:
         if keys == ("train/beta", None) and not priced:
             continue  # it weighs nothing
-        if any(key and _series(history, key)[0] for key in keys):
+        if any(_series(history, key)[0] for key in keys):
             drawn.append((title, unit, keys))
     columns = 3 if len(drawn) > 4 else 2 if len(drawn) > 1 else 1
     rows = max(1, -(-len(drawn) // columns))
     figure = Figure(figsize=(4.0 * columns, 2.9 * rows + 0.3), layout="constrained")
-    title = "Training, smoothed (single log entries behind), and validation" + (" with β = 1" if priced else "")
-    figure.suptitle(title, fontsize=10)
+    smoothed = any(_series(history, key)[0] for key in ("train/distortion", "train/rate"))
+    parts = ["Training, smoothed over the log entries in pale"] * smoothed + ["Validation" + " with β = 1" * priced]
+    figure.suptitle("; ".join(parts), fontsize=10)
     for place, (title, unit, (train, valid)) in enumerate(drawn, 1):
         axes = figure.add_subplot(rows, columns, place)
         dress(axes, title, "step", unit)
         axes.set_xlim(0, 1.02 * max(row["step"] for row in history) + 1)  # the same in all panels
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(_thousands)
-        both = bool(train and valid)
-        if train:
-            steps, values = _series(history, train)
-            if both:
-                axes.plot(steps, values, color=TRAIN, linewidth=0.7, alpha=0.3)
-                axes.plot(steps, _smooth(values), color=TRAIN, linewidth=1.8, label="train")
-                _ignore_spikes(axes, values, _series(history, valid or "")[1])
-            else:
-                axes.plot(steps, values, color=VALID, linewidth=1.8)
-        if valid:
-            steps, values = _series(history, valid)
-            axes.plot(steps, values, color=VALID, linewidth=1.5, marker="o", markersize=3.5, label="validation")
-            if valid == bound and values:
-                _mark_best(axes, history, valid)
-        if both and len(axes.get_legend_handles_labels()[1]) > 1:
+        trained, judged = _series(history, train), _series(history, valid)
+        if trained[0] and valid is None:  # set, not measured: nothing to smooth
+            axes.plot(*trained, color=VALID, linewidth=1.8)
+        elif trained[0]:
+            axes.plot(*trained, color=TRAIN, linewidth=0.7, alpha=0.3)
+            axes.plot(trained[0], _smooth(trained[1]), color=TRAIN, linewidth=1.8, label="train")
+            _ignore_spikes(axes, trained[1], judged[1])
+        if judged[0]:
+            axes.plot(*judged, color=VALID, linewidth=1.5, marker="o", markersize=3.5, label="validation")
+        if bound is not None and valid == bound:
+            _mark_best(axes, history, bound)
+        if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend(fontsize=8, frameon=False)
-        if train == "train/beta" or valid in ("val/active_units", "val/mi"):
-            axes.set_ylim(bottom=min(0.0, *_series(history, train or valid or "")[1]))
         if valid == "val/active_units":
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        if unit != "nats per text":  # quantities whose zero means something
+            axes.set_ylim(bottom=min(0.0, *trained[1], *judged[1]))
     return figure
 
 
@@ -83,11 +81,11 @@ def _mark_best(axes: Axes, history: Sequence[Row], key: str) -> None:
         label=f"best: {row[key]:.2f} ({when})",
         zorder=3,
     )
-    axes.legend(fontsize=8, frameon=False)
 
 
-def _series(history: Sequence[Row], key: str) -> tuple[list[float | int], list[float | int]]:
-    found = [(row["step"], row[key]) for row in history if math.isfinite(row.get(key, math.nan))]
+def _series(history: Sequence[Row], key: str | None) -> tuple[list[float | int], list[float | int]]:
+    """Steps and values of a metric, where it was logged and is finite."""
+    found = [(row["step"], row[key]) for row in history if key is not None and math.isfinite(row.get(key, math.nan))]
     return [step for step, _ in found], [value for _, value in found]
 
 

@@ -88,7 +88,7 @@ def test_a_pass_left_early_is_followed_by_the_next_epoch(split):
     assert seen(loader) == seen(expected)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(0, 100), st.integers(0, 2))
 def test_resume_anywhere(shared, taken, epoch):
     whole = BatchLoader(shared, 8, shuffle=True, seed=1)

@@ -71,16 +71,15 @@ def fit(model, data, folder, *, ckpt=None, every=None, **options) -> Recorder:
 )
 class TestFit:
     @pytest.mark.parametrize(
-        "options", [{}, {"limit_train_batches": 7}, {"limit_train_batches": 0.5}, {"max_steps": 99}]
+        "options", [{}, {"limit_train_batches": 10}, {"limit_train_batches": 0.6}, {"max_steps": 99}]
     )
     @pytest.mark.parametrize("stop", [7, 10, 18])  # an epoch has 18 steps
     def test_killed_and_resumed(self, data, tmp_path, stop, options):
+        options = {"max_epochs": 2, "every": stop} | options
         whole = fit(Recorder(), data(), tmp_path / "whole", **options).seen
         with pytest.raises(KeyError, match="killed"):
-            fit(Recorder(stop), data(), tmp_path / "killed", every=1, **options)
-        rest = fit(
-            Recorder(), data(), tmp_path / "killed", ckpt=tmp_path / "killed" / "last.ckpt", every=1, **options
-        ).seen
+            fit(Recorder(stop), data(), tmp_path / "killed", **options)
+        rest = fit(Recorder(), data(), tmp_path / "killed", ckpt=tmp_path / "killed" / "last.ckpt", **options).seen
         assert rest == whole[stop:]
 
     @pytest.mark.parametrize(
@@ -94,9 +93,10 @@ class TestFit:
         ],
     )
     def test_continued_after_the_end(self, data, tmp_path, part, options):
+        options = {"max_epochs": 3, "every": 2} | options
         whole = fit(Recorder(), data(), tmp_path / "whole", **options).seen
-        first = fit(Recorder(), data(), tmp_path / "part", every=1, **options | part).seen
-        rest = fit(Recorder(), data(), tmp_path / "part", ckpt=tmp_path / "part" / "last.ckpt", every=1, **options).seen
+        first = fit(Recorder(), data(), tmp_path / "part", **options | part).seen
+        rest = fit(Recorder(), data(), tmp_path / "part", ckpt=tmp_path / "part" / "last.ckpt", **options).seen
         assert first + rest == whole
 
     def test_epochs_differ_and_are_whole(self, data, tmp_path):

@@ -151,6 +151,12 @@ def test_texts_shown(found):
             assert model.vocabulary.decode(expected[0]) == written
 
 
+def test_waits_for_no_other_process(found, monkeypatch):
+    """After distributed training the first process evaluates alone."""
+    monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)
+    assert evaluate(tiny.model(), tiny.corpus(), SMALL) == found["gaussian"]
+
+
 def test_labels_are_handed_on():
     batches = [tiny.encode("a b", "c"), tiny.encode("d")]
     batches = [

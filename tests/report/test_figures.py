@@ -86,6 +86,7 @@ def test_curves_of_a_vae_have_all_six_panels():
     assert panel(figure, "Rate").get_ylabel() == "nats per text"
     assert panel(figure, "Rate").get_xlabel() == "step"
     assert legend(panel(figure, "Distortion")) == ["train", "validation"]
+    assert panel(figure, "β").get_ylim()[0] == 0
     assert not overlaps(figure)
 
 
@@ -108,6 +109,14 @@ def test_curves_of_an_auto_encoder_mark_the_best_distortion():
     figure = curves.curves_figure(rows)
     assert titles(figure) == ["Distortion D"]
     assert legend(panel(figure, "Distortion"))[-1] == "best: 34.00 (epoch 4)"
+
+
+def test_curves_of_validations_alone_speak_of_no_training():
+    rows = [{key: value for key, value in row.items() if not key.startswith("train/")} for row in history()]
+    figure = curves.curves_figure([row for row in rows if "val/nelbo" in row])
+    assert figure.get_suptitle() == "Validation with β = 1"
+    assert panel(figure, "Distortion").get_legend() is None
+    assert "β, weight of the rate" not in titles(figure)
 
 
 def test_one_odd_batch_does_not_flatten_the_curve():

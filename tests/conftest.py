@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from lvexp import identity
+from lvexp.__main__ import MENU
+
+SMALL = (
+    *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
+    *("logger=csv", "evaluation.iw_samples=2", "evaluation.samples=4", "evaluation.bleu_sentences=4"),
+    *("evaluation.max_decode=10", "evaluation.interpolations=1"),
+)
+Compose = Callable[..., DictConfig]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, session_cache: Path) -> None:
+    """No cache, key or setting of the user's own takes part in a test."""
+    monkeypatch.setenv("LVEXP_CACHE", str(session_cache))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Two hundred short sentences of two classes, in a file of labels and texts."""
+    rng = random.Random(0)
+    words = {"animal": ["cat", "dog", "bird"], "thing": ["cup", "box", "hat"]}
+    lines = []
+    for _ in range(200):
+        label = rng.choice(sorted(words))
+        body = [rng.choice(words[label]) for _ in range(rng.randint(1, 4))]
+        lines.append(f"{label}\tthe {' and '.join(body)}\n")
+    file = tmp_path / "corpus.tsv"
+    file.write_text("".join(lines))
+    return file
+
+
+@pytest.fixture
+def small(corpus: Path) -> list[str]:
+    """Overrides for a job that takes a second or two."""
+    data = [f"data.files.train={corpus}", "data.columns.text=1", "data.columns.label=0", "data.vocabulary.min_count=1"]
+    return ["data=text", *data, "data.batch_size=8", "data.split.valid=0.1", "data.split.test=0.1", *SMALL]
+
+
+@pytest.fixture
+def composed() -> Iterator[Compose]:
+    """Composes a configuration as the command line does, ``hydra`` node included."""
+    identity.register()
+    with initialize_config_dir(str(MENU), version_base="1.3"):
+        yield lambda *overrides: compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """What a job is given of a composed configuration."""
+    made = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
+    assert isinstance(made, dict)
+    return made
+
+
+@pytest.fixture
+def lvexp(tmp_path: Path) -> Command:
+    """Runs ``python -m lvexp`` in an empty folder, writing to ``tmp_path/outputs``."""
+
+    def run(*overrides: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        return subprocess.run(
+            [sys.executable, "-m", "lvexp", f"paths.outputs={tmp_path / 'outputs'}", *overrides],
+            cwd=elsewhere, capture_output=True, text=True, timeout=300, check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **options},
+        )  # fmt: skip
+
+    return run

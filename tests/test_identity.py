@@ -1,0 +1,73 @@
+"""The same job has the same id whatever its spelling; anything that changes the result changes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Compose
+
+from lvexp.identity import group_id, run_id
+
+SAME = [
+    ["latent.dim=32"],  # the default, said aloud
+    ["regularizer=none"],
+    ["paths.outputs=/elsewhere"],
+    ["logger=csv"],
+    ["force=true"],
+    ["name=other"],
+    ["trainer.threads=1"],
+    ["trainer.log_every_n_steps=7"],
+]
+OTHER = [
+    ["latent.dim=16"],
+    ["anneal=linear"],
+    ["regularizer=free_bits"],
+    ["seed=2"],
+    ["trainer.max_epochs=3"],
+    ["data.batch_size=64"],
+    ["evaluation.iw_samples=7"],
+    ["encoder=gru"],
+    ["trainer.precision=64-true"],
+]
+
+
+@pytest.mark.parametrize("typed", SAME, ids=" ".join)
+def test_what_does_not_change_the_result_keeps_the_id(typed: list[str], composed: Compose):
+    assert run_id(composed(*typed)) == run_id(composed())
+
+
+@pytest.mark.parametrize("typed", OTHER, ids=" ".join)
+def test_what_changes_the_result_changes_the_id(typed: list[str], composed: Compose):
+    assert run_id(composed(*typed)) != run_id(composed())
+
+
+def test_the_order_of_overrides_does_not_matter(composed: Compose):
+    assert run_id(composed("seed=3", "latent.dim=8")) == run_id(composed("latent.dim=8", "seed=3"))
+
+
+def test_the_order_of_remedies_does_not_matter(composed: Compose):
+    one, other = ("regularizer=[free_bits,word_dropout]", "regularizer=[word_dropout,free_bits]")
+    assert run_id(composed(one)) == run_id(composed(other)), "each slot has one owner, so order changes nothing"
+
+
+def test_the_seed_is_in_the_run_id_and_not_in_the_group_id(composed: Compose):
+    one, two = composed("seed=1"), composed("seed=2")
+    assert run_id(one) != run_id(two)
+    assert group_id(one) == group_id(two)
+
+
+def test_keys_that_an_option_ignores_do_not_count(composed: Compose):
+    assert run_id(composed("model=rnnlm", "latent.dim=8")) == run_id(composed("model=rnnlm", "latent.dim=16"))
+
+
+def test_the_texts_count_and_not_where_they_lie(composed: Compose, tmp_path: Path):
+    for folder, text in (("one", "a b\nc d\n"), ("two", "a b\nc d\n"), ("three", "a b\nc e\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.txt").write_text(text)
+    ids = [
+        run_id(composed("data=text", f"data.root={tmp_path / folder}", "data.files.train=train.txt"))
+        for folder in ("one", "two", "three")
+    ]
+    assert ids[0] == ids[1]
+    assert ids[0] != ids[2]

@@ -1,0 +1,94 @@
+"""Every option composes, builds and takes a step; every combination does, or is refused."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Compose, plain
+from hydra.utils import get_class
+
+from lvexp import build, compat
+from lvexp.__main__ import MENU
+from lvexp.batch import Batch
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import Refusal
+
+GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "regularizer", "optimizer")
+OPTIONS = {group: sorted(path.stem for path in (MENU / group).glob("*.yaml")) for group in GROUPS}
+WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
+TEXTS = WORDS.encode(["a b c", "d e f", "f e d", "c c c"])
+
+
+def step(config: dict) -> tuple[float, float]:
+    """One step as the trainer takes it; the loss and how far the parameters moved."""
+    torch.manual_seed(0)
+    model = build.model(config, WORDS, steps_per_epoch=3)
+    optimizer = model.configure_optimizers()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    loss = model.training_step(Batch.of(TEXTS), 0)
+    loss.backward()
+    optimizer.step()
+    moved = sum(float((new - old).abs().sum()) for new, old in zip(model.parameters(), before, strict=True))
+    return float(loss), moved
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in OPTIONS[g]])
+def test_an_option_composes_builds_and_takes_a_step_or_is_refused(group: str, option: str, composed: Compose):
+    config = composed(f"{group}={option}", "latent.dim=4")
+    try:
+        compat.check(config, MENU)
+    except Refusal:
+        return  # with the other defaults; the product below has it with all others
+    loss, moved = step(plain(config))
+    assert 0 < loss < 1000
+    assert moved > 0
+
+
+def remedies() -> list[str]:
+    names = [name for name in OPTIONS["regularizer"] if name != "none"]
+    sets = itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
+    return [f"[{','.join(chosen)}]" for chosen in sets]
+
+
+def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose):
+    taken, refused = set(), 0
+    groups = ("model", "encoder", "decoder", "latent", "estimator", "anneal")
+    base = ["latent.dim=4", "encoder.hidden=8", "decoder.hidden=8", "encoder.embedding=8", "decoder.embedding=8"]
+    # the optimiser meets no other choice: it is left at its default
+    for chosen in itertools.product(*(OPTIONS[group] for group in groups), remedies()):
+        named = dict(zip((*groups, "regularizer"), chosen, strict=True))
+        if (named["encoder"], named["decoder"]) in {("gru", "lstm"), ("lstm", "gru")}:
+            continue  # the two kinds of cell meet nowhere: each with itself is enough
+        # composing takes most of the time, and says nothing new for what one trait already excludes
+        if named["model"] == "rnnlm" and named["latent"] != "none" and named["estimator"] != "auto":
+            continue
+        config = composed(*(f"{group}={option}" for group, option in named.items()), *base)
+        try:
+            compat.check(config, MENU)
+        except Refusal as error:
+            refused += 1
+            assert "try" in str(error), f"{named}: a refusal says what to type instead"
+            continue
+        loss, moved = step(plain(config))
+        assert 0 < loss < 1000, named
+        assert moved > 0, named
+        taken.add((named["model"], named["anneal"], named["regularizer"]))
+    assert refused
+    assert {model for model, *_ in taken} == set(OPTIONS["model"]), "every model runs in some combination"
+    assert ("svae", "linear", "[free_bits,word_dropout]") in taken
+
+
+@pytest.mark.parametrize("file", sorted(MENU.rglob("*.yaml")), ids=lambda file: str(file.relative_to(MENU)))
+def test_every_target_exists(file: Path):
+    targets = [line.split(":")[1].strip() for line in file.read_text().splitlines() if "_target_:" in line]
+    for target in targets:
+        assert get_class(target).__doc__
+
+
+def test_every_remedy_has_a_file_of_the_same_name():
+    folder = Path(build.__file__).parent / "regularizers"
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "base"}
+    assert files == set(OPTIONS["regularizer"]) - {"none"}

@@ -1,0 +1,99 @@
+"""What cannot work is refused, by name, with what to type instead; what can, is not."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Command, Compose
+
+from lvexp import compat
+from lvexp.__main__ import MENU
+from lvexp.errors import ConfigError, LvexpError
+
+FINE = [
+    "model=svae anneal=linear",
+    "model=rnnlm",
+    "model=rnnlm latent.dim=8 encoder.hidden=16",
+    "model=ae",
+    "model=ae regularizer=word_dropout",
+    "model=svae regularizer=[free_bits,word_dropout] regularizer.free_bits.per=example",
+    "estimator=score model.samples=4",
+    "decoder.inputless=true",
+    "decoder.tie=true",
+    "anneal=constant anneal.beta=0",
+    "trainer.limit_train_batches=3 trainer.max_steps=10",
+    "decoder.entry=initial encoder=gru decoder=gru",
+]
+REFUSED = [
+    ("model=svae latent=none", ["latent=none", "model=svae", "latent=gaussian"]),
+    ("model=svae latent=point", ["latent=point", "model=svae"]),
+    ("model=rnnlm latent=gaussian", ["model=rnnlm", "latent=gaussian"]),
+    ("model=rnnlm encoder=lstm", ["encoder=lstm", "latent=none"]),
+    ("model=rnnlm decoder.inputless=true", ["decoder.inputless=true", "model=rnnlm"]),
+    ("model=ae anneal=linear", ["latent=point", "anneal=linear", "anneal=constant"]),
+    ("model=ae regularizer=free_bits", ["regularizer=free_bits", "latent=point"]),
+    ("model=ae anneal.beta=0.5", ["anneal.beta=0.5"]),
+    ("estimator=enumerate", ["estimator=enumerate", "estimator=auto"]),
+    ("model=ae estimator=score", ["estimator=score", "density"]),
+    ("encoder=none", ["encoder=none", "encoder=lstm"]),
+    ("decoder.inputless=true regularizer=word_dropout", ["word_dropout", "inputless"]),
+    ("decoder.tie=true decoder.embedding=100", ["decoder.embedding=100", "decoder.embedding=256"]),
+    ("+regularizer.free_bits.nats=2", ["free_bits", "regularizer=[free_bits]"]),
+    ("latent.dim=abc", ["latent.dim=abc", "whole number", "latent.dim=32"]),
+    ("latent.dim=1.5", ["whole number"]),
+    ("latent.dim=0", ["at least 1"]),
+    ("data.batch_size=-1", ["data.batch_size=-1"]),
+    ("decoder.dropout_in=1.5", ["below 1"]),
+    ("decoder.entry=everywhere", ["initial, every_step, both"]),
+    ("anneal=linear anneal.unit=weeks", ["steps, epochs"]),
+    ("optimizer.lr=0", ["above 0"]),
+    ("trainer.max_epochs=0", ["at least 1"]),
+    ("trainer.max_epochs=-1", ["never end"]),
+    ("trainer.precision=17", ["32-true"]),
+    ("seed=-1", ["seed=-1"]),
+    ("force=perhaps", ["true or false"]),
+    ("regularizer=free_bits regularizer.free_bits.nats=-1", ["at least 0"]),
+    ("regularizer=word_dropout regularizer.word_dropout.keep=2", ["between 0 and 1"]),
+]
+
+
+@pytest.mark.parametrize("typed", FINE)
+def test_what_works_is_not_refused(typed: str, composed: Compose):
+    compat.check(composed(*typed.split()), MENU)
+
+
+@pytest.mark.parametrize(("typed", "named"), REFUSED)
+def test_what_cannot_work_is_refused_by_name(typed: str, named: list[str], composed: Compose):
+    with pytest.raises(ConfigError) as caught:
+        compat.check(composed(*typed.split()), MENU)
+    for words in named:
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        (["model=svea"], ["model=svea", "model=svae"]),
+        (["latent.dm=3"], ["latent.dm", "--cfg job"]),
+        (["modle=svae"], ["modle", "--help"]),
+        (["regularizer=[free_bit]"], ["regularizer=free_bit", "--help"]),
+        (["regularizer.free_bits.nats=3"], ["regularizer=free_bits"]),
+        (["model=ae", "anneal=linear"], ["anneal=linear", "anneal=constant"]),
+        (["data=ptb"], ["data.root", "LVEXP_DATA"]),
+        (["data=text", "data.files.train=nowhere.txt"], ["nowhere.txt"]),
+        (["latent.dim=["], ["["]),
+    ],
+)
+def test_a_mistake_gets_a_short_message_and_exit_code_2(typed: list[str], named: list[str], lvexp: Command, tmp_path):
+    done = lvexp(*typed, LVEXP_DATA="")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lvexp: ")
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.splitlines()) <= 6
+    for words in named:
+        assert words in done.stderr
+    left = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert not left, "a job that never began leaves nothing behind"
+
+
+def test_errors_are_one_family():
+    assert issubclass(ConfigError, LvexpError)

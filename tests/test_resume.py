@@ -1,0 +1,93 @@
+"""A killed job, run again with the same command, ends where it would have ended."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+
+def only(folder: Path) -> Path:
+    (run,) = [path.parent for path in folder.rglob("metrics.csv")]
+    return run
+
+
+def start(typed: list[str], outputs: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lvexp", *typed, f"paths.outputs={outputs}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["regularizer=[free_bits,word_dropout]", "anneal=linear", "anneal.warmup=3"],
+        ["optimizer=sgd", "optimizer.decay.start_epoch=0", "optimizer.decay.patience=1", "optimizer.lr=3"],
+    ],
+    ids=["adam", "sgd-decay"],
+)
+def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
+    more: list[str], small: list[str], tmp_path: Path, lvexp: Command
+):
+    typed = [*small, *more, "trainer.max_epochs=6", "trainer.checkpoint_steps=7", "trainer.log_every_n_steps=5"]
+    whole = lvexp(*typed)
+    assert whole.returncode == 0, whole.stderr
+    reference = only(tmp_path / "outputs")
+    steps_per_epoch = json.loads((reference / "result.json").read_text())["steps"] // 6
+
+    broken = tmp_path / "broken"
+    job = start(typed, broken)
+    import torch
+
+    deadline, seen = time.monotonic() + 120, 0
+    while time.monotonic() < deadline and job.poll() is None:
+        last = list(broken.rglob("last.ckpt"))
+        if last:
+            seen = torch.load(last[0], weights_only=True)["global_step"]
+            if seen > 2 * steps_per_epoch and seen % steps_per_epoch:
+                break
+        time.sleep(0.01)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    run = only(broken)
+    assert not (run / "DONE").exists(), "it was killed before it ended"
+    assert seen % steps_per_epoch, "its last checkpoint lies within an epoch"
+
+    again = lvexp(*typed, f"paths.outputs={broken}")
+    assert again.returncode == 0, again.stderr
+    one, two = (json.loads((folder / "result.json").read_text()) for folder in (reference, run))
+    assert one["run_id"] == two["run_id"]
+    assert one["steps"] == two["steps"]
+    for part in ("test", "valid"):
+        for key, value in one[part].items():
+            assert two[part][key] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), key
+    steps = [row["step"] for row in history(run)]
+    assert len(steps) == len(set(steps)), "no step is logged twice"
+    assert steps == [row["step"] for row in history(reference)]
+
+
+def test_a_finished_job_is_skipped_and_force_runs_it_anew(small: list[str], tmp_path: Path, lvexp: Command):
+    typed = [*small, "trainer.max_epochs=1"]
+    assert lvexp(*typed).returncode == 0
+    run = only(tmp_path / "outputs")
+    before = (run / "result.json").stat().st_mtime_ns
+    skipped = lvexp(*reversed(typed))
+    assert skipped.returncode == 0
+    assert "done before" in skipped.stdout
+    assert (run / "result.json").stat().st_mtime_ns == before
+    assert lvexp(*typed, "force=true").returncode == 0
+    assert (run / "result.json").stat().st_mtime_ns > before
