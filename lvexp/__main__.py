@@ -58,26 +58,24 @@ def _job(config: DictConfig) -> float | None:
 
 
 def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
-    whole = HydraConfig.instance().cfg
-    assert whole is not None
-    merged = OmegaConf.create({**{str(k): config._get_node(k) for k in config}, "hydra": whole.hydra})
-    compat.check(merged, MENU)
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    settings = HydraConfig.get()
+    whole = OmegaConf.create({**{str(key): config._get_node(key) for key in config}, "hydra": settings})
+    compat.check(whole, MENU)
+    plain = compat.resolved(config)
     source.check(plain["data"])
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
     from lvexp.run import run  # torch, lightning: only now
 
-    choices = {k: v for k, v in dict(whole.hydra.runtime.choices).items() if not str(k).startswith("hydra/")}
+    choices = {str(k): v for k, v in settings.runtime.choices.items() if not str(k).startswith("hydra/")}
     choices["regularizer"] = sorted(plain["regularizer"] or {})
     return run(
         plain,
         folder,
         run_id=folder.name,
-        group_id=identity.group_id(merged),
+        group_id=identity.group_id(whole),
         choices=choices,
-        overrides=list(whole.hydra.overrides.task),
+        overrides=list(settings.overrides.task),
     )
 
 

@@ -52,8 +52,7 @@ def check(config: DictConfig, menu: Path) -> None:
     """
     choices = OmegaConf.to_container(config.hydra.runtime.choices) if "hydra" in config else {}
     assert isinstance(choices, dict)
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
-    assert isinstance(plain, dict)
+    plain = resolved(config, leave_out=("hydra",))
     remedies = plain.get("regularizer") or {}
     for name, remedy in remedies.items():
         if not isinstance(remedy, dict) or "_target_" not in remedy:
@@ -66,6 +65,14 @@ def check(config: DictConfig, menu: Path) -> None:
     _values(plain)
     _traits(plain, choices, menu)
     _explicit(plain, choices)
+
+
+def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A configuration as plain values, without some of its nodes."""
+    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in leave_out])
+    plain = OmegaConf.to_container(kept, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 # --- single values ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp.compat import DECLARED
+from lvexp.compat import DECLARED, resolved
 from lvexp.data.source import fingerprint
 
 #: groups and keys that do not change what a run computes
@@ -31,9 +31,7 @@ DONE, REFUSED = "DONE", "REFUSED"
 
 def essence(config: DictConfig) -> dict[str, Any]:
     """The part of a configuration that decides the result, resolved, with the texts' fingerprint in it."""
-    kept = OmegaConf.masked_copy(config, [key for key in config if key not in VOLATILE])
-    plain = OmegaConf.to_container(kept, resolve=True)
-    assert isinstance(plain, dict)
+    plain = resolved(config, leave_out=VOLATILE)
     data = plain["data"]
     texts = fingerprint(data)
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}

@@ -14,14 +14,15 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from lvexp import build, identity
 from lvexp.errors import ConfigError, RunError
 from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
-from lvexp.logging import METRICS, finish, log_report, make_loggers, read_metrics
+from lvexp.logging import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
 from lvexp.models.base import LatentModel
 from lvexp.progress import Progress
 from lvexp.report import figures
@@ -111,7 +112,7 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
     try:
         progress = Progress()
         trainer, validation = _trainer(config, folder, model, loggers, progress)
-        _fit(trainer, model, data, folder)
+        _fit(trainer, validation, model, data, folder)
         if trainer.is_global_zero:
             _load_best(model, folder)
             settings = EvaluationSettings(**config["evaluation"])
@@ -185,7 +186,7 @@ def _trainer(
     ours, monitor = config["trainer"], monitored(model)
     checkpoints = folder / "checkpoints"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
-    callbacks: list[Any] = [Seeds(config["seed"]), TrainingCurves(), validation, progress]
+    callbacks: list[Any] = [Seeds(config["seed"]), TrainingCurves(ours["log_every_n_steps"]), validation, progress]
     if ours["patience"]:
         callbacks.append(EarlyStopping(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
     if decay := config["optimizer"].get("decay"):
@@ -201,22 +202,16 @@ def _trainer(
             logger=list(loggers), callbacks=callbacks, num_sanity_val_steps=0, enable_model_summary=False,
             enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=folder,
         )  # fmt: skip
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
         # Lightning's own words on a setting of its own, such as a device that is not there
-        typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
-        raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
-    except L.fabric.utilities.exceptions.MisconfigurationException as error:
         typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
         raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
     return trainer, validation
 
 
-def _fit(trainer: L.Trainer, model: LatentModel, data: Any, folder: Path) -> None:
+def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: Any, folder: Path) -> None:
     last = folder / "checkpoints" / LAST
     trainer.fit(model, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-    best = trainer.checkpoint_callback
-    assert isinstance(best, ModelCheckpoint)
-    validation = next(callback for callback in trainer.callbacks if isinstance(callback, Validation))
     if validation.step != trainer.global_step:
         # training ended between two validations (max_steps): the last parameters may be the best
         known = validation.lowest
@@ -233,9 +228,9 @@ def _load_best(model: LatentModel, folder: Path) -> None:
 
 def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
     (folder / "samples.txt").write_text(samples_text(evaluation), encoding="utf-8")
-    finish_csv = [logger for logger in loggers if hasattr(logger, "flush")]
-    for logger in finish_csv:
-        logger.flush()
+    for logger in loggers:
+        if isinstance(logger, CsvLogger):
+            logger.flush()
     drawn = figures.draw(folder / "figures", read_metrics(folder / METRICS), evaluation)
     log_report(loggers, result, evaluation, drawn)
     write_result(folder / RESULT, result)

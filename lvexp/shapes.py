@@ -14,7 +14,7 @@ K     categories of a discrete variable
 N     texts when they are not a batch (a test set, a list of samples)
 ====  =======================================================================
 
-Shapes are checked in tests only (``pytest --jaxtyping-packages=lvexp,beartype.beartype``).
+Shapes are checked in tests only (``pytest --jaxtyping-packages=lvexp,typecheck.checked``).
 """
 
 from __future__ import annotations

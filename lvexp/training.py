@@ -40,11 +40,14 @@ class Seeds(Callback):
 
 
 class TrainingCurves(Callback):
-    """Logs what a training step measured, ``train/…``, at every ``log_every_n_steps``-th step."""
+    """Logs what a training step measured, ``train/…``, at every so many steps."""
+
+    def __init__(self, every: int):
+        self.every = every
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
         assert isinstance(pl_module, LatentModel)
-        if trainer.global_step % trainer.log_every_n_steps or not trainer.is_global_zero:
+        if trainer.global_step % self.every or not trainer.is_global_zero:
             return
         values = {f"train/{name}": float(value) for name, value in pl_module.measured.items()}
         if "rate" in pl_module.measured:

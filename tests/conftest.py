@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lvexp import identity
 from lvexp.__main__ import MENU
+from lvexp.compat import resolved
 
 SMALL = (
     *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
@@ -68,9 +69,7 @@ def composed() -> Iterator[Compose]:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """What a job is given of a composed configuration."""
-    made = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]), resolve=True)
-    assert isinstance(made, dict)
-    return made
+    return resolved(config, leave_out=("hydra",))
 
 
 @pytest.fixture

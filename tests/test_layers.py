@@ -28,7 +28,7 @@ LAYERS = [
     ["compat"],
     ["identity", "mistakes"],
     ["build", "sweep"],
-    ["run", "load"],
+    ["run", "loading"],
     ["__main__"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

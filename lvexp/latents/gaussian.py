@@ -13,7 +13,8 @@ from lvexp.shapes import Float, Shaped, Tensor
 class Gaussian(AbstractLatent):
     r""":math:`q(z|x) = N(\mu(x), \mathrm{diag}\,\sigma^2(x))`, :math:`p(z) = N(0, I)` (Kingma & Welling 2014, app. B).
 
-    μ and log σ² are one linear map of the features (without bias, as He et al. 2019). Parameters P = 2D: means, then log variances.
+    μ and log σ² are one linear map of the features, without bias (He et al. 2019). Parameters P = 2D: means, then log
+    variances.
 
     Args:
         features: H, width of the encoder's features.
@@ -24,6 +25,7 @@ class Gaussian(AbstractLatent):
         super().__init__()
         self.dim = self.width = dim
         self.linear = nn.Linear(features, 2 * dim, bias=False)
+        self.zero: Tensor
         self.register_buffer("zero", torch.zeros(dim), persistent=False)
 
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:

@@ -85,12 +85,17 @@ class LatentModel(L.LightningModule, abc.ABC):
         """The parameters of q(z|x); all others are the generative model's."""
         return self.latent.parameters()
 
+    @property
+    def remedies(self) -> list[Regularizer]:
+        """The regularizers, in the order they act."""
+        return [remedy for remedy in self.regularizers if isinstance(remedy, Regularizer)]
+
     # --- the bound -----------------------------------------------------------------------------------------------
 
     def params(self, batch: Batch) -> Float[Tensor, "B P"]:
         """The posterior's parameters, after the remedies that constrain them."""
         params = self.latent.params(self.features(batch))
-        for remedy in self.regularizers:
+        for remedy in self.remedies:
             params = remedy.constrain(params)
         return params
 
@@ -115,10 +120,10 @@ class LatentModel(L.LightningModule, abc.ABC):
         loss = terms.distortion
         if terms.rate is not None:
             priced = terms.rate
-            for remedy in self.regularizers:
+            for remedy in self.remedies:
                 priced = remedy.rate(priced, terms.rate_per_dimension)
             loss = loss + beta * priced
-        for remedy in self.regularizers:
+        for remedy in self.remedies:
             loss = loss + remedy.penalty(terms)
         return loss
 
@@ -131,10 +136,10 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, beta = batch.inputs, self.beta
-        for remedy in self.regularizers:
+        for remedy in self.remedies:
             inputs = remedy.corrupt(inputs)
         params = self.params(batch)
-        for remedy in self.regularizers:
+        for remedy in self.remedies:
             params = remedy.refine(params, lambda p: self.loss(self.terms(batch, self.samples, p, inputs), beta))
         terms = self.terms(batch, self.samples, params, inputs)
         loss = self.loss(terms, beta).mean()
@@ -144,8 +149,9 @@ class LatentModel(L.LightningModule, abc.ABC):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
-        """The true bound with one draw; the metrics are kept by whoever watches validation."""
-        return self.terms(batch)
+        """The true bound with one draw, in full precision; the metrics are kept by whoever watches validation."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.terms(batch)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is."""
@@ -156,7 +162,7 @@ class LatentModel(L.LightningModule, abc.ABC):
             {name: float(value) for name, value in self.trainer.callback_metrics.items()},
         )
         trained = set(GROUPS)
-        for remedy in self.regularizers:
+        for remedy in self.remedies:
             trained &= set(remedy.plan(progress))
         for group in optimizer.param_groups:
             if group["name"] not in trained:

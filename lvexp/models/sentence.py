@@ -29,7 +29,7 @@ class SentenceModel(LatentModel):
     def __init__(self, encoder: AbstractEncoder, decoder: AbstractDecoder, **parts: Any):
         super().__init__(**parts)
         self.encoder, self.decoder = encoder, decoder
-        for remedy in self.regularizers:
+        for remedy in self.remedies:
             remedy.attach(self)
 
     def features(self, batch: Batch) -> Float[Tensor, "B H"]:

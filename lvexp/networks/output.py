@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from lvexp.shapes import Float, Int, Tensor
 
 #: Logits held at once on a CPU, in numbers: small enough to stay in the cache between the passes over them,
 #: large enough for the matrix products to run at full rate (docs/performance.md has the measurements).
-CHUNK = 2**22
+CHUNK = 2**23
 
 
 def token_nll(
@@ -31,32 +31,35 @@ def token_nll(
     """
     if states.device.type != "cpu":
         return F.cross_entropy(F.linear(states, weight), targets, reduction="none")
-    # under autocast the states come in half precision, too coarse for a sum over the vocabulary
-    return _TokenNLL.apply(states.to(weight.dtype), weight, targets)  # pyright: ignore[reportReturnType]
+    low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    with torch.autocast("cpu", enabled=False):
+        return _TokenNLL.apply(states, weight, targets, low)  # pyright: ignore[reportReturnType]
 
 
 class _TokenNLL(torch.autograd.Function):
+    """Matrix products in the type ``low``; sums over the vocabulary and the loss in the weight's own type."""
+
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        nll = states.new_empty(len(states))
-        d_states = torch.empty_like(states) if wanted else None
+    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) -> Tensor:
+        nll = weight.new_empty(len(states))
+        d_states = torch.empty_like(states) if ctx.needs_input_grad[0] or ctx.needs_input_grad[1] else None
         d_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        _sweep(states, weight, targets, None, nll, d_states, d_weight)
+        _sweep(states.to(low), weight.to(low), targets, None, nll, d_states, d_weight)
         ctx.save_for_backward(states, weight, targets, d_states, d_weight)
+        ctx.low = low
         return nll
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore
-        states, weight, targets, d_states, d_weight = ctx.saved_tensors  # pyright: ignore
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyright: ignore
+        states, weight, targets, d_states, d_weight = ctx.saved_tensors
         if d_weight is not None:
             if len(grad) and bool((grad == grad[0]).all()):
                 d_weight = d_weight * grad[0]
             else:
                 d_weight = torch.zeros_like(weight)
-                _sweep(states, weight, targets, grad, None, None, d_weight)
-        return d_states * grad[:, None], d_weight, None
+                _sweep(states.to(ctx.low), weight.to(ctx.low), targets, grad, None, None, d_weight)
+        return d_states * grad[:, None].to(d_states.dtype), d_weight, None, None
 
 
 def _sweep(
@@ -65,14 +68,19 @@ def _sweep(
 ) -> None:  # fmt: skip
     """Fills the outputs that are given, chunk by chunk; ``scale`` weighs the tokens in ``d_weight``."""
     rows = max(1, CHUNK // len(weight))
-    buffer = states.new_empty(min(rows, len(states)), len(weight))
+    exact = weight.dtype in (torch.float32, torch.float64)
+    buffer = torch.empty(min(rows, len(states)), len(weight), dtype=weight.dtype if exact else torch.float32)
     for at in range(0, len(states), rows):
         part = slice(at, at + rows)
         x, y = states[part], targets[part, None]
-        logits = torch.mm(x, weight.T, out=buffer[: len(x)])
+        logits = buffer[: len(x)]
+        if exact:
+            torch.mm(x, weight.T, out=logits)
+        else:
+            logits.copy_(torch.mm(x, weight.T))
         true = logits.gather(1, y)
         top = logits.amax(1, keepdim=True)
-        if d_states is None and d_weight is None:
+        if nll is not None and d_states is None and d_weight is None:
             nll[part] = (logits.sub_(top).exp_().sum(1, keepdim=True).log() + top - true)[:, 0]
             continue
         p = torch.softmax(logits, 1, out=logits)
@@ -81,6 +89,10 @@ def _sweep(
             nll[part] = (top - p.amax(1, keepdim=True).log() - true)[:, 0]
         p.scatter_add_(1, y, torch.full_like(true, -1))
         if d_states is not None:
-            torch.mm(p, weight, out=d_states[part])
+            d_states[part] = torch.mm(p.to(weight.dtype), weight)
         if d_weight is not None:
-            d_weight.addmm_((p if scale is None else p * scale[part, None]).T, x)
+            p = p if scale is None else p.mul_(scale[part, None])
+            if exact:
+                d_weight.addmm_(p.T, x)
+            else:
+                d_weight += torch.mm(p.to(weight.dtype).T, x)

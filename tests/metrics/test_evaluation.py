@@ -180,8 +180,8 @@ def test_divergence_is_a_verdict(latent, value):
     json.dumps(dict(found.scores), allow_nan=False)
 
 
-def test_overflow_is_divergence_too():
-    """Finite weights, infinite variance: nothing could be drawn from such a posterior."""
+def test_infinite_variance_is_divergence_too():
+    """Finite weights, yet nothing can be drawn from such a posterior."""
     model = tiny.model()
     with torch.no_grad():
         model.latent.linear.weight *= 1e6
@@ -189,6 +189,17 @@ def test_overflow_is_divergence_too():
     assert found.verdict.startswith("diverged: ")
     assert "rate" in found.verdict
     assert found.scores["rate"] is None
+
+
+def test_undefined_features_are_divergence_too(monkeypatch):
+    """Finite weights again, and an overflow inside the encoder: torch refuses to draw with such a variance."""
+    model = tiny.model()
+    whole = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda *inputs: whole(*inputs) * math.nan)
+    found = evaluate(model, tiny.corpus(), SMALL)
+    assert found.verdict.startswith("diverged: ")
+    assert found.scores["sentences"] == 11
+    assert found.means is None
 
 
 @pytest.mark.parametrize("bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"max_decode": 0}])
