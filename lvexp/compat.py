@@ -263,6 +263,12 @@ def _explicit(plain: dict, choices: dict) -> None:
             f"  encoder={choices.get('encoder')}   would read the text in vain\n"
             "try  model=rnnlm | encoder=none | latent=gaussian"
         )
+    if plain["trainer"]["precision"] == "16-mixed" and plain["optimizer"].get("fused"):
+        raise Refusal(
+            "these choices do not go together\n  trainer.precision=16-mixed   scales the gradients\n"
+            "  optimizer.fused=true   clips before it takes the scale out\n"
+            "try  trainer.precision=bf16-mixed | optimizer.fused=false"
+        )
     decoder = plain["decoder"]
     if decoder.get("tie") and decoder["embedding"] != decoder["hidden"]:
         raise Refusal(

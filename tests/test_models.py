@@ -17,8 +17,6 @@ from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
 from lvexp.special import BOS, EOS, PAD, UNK
 
-import tiny
-
 TEXTS = [[BOS, 4, 5, 6, EOS], [BOS, 7, EOS], [BOS, 9, 8, 7, 6, 5, EOS]]
 
 

@@ -49,6 +49,7 @@ REFUSED = [
     ("trainer.max_epochs=0", ["at least 1"]),
     ("trainer.max_epochs=-1", ["never end"]),
     ("trainer.precision=17", ["32-true"]),
+    ("trainer.precision=16-mixed", ["trainer.precision=bf16-mixed", "optimizer.fused=false"]),
     ("seed=-1", ["seed=-1"]),
     ("force=perhaps", ["true or false"]),
     ("regularizer=free_bits regularizer.free_bits.nats=-1", ["at least 0"]),

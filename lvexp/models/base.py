@@ -169,6 +169,17 @@ class LatentModel(L.LightningModule, abc.ABC):
                 for parameter in group["params"]:
                     parameter.grad = None
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning refuses to clip for a fused optimiser in any mixed precision, but only "16-mixed" scales the
+        # gradients; compat refuses that one
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         inference = list(self.inference_parameters())
         known = {id(parameter) for parameter in inference}
