@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lvexp import compat, identity, sweep
@@ -59,21 +59,20 @@ def _job(config: DictConfig) -> float | None:
 
 def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     settings = HydraConfig.get()
-    whole = OmegaConf.create({**{str(key): config._get_node(key) for key in config}, "hydra": settings})
-    compat.check(whole, MENU)
+    choices = {str(k): v for k, v in settings.runtime.choices.items() if not str(k).startswith("hydra/")}
     plain = compat.resolved(config)
+    compat.check(plain, choices, MENU)
     source.check(plain["data"])
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
     from lvexp.run import run  # torch, lightning: only now
 
-    choices = {str(k): v for k, v in settings.runtime.choices.items() if not str(k).startswith("hydra/")}
     choices["regularizer"] = sorted(plain["regularizer"] or {})
     return run(
         plain,
         folder,
         run_id=folder.name,
-        group_id=identity.group_id(whole),
+        group_id=identity.group_id(config, choices["model"]),
         choices=choices,
         overrides=list(settings.overrides.task),
     )

@@ -8,12 +8,13 @@ and does not use). What these cannot say is in the short list :func:`_explicit`.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
@@ -43,16 +44,14 @@ DECLARED = ("requires", "provides", "owns", "ignores")
 _GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
 
 
-def check(config: DictConfig, menu: Path) -> None:
+def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
     """Raises :class:`ConfigError` or :class:`Refusal` for a configuration that cannot run.
 
     Args:
-        config: composed by Hydra, with its ``hydra`` node.
+        plain: the configuration, resolved, without its ``hydra`` node.
+        choices: group → option, as Hydra composed them.
         menu: the folder of the options, to know their types and to name alternatives.
     """
-    choices = OmegaConf.to_container(config.hydra.runtime.choices) if "hydra" in config else {}
-    assert isinstance(choices, dict)
-    plain = resolved(config, leave_out=("hydra",))
     remedies = plain.get("regularizer") or {}
     for name, remedy in remedies.items():
         if not isinstance(remedy, dict) or "_target_" not in remedy:
@@ -86,7 +85,7 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
-def _types(plain: dict, choices: dict, menu: Path) -> None:
+def _types(plain: dict, choices: Mapping, menu: Path) -> None:
     """A value must be of the kind its option's yaml holds: whole number, number, truth value or text."""
     for path, default in _defaults(choices, list(plain.get("regularizer") or {}), menu):
         given: Any = plain
@@ -104,18 +103,25 @@ def _types(plain: dict, choices: dict, menu: Path) -> None:
             raise ConfigError(f"{path}={given!s}: must be {kind}\ntry  {path}={default!s}  (the default)")
 
 
-def _defaults(choices: dict, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
+def _defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*_GROUPS, "optimizer", "trainer")]
     files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
     files += [("", menu / "config.yaml")]
     for group, file in files:
         if not file.exists():
             continue  # an option of the user's own, from --config-dir
-        loaded = OmegaConf.load(file)
-        whole = file.read_text().startswith("# @package _global_") or not group
-        for path, value in _leaves(OmegaConf.to_container(loaded, resolve=False)):
+        whole, node = _yaml(file)
+        for path, value in _leaves(node):
             if not path.startswith(("defaults", "hydra")):
-                yield path if whole else f"{group}.{path}", value
+                yield path if whole or not group else f"{group}.{path}", value
+
+
+@functools.cache
+def _yaml(file: Path) -> tuple[bool, dict[str, Any]]:
+    """What a file of the menu holds, unresolved, and whether it speaks of the whole configuration."""
+    node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(node, dict)
+    return file.read_text().startswith("# @package _global_"), {str(key): value for key, value in node.items()}
 
 
 #: last part of a name → (test, what it must be)
@@ -173,7 +179,7 @@ def _values(plain: dict) -> None:
 # --- choices that go together ----------------------------------------------------------------------------------------
 
 
-def _parts(plain: dict, choices: dict) -> Iterator[tuple[str, str, dict]]:
+def _parts(plain: dict, choices: Mapping) -> Iterator[tuple[str, str, dict]]:
     """Every chosen option: its group, how it was typed, and its node."""
     for group in _GROUPS:
         if isinstance(plain.get(group), dict):
@@ -188,7 +194,7 @@ def _requires(node: dict) -> list[str]:
     return needs + (["per_dimension"] if node.get("per") in ("dimension", "batch") else [])
 
 
-def _traits(plain: dict, choices: dict, menu: Path) -> None:
+def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
     parts = list(_parts(plain, choices))
     provided = {trait for _, _, node in parts for trait in node.get("provides") or []} | columns(plain["data"])
     for group, typed, node in parts:
@@ -209,16 +215,12 @@ def _traits(plain: dict, choices: dict, menu: Path) -> None:
 
 def _options(menu: Path, group: str) -> Iterator[tuple[str, dict]]:
     for file in sorted((menu / group).glob("*.yaml")):
-        node = OmegaConf.load(file)
-        if isinstance(node, ListConfig):
-            continue
-        plain = OmegaConf.to_container(node, resolve=False)
-        assert isinstance(plain, dict)
+        _, node = _yaml(file)
         if group == "model":
-            plain = plain.get("model", {})
+            node = node.get("model", {})
         elif group == "regularizer":
-            plain = next(iter(plain.values()), {})
-        yield file.stem, plain
+            node = next(iter(node.values()), {})
+        yield file.stem, node
 
 
 def _refusal(group: str, typed: str, trait: str, parts: list[tuple[str, str, dict]], menu: Path) -> Refusal:
@@ -235,7 +237,7 @@ def _refusal(group: str, typed: str, trait: str, parts: list[tuple[str, str, dic
     return Refusal("\n".join(lines))
 
 
-def _explicit(plain: dict, choices: dict) -> None:
+def _explicit(plain: dict, choices: Mapping) -> None:
     """What traits cannot say, because it hangs on a value."""
     remedies = plain.get("regularizer") or {}
     latent, model = f"latent={choices.get('latent')}", f"model={choices.get('model')}"

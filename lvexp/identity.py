@@ -50,31 +50,27 @@ def _digest(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def run_id(config: DictConfig) -> str:
+def run_id(config: DictConfig, model: str) -> str:
     """A hash of all that decides the result, with the model's name before it to be read by people.
 
     The same job has the same id whatever the spelling of its overrides.
     """
-    return f"{_model(config)}-{_digest(essence(config))}"
+    return f"{model}-{_digest(essence(config))}"
 
 
-def group_id(config: DictConfig) -> str:
+def group_id(config: DictConfig, model: str) -> str:
     """The run id without the seed: runs that differ in nothing else share it, for mean ± sd."""
     kept = essence(config)
     seeded = {key: value for key, value in kept.items() if key != "seed"}
     seeded["data"] = {key: value for key, value in kept["data"].items() if key != "seed"}
-    return f"{_model(config)}-{_digest(seeded)}"
-
-
-def _model(config: DictConfig) -> str:
-    return str(OmegaConf.select(config, "hydra.runtime.choices.model", default="run"))
+    return f"{model}-{_digest(seeded)}"
 
 
 def register() -> None:
     """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder."""
 
     def resolve(_root_: DictConfig) -> str:
-        return run_id(_root_)
+        return run_id(_root_, _root_.hydra.runtime.choices.model)
 
     OmegaConf.register_new_resolver("run_id", resolve, replace=True)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from lvexp import identity
+from lvexp import compat, identity
 from lvexp.__main__ import MENU
 from lvexp.compat import resolved
+
+torch.set_num_threads(1)  # on a busy machine several threads wait for each other more than they work
 
 SMALL = (
     *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
@@ -86,3 +89,8 @@ def lvexp(tmp_path: Path) -> Command:
         )  # fmt: skip
 
     return run
+
+
+def checked(config: DictConfig) -> None:
+    """What the command line does before it loads torch."""
+    compat.check(plain(config), dict(config.hydra.runtime.choices), MENU)

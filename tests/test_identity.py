@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from conftest import Compose
 
-from lvexp.identity import group_id, run_id
+from lvexp import identity
+
+
+def run_id(config) -> str:
+    return identity.run_id(config, config.hydra.runtime.choices.model)
+
+
+def group_id(config) -> str:
+    return identity.group_id(config, config.hydra.runtime.choices.model)
+
 
 SAME = [
     ["latent.dim=32"],  # the default, said aloud

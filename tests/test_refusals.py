@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Command, Compose
+from conftest import Command, Compose, checked
 
-from lvexp import compat
-from lvexp.__main__ import MENU
 from lvexp.errors import ConfigError, LvexpError
 
 FINE = [
@@ -59,13 +57,13 @@ REFUSED = [
 
 @pytest.mark.parametrize("typed", FINE)
 def test_what_works_is_not_refused(typed: str, composed: Compose):
-    compat.check(composed(*typed.split()), MENU)
+    checked(composed(*typed.split()))
 
 
 @pytest.mark.parametrize(("typed", "named"), REFUSED)
 def test_what_cannot_work_is_refused_by_name(typed: str, named: list[str], composed: Compose):
     with pytest.raises(ConfigError) as caught:
-        compat.check(composed(*typed.split()), MENU)
+        checked(composed(*typed.split()))
     for words in named:
         assert words in str(caught.value)
 
