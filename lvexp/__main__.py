@@ -88,10 +88,15 @@ def _discard(folder: Path) -> None:
                 empty.rmdir()
 
 
+def _is_override(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
+
+
 def main() -> None:
     """The entry point: exit code 0 when all is well, 1 when a job failed, 2 for a mistake in what was typed."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors then reach us, and we say them shortly
     identity.register()
+    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one run; -m may stand anywhere
     try:
         _job()
         for mistake in _mistakes:

@@ -97,7 +97,7 @@ def _types(plain: dict, choices: Mapping, menu: Path) -> None:
             bool: ("true or false", isinstance(given, bool)),
             int: ("a whole number", isinstance(given, int) and not isinstance(given, bool)),
             float: ("a number", isinstance(given, int | float) and not isinstance(given, bool)),
-            str: ("a text", isinstance(given, str)),
+            str: ("a text", isinstance(given, str | int | float)),  # a number may be a name: columns.text=1
         }[type(default)]
         if not fits:
             raise ConfigError(f"{path}={given!s}: must be {kind}\ntry  {path}={default!s}  (the default)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning as L
 import torch
@@ -88,7 +88,7 @@ class LatentModel(L.LightningModule, abc.ABC):
     @property
     def remedies(self) -> list[Regularizer]:
         """The regularizers, in the order they act."""
-        return [remedy for remedy in self.regularizers if isinstance(remedy, Regularizer)]
+        return cast(list[Regularizer], list(self.regularizers))
 
     # --- the bound -----------------------------------------------------------------------------------------------
 
