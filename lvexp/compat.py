@@ -153,6 +153,7 @@ _ONE_OF = {
     "trainer.precision": (
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
     ),
+    "trainer.profiler": ("None", "simple", "advanced", "pytorch"),
     "logger.kind": ("csv", "wandb"),
 }  # fmt: skip
 

@@ -17,7 +17,10 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from lvexp import build, identity
 from lvexp.errors import ConfigError, RunError
@@ -32,7 +35,7 @@ from lvexp.report.text import samples_text
 from lvexp.training import DecayAndReload, LastCheckpoint, Seeds, TrainingCurves, Validation, monitored
 
 RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
-_OURS = ("patience", "checkpoint_steps", "threads")  # keys of the trainer group that are not Lightning's
+_OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
 
 
 def run(config: Mapping[str, Any], folder: Path, **identity_of_job: Any) -> dict[str, Any]:
@@ -129,6 +132,8 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
             result["folder"] = str(folder)
             show(result, console)
             _print_texts(evaluation, console)
+            for profile in folder.glob("*profile*.txt"):
+                console.print(f"profile in {profile}", highlight=False, soft_wrap=True)
         else:
             result = {"status": "done", "test": {}}
         trainer.strategy.barrier()
@@ -155,6 +160,7 @@ def _name(job: Mapping[str, Any]) -> str:
     return " ".join([job["run_id"], *job["overrides"]])[:120]
 
 
+@rank_zero_only
 def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: LatentModel, data: Any) -> None:
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.corpus.splits.items())
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -199,6 +205,7 @@ def _trainer(
     try:
         trainer = L.Trainer(
             **{key: value for key, value in ours.items() if key not in _OURS},
+            profiler=_profiler(ours["profiler"], folder),
             logger=list(loggers), callbacks=callbacks, num_sanity_val_steps=0, enable_model_summary=False,
             enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=folder,
         )  # fmt: skip
@@ -207,6 +214,12 @@ def _trainer(
         typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
         raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
     return trainer, validation
+
+
+def _profiler(name: str | None, folder: Path) -> Profiler | None:
+    """Lightning's profiler of that name, writing ``fit-profile.txt`` into the run folder."""
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    return kinds[name](dirpath=folder, filename="profile") if name else None
 
 
 def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: Any, folder: Path) -> None:
@@ -238,11 +251,9 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
 
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:
-    for title, lines in (
-        ("samples from the prior", list(evaluation.samples[:5])),
-        ("reconstructions", [f"{text}\n  → {again}" for text, again in evaluation.reconstructions[:3]]),
-    ):
+    pairs = [f"{text}\n→ {again or '(nothing)'}" for text, again in evaluation.reconstructions[:3]]
+    for title, lines in (("samples", evaluation.samples[:5]), ("reconstructions", pairs)):
         if lines:
             console.print(f"[bold]{title}[/bold]")
             for line in lines:
-                console.print(f"  {line}", highlight=False, markup=False)
+                console.print(Padding(Text(line), (0, 0, 0, 2)))

@@ -40,18 +40,29 @@ class Seeds(Callback):
 
 
 class TrainingCurves(Callback):
-    """Logs what a training step measured, ``train/…``, at every so many steps."""
+    """Logs what the training steps measured, ``train/…``, as the mean over each ``every`` of them: one batch holds
+    texts of one length, and says little of the others."""
 
     def __init__(self, every: int):
-        self.every = every
+        self.every, self.sums, self.steps = every, {}, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": {name: float(value) for name, value in self.sums.items()}, "steps": self.steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.__dict__.update(state_dict)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
         assert isinstance(pl_module, LatentModel)
-        if trainer.global_step % self.every or not trainer.is_global_zero:
+        self.steps += 1
+        for name, value in pl_module.measured.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.double()
+        if trainer.global_step % self.every:
             return
-        values = {f"train/{name}": float(value) for name, value in pl_module.measured.items()}
-        if "rate" in pl_module.measured:
-            values["train/beta"] = pl_module.anneal(trainer.global_step - 1)  # as the step that was measured had it
+        values = {f"train/{name}": float(total) / self.steps for name, total in self.sums.items()}
+        self.sums, self.steps = {}, 0
+        if "train/rate" in values:
+            values["train/beta"] = pl_module.anneal(trainer.global_step - 1)  # as the last of these steps had it
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 

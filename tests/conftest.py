@@ -4,28 +4,19 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import SMALL, Command, Compose
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
-from lvexp import compat, identity
+from lvexp import identity
 from lvexp.__main__ import MENU
-from lvexp.compat import resolved
 
 torch.set_num_threads(1)  # on a busy machine several threads wait for each other more than they work
-
-SMALL = (
-    *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
-    *("logger=csv", "evaluation.iw_samples=2", "evaluation.samples=4", "evaluation.bleu_sentences=4"),
-    *("evaluation.max_decode=10", "evaluation.interpolations=1"),
-)
-Compose = Callable[..., DictConfig]
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -70,11 +61,6 @@ def composed() -> Iterator[Compose]:
         yield lambda *overrides: compose("config", overrides=list(overrides), return_hydra_config=True)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """What a job is given of a composed configuration."""
-    return resolved(config, leave_out=("hydra",))
-
-
 @pytest.fixture
 def lvexp(tmp_path: Path) -> Command:
     """Runs ``python -m lvexp`` in an empty folder, writing to ``tmp_path/outputs``."""
@@ -89,8 +75,3 @@ def lvexp(tmp_path: Path) -> Command:
         )  # fmt: skip
 
     return run
-
-
-def checked(config: DictConfig) -> None:
-    """What the command line does before it loads torch."""
-    compat.check(plain(config), dict(config.hydra.runtime.choices), MENU)

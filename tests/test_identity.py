@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Compose
+from helpers import Compose
 
 from lvexp import identity
 

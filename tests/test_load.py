@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Compose, plain
+from helpers import Compose, plain
 
 import lvexp
 from lvexp.errors import RunError

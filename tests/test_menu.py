@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Compose, checked, plain
+from helpers import Compose, checked, plain
 from hydra.utils import get_class
 
 from lvexp import build, compat

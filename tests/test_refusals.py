@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Command, Compose, checked
+from helpers import Command, Compose, checked
 
 from lvexp.errors import ConfigError, LvexpError
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from helpers import Command
 
 
 def only(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import Command
+from helpers import Command
 
 
 def test_a_sweep_runs_all_it_can_and_names_the_rest(small: list[str], tmp_path: Path, lvexp: Command):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -202,7 +203,7 @@ def summary(jobs: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(Text(line), highlight=False)
     for place, job in enumerate(jobs):
         if job.get("status") in ("refused", "failed") and job.get("message"):
-            line = f"job {job.get('number', place)} {job['status']}: {_first_line(str(job['message']))}"
+            line = f"job {job.get('number', place)} {job['status']}: {_gist(str(job['message']))}"
             console.print(Text(line, style=STATUSES[job["status"]]), highlight=False)
     if common:
         console.print(Text(f"in all of them: {' '.join(common)}", style="dim"), highlight=False)
@@ -216,8 +217,11 @@ def _common(overrides: Sequence[Sequence[str]]) -> list[str]:
     return [override for override in overrides[0] if all(override in others for others in overrides[1:])]
 
 
-def _first_line(message: str) -> str:
-    return next((line.strip() for line in message.splitlines() if line.strip()), "")
+def _gist(message: str) -> str:
+    """What was wrong, in one line, without the advice."""
+    wrong = itertools.takewhile(lambda line: not line.startswith(("try", "or ")), message.strip().splitlines())
+    lines = [" ".join(line.split()) for line in wrong]
+    return lines[0] if len(lines) == 1 else "; ".join(lines[1:]) or lines[0]
 
 
 def _number(value: Any, form: str) -> str:

@@ -108,7 +108,7 @@ def jobs(result, language_model):
             "number": 7,
             "status": "refused",
             "overrides": shared,
-            "message": "\nthey do not go together\nmore",
+            "message": "these choices do not go together\n  a=b   has none\n  c=d   needs one\ntry  e=f",
             "test": None,
         },
         {
@@ -134,7 +134,7 @@ def test_summary_has_a_row_for_each_job(jobs):
     assert "(defaults)" in rows["refused"]
     text = "\n".join(lines)
     assert "5 jobs: 1 done, 1 resumed, 1 skipped, 1 refused, 1 failed" in text
-    assert "job 7 refused: they do not go together" in text
+    assert "job 7 refused: a=b has none; c=d needs one" in text
     assert "job 3 failed: ValueError: [dim] is odd" in text
     assert "more" not in text
     assert "in all of them: data=snips seed=3" in text

@@ -1,0 +1,30 @@
+"""What several tests share and is no fixture."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lvexp import compat
+from lvexp.__main__ import MENU
+
+SMALL = (
+    *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
+    *("logger=csv", "evaluation.iw_samples=2", "evaluation.samples=4", "evaluation.bleu_sentences=4"),
+    *("evaluation.max_decode=10", "evaluation.interpolations=1"),
+)
+Compose = Callable[..., DictConfig]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """What a job is given of a composed configuration."""
+    return compat.resolved(config, leave_out=("hydra",))
+
+
+def checked(config: DictConfig) -> None:
+    """What the command line does before it loads torch."""
+    compat.check(plain(config), dict(config.hydra.runtime.choices), MENU)
