@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -224,7 +225,12 @@ def _profiler(name: str | None, folder: Path) -> Profiler | None:
 
 def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: Any, folder: Path) -> None:
     last = folder / "checkpoints" / LAST
-    trainer.fit(model, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        kept = "the same command resumes from its last checkpoint" if last.exists() else "nothing was saved yet"
+        print(f"\nlvexp: interrupted at step {trainer.global_step}; {kept}", file=sys.stderr)
+        sys.exit(130)
     if validation.step != trainer.global_step:
         # training ended between two validations (max_steps): the last parameters may be the best
         known = validation.lowest

@@ -110,7 +110,8 @@ class Validation(Callback):
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)
         self.step = trainer.global_step
         if values[self.monitor.removeprefix("val/")] < self.lowest:
-            self.lowest, self.best = values[self.monitor.removeprefix("val/")], {**values, "step": self.step}
+            self.lowest = values[self.monitor.removeprefix("val/")]
+            self.best = {**{name: measured[name] for name in values}, "step": self.step}
 
 
 def monitored(model: LatentModel) -> str:
