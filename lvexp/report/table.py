@@ -102,7 +102,7 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
             [
                 row(
                     "NLL" if exact else "NLL ± s.e.",
-                    of(nll) + (f" ±{error:.2f}" if error is not None and not exact else ""),
+                    of(nll) + (f" ±{error:.2g}" if error is not None and not exact else ""),
                     "nats/text",
                     f"exact, {texts} texts" if exact else f"importance-weighted, k = {scores.get('iw_samples')}",
                 ),
