@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from lvexp.shapes import Float, Int, Tensor
 
-#: Logits held at once on a CPU, in numbers: small enough to stay in the cache between the passes over them,
-#: large enough for the matrix products to run at full rate (docs/performance.md has the measurements).
+#: Logits held at once on a CPU, in numbers. It bounds the memory; small chunks are slow, since each one adds a pass
+#: over the whole gradient of the weight.
 CHUNK = 2**23
 
 
