@@ -137,7 +137,11 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
     ),
     (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
-    (re.compile(r"\.(nats|beta|start|end|warmup|patience|weight_decay|momentum)$"), lambda v: v >= 0, "at least 0"),
+    (
+        re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight_decay|momentum)$"),
+        lambda v: v >= 0,
+        "at least 0",
+    ),
     (re.compile(r"\.(lr|factor)$"), lambda v: v > 0, "above 0"),
     (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
     (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),

@@ -23,13 +23,24 @@ from lvexp.metrics.verdict import verdict
 from lvexp.models.base import LatentModel
 from lvexp.shapes import Float, Tensor
 
-_LOGITS = 2**24  # entries of the largest array of logits: 64 MB in float32
 _NEAR = 0.95  # share of its cap from which the mutual information is "near" it
 
 
 #: every score, in the order of the report
 SCORES = (
-    *("elbo", "distortion", "rate", "nll", "nll_kind", "nll_iw", "nll_iw_se", "iw_samples", "ppl", "ppl_iw"),
+    *(
+        "elbo",
+        "distortion",
+        "rate",
+        "nll",
+        "nll_kind",
+        "nll_iw",
+        "nll_iw_se",
+        "iw_samples",
+        "iw_draws",
+        "ppl",
+        "ppl_iw",
+    ),
     *("mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
 )
@@ -43,6 +54,7 @@ class EvaluationSettings:
 
     Attributes:
         iw_samples: K of the importance-weighted likelihood.
+        iw_tolerance: standard error of a text, in nats, from which it needs no more draws; 0 draws K for every text.
         mi_sentences: texts in the aggregate posterior, at most.
         mi_batch: texts in a group of the minibatch mutual information.
         active_threshold: variance of the posterior mean above which a dimension is active.
@@ -55,6 +67,7 @@ class EvaluationSettings:
     """
 
     iw_samples: int = 100
+    iw_tolerance: float = 0.0
     mi_sentences: int = 5000
     mi_batch: int = 32
     active_threshold: float = 0.01
@@ -69,7 +82,7 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         counts = ("iw_samples", "mi_sentences", "mi_batch", "bleu_sentences", "max_decode")
         least = dict.fromkeys(counts, 1) | {"samples": 2, "reconstructions": 0, "interpolations": 0}
-        for name, low in (least | {"interpolation_steps": 2, "active_threshold": 0}).items():
+        for name, low in (least | {"interpolation_steps": 2, "active_threshold": 0, "iw_tolerance": 0}).items():
             if getattr(self, name) < low:
                 raise ConfigError(f"evaluation.{name}={getattr(self, name)}: it must be at least {low}")
 
@@ -202,7 +215,7 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
     alone: dict[str, Any] = {"sync_on_compute": False}  # one process evaluates; no other would answer
     bound, active = Bound(**alone), ActiveUnits(settings.active_threshold, **alone)
     information = MutualInformation(model.latent.posterior, settings.mi_sentences, settings.mi_batch, **alone)
-    weighted = ImportanceWeighted(settings.iw_samples, _LOGITS // model.vocabulary.size, **alone)
+    weighted = ImportanceWeighted(settings.iw_samples, settings.iw_tolerance, **alone)
     for metric in (bound, active, information, weighted):
         metric.to(model.device)
     seen = _Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))

@@ -33,7 +33,7 @@ from lvexp.report import figures
 from lvexp.report.result import write_result
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
-from lvexp.training import DecayAndReload, LastCheckpoint, Seeds, TrainingCurves, Validation, monitored
+from lvexp.training import DecayAndReload, LastCheckpoint, ReturnMemory, Seeds, TrainingCurves, Validation, monitored
 
 RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
 _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
@@ -193,7 +193,9 @@ def _trainer(
     ours, monitor = config["trainer"], monitored(model)
     checkpoints = folder / "checkpoints"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
-    callbacks: list[Any] = [Seeds(config["seed"]), TrainingCurves(ours["log_every_n_steps"]), validation, progress]
+    callbacks: list[Any] = [
+        Seeds(config["seed"]), ReturnMemory(), TrainingCurves(ours["log_every_n_steps"]), validation, progress,
+    ]  # fmt: skip
     if ours["patience"]:
         callbacks.append(EarlyStopping(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
     if decay := config["optimizer"].get("decay"):

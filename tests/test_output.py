@@ -50,11 +50,15 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda s, w: token_nll(s, w, targets).mean(), (states, weight))
 
 
-def test_without_gradients_the_value_is_the_same():
+def test_without_gradients_the_value_is_the_same_and_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch):
     states, weight, targets = parts()
+    products = []
+    product = output.product
+    monkeypatch.setattr(output, "product", lambda a, b: products.append(len(b)) or product(a, b))
     with torch.no_grad():
         value = token_nll(states, weight, targets)
     assert torch.allclose(value, textbook(states, weight, targets), atol=1e-12)
+    assert set(products) == {len(weight)}  # the logits alone
 
 
 def test_huge_logits_neither_overflow_nor_lose_the_true_token():
@@ -67,8 +71,37 @@ def test_huge_logits_neither_overflow_nor_lose_the_true_token():
     assert states.grad.item() == pytest.approx(1000)
 
 
-def test_a_second_derivative_is_refused_and_not_silently_wrong():
+def test_second_derivatives_are_the_textbook_ones():
     states, weight, targets = parts()
-    (first,) = torch.autograd.grad(token_nll(states, weight, targets).sum(), states, create_graph=True)
-    with pytest.raises(RuntimeError, match=r"once_differentiable|does not require grad"):
-        first.sum().backward()
+    assert torch.autograd.gradgradcheck(lambda s, w: token_nll(s, w, targets), (states, weight))
+    assert torch.autograd.gradgradcheck(lambda s: token_nll(s, weight.detach(), targets), (states,))
+
+
+@pytest.mark.parametrize("needed", ["states", "weight"])
+def test_only_one_side_may_need_a_gradient(needed: str):
+    states, weight, targets = parts()
+    kept = {"states": states, "weight": weight}[needed]
+    inputs = [tensor if tensor is kept else tensor.detach() for tensor in (states, weight)]
+    ours, theirs = (torch.autograd.grad(f(*inputs, targets).sum(), kept)[0] for f in (token_nll, textbook))
+    assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+def test_in_32_bits_it_is_as_near_to_the_exact_values_as_the_textbook():
+    states, weight, targets = parts(n=40, h=64, v=300)
+    exact = textbook(states, weight, targets)
+    grads = torch.autograd.grad(exact.mean(), (states, weight))
+    small = [tensor.detach().float().requires_grad_() for tensor in (states, weight)]
+    errors = []
+    for function in (token_nll, textbook):
+        nll = function(*small, targets)
+        found = (nll.detach(), *torch.autograd.grad(nll.mean(), small))
+        errors.append([float((a - b).detach().abs().max()) for a, b in zip(found, (exact, *grads), strict=True)])
+    for ours, theirs in zip(*errors, strict=True):
+        assert ours < 3 * theirs + 1e-8
+
+
+def test_the_product_is_the_matrix_product_for_any_strides():
+    torch.manual_seed(0)
+    a, b = torch.randn(9, 6), torch.randn(12, 7)
+    for left, right in ((a, b[:, :6]), (a.T, b[:9].T[:, :9]), (a[:, 1:], b[:, 2:])):
+        assert torch.allclose(output.product(left, right), left @ right.T, atol=1e-6)

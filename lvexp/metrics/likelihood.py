@@ -22,12 +22,18 @@ class Likelihood:
     Attributes:
         nll: the estimate, nats per text, [B].
         error: its Monte-Carlo standard error, nats; nan for K = 1. [B]
-        effective: effective number of draws, between 1 and K, (sum w)^2 / sum w^2. [B]
+        effective: effective number of draws, between 1 and those used, (sum w)^2 / sum w^2. [B]
+        draws: how many were used: K, or fewer where a tolerance was met before. [B]
     """
 
     nll: Float[Tensor, " B"]
     error: Float[Tensor, " B"]
     effective: Float[Tensor, " B"]
+    draws: Float[Tensor, " B"]
+
+
+#: draws of each text that are scored before the next; a tolerance is looked at after each round
+ROUND = 32
 
 
 @torch.no_grad()
@@ -36,6 +42,7 @@ def importance_weighted(
     batch: Batch,
     samples: int,
     params: Float[Tensor, "B P"] | None = None,
+    tolerance: float = 0.0,
     positions: int = 2**13,
 ) -> Likelihood:
     r"""-log p(x) by K draws from the posterior (Burda et al. 2016, eq. 8), nats per text.
@@ -47,34 +54,59 @@ def importance_weighted(
     method's, :math:`\sqrt{(\overline{w^2}/\bar w^2 - 1)/(K-1)}`; it knows the noise of the draws it saw, not the
     bias of the bound. Draws come from the global generator.
 
+    With a ``tolerance`` a text is drawn for only until its error is no larger, which is looked at every
+    :data:`ROUND` draws. The mean of the weights is then no longer unbiased: drawing stops sooner where no large
+    weight has come up yet, so the estimate leans to a larger NLL, by less than the tolerance as a rule. Figures meant
+    to be compared with published ones are better made without it.
+
     Args:
         model: in evaluation mode, with a prior.
         batch: the texts.
         samples: K, at least 1.
         params: the posterior's parameters, where they are known already.
+        tolerance: standard error of a text, in nats, at which it needs no more draws; 0 draws K for every text.
         positions: tokens (draws x texts x T) the decoder scores at once; at least one draw of one text.
     """
     params = model.params(batch) if params is None else params
     q, p = model.latent.posterior(params), model.latent.prior(model.condition(batch))
     assert p is not None, "without a prior there is no likelihood"
-    length = batch.tokens.shape[1]
-    rows = max(1, min(len(batch), positions // length))
-    draws = max(1, positions // (length * rows))
     first = torch.full((len(batch),), -math.inf, dtype=torch.float64, device=params.device)
     second = first.clone()  # logs of the sums of w and of w^2
-    for start in range(0, samples, draws):
-        # one by one: the stream of random numbers is then the same however many are scored at once
-        value = torch.stack([q.sample() for _ in range(min(draws, samples - start))])
-        code = model.latent.code(value)
-        parts = [slice(at, at + rows) for at in range(0, len(batch), rows)]
-        log_p = torch.cat([model.log_likelihood(batch[part], code[:, part]) for part in parts], 1)
-        log_w = log_p.double() + p.log_prob(value).double() - q.log_prob(value).double()
-        first = torch.logaddexp(first, log_w.logsumexp(0))
-        second = torch.logaddexp(second, (2 * log_w).logsumexp(0))
-    effective = (2 * first - second).exp()
-    spread = (samples / effective - 1).clamp(min=0)
-    error = (spread / (samples - 1)).sqrt() if samples > 1 else torch.full_like(first, math.nan)
-    return Likelihood(nll=math.log(samples) - first, error=error, effective=effective)
+    used = torch.zeros_like(first)
+    left = torch.arange(len(batch), device=params.device)  # texts that need more draws
+    for start in range(0, samples, ROUND):
+        # one by one, and for all texts: the stream of random numbers is then the same whatever is scored with what
+        value = torch.stack([q.sample() for _ in range(min(ROUND, samples - start))])
+        log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
+        log_p = _scored(model, batch[left], model.latent.code(value)[:, left], positions)
+        log_w = log_p.double() + (log_prior - log_q)[:, left]
+        first[left] = torch.logaddexp(first[left], log_w.logsumexp(0))
+        second[left] = torch.logaddexp(second[left], (2 * log_w).logsumexp(0))
+        used[left] += len(value)
+        if tolerance:
+            left = left[_error(first, second, used)[left] > tolerance]
+            if not len(left):
+                break
+    return Likelihood(used.log() - first, _error(first, second, used), (2 * first - second).exp(), used)
+
+
+def _scored(model: LatentModel, batch: Batch, code: Float[Tensor, "S B W"], positions: int) -> Float[Tensor, "S B"]:
+    """log p(x|z) in pieces of at most ``positions`` tokens: all draws of a few texts, which share what a decoder
+    computes of the words."""
+    length = batch.tokens.shape[1]
+    draws = max(1, min(len(code), positions // length))
+    rows = max(1, positions // (length * draws))
+    parts = [slice(at, at + rows) for at in range(0, len(batch), rows)]
+    return torch.cat(
+        [torch.cat([model.log_likelihood(batch[part], some[:, part]) for some in code.split(draws)]) for part in parts],
+        1,
+    )
+
+
+def _error(first: Tensor, second: Tensor, draws: Tensor) -> Tensor:
+    """The standard error of log mean w, from the logs of the sums of w and of w^2; nan for one draw."""
+    spread = (draws * (second - 2 * first).exp() - 1).clamp(min=0)
+    return (spread / (draws - 1)).sqrt().where(draws > 1, math.nan)
 
 
 class ImportanceWeighted(Metric):
@@ -88,11 +120,12 @@ class ImportanceWeighted(Metric):
       what another test set would change, and it leaves out the bound's bias. None for K = 1;
     - ``ppl_iw``: :func:`lvexp.metrics.bound.perplexity` from it;
     - ``iw_samples``: K;
+    - ``iw_draws``: draws used, mean over texts: K, or fewer with a tolerance;
     - ``iw_effective``: effective number of draws, mean over texts: near 1, a single draw decides.
 
     Args:
         samples: K.
-        positions: as :func:`importance_weighted` takes it.
+        tolerance, positions: as :func:`importance_weighted` takes them.
         more: options of every ``torchmetrics.Metric``.
     """
 
@@ -100,22 +133,24 @@ class ImportanceWeighted(Metric):
     nats: Tensor
     variance: Tensor
     effective: Tensor
+    draws: Tensor
     sentences: Tensor
     tokens: Tensor
 
-    def __init__(self, samples: int = 100, positions: int = 2**13, **more: Any):
+    def __init__(self, samples: int = 100, tolerance: float = 0.0, positions: int = 2**13, **more: Any):
         super().__init__(**more)
-        self.samples, self.positions = samples, positions
-        for name in ("nats", "variance", "effective"):
+        self.samples, self.tolerance, self.positions = samples, tolerance, positions
+        for name in ("nats", "variance", "effective", "draws"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("sentences", "tokens"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, model: LatentModel, batch: Batch, params: Float[Tensor, "B P"] | None = None) -> None:
-        found = importance_weighted(model, batch, self.samples, params, self.positions)
+        found = importance_weighted(model, batch, self.samples, params, self.tolerance, self.positions)
         self.nats = self.nats + found.nll.sum()
         self.variance = self.variance + found.error.square().sum()
         self.effective = self.effective + found.effective.sum()
+        self.draws = self.draws + found.draws.sum()
         self.sentences = self.sentences + len(batch)
         self.tokens = self.tokens + batch.predicted()
 
@@ -126,5 +161,6 @@ class ImportanceWeighted(Metric):
             "nll_iw_se": float(self.variance.sqrt()) / sentences if self.samples > 1 else None,
             "ppl_iw": perplexity(float(self.nats), int(self.tokens)),
             "iw_samples": self.samples,
+            "iw_draws": float(self.draws) / sentences,
             "iw_effective": float(self.effective) / sentences,
         }

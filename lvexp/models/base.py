@@ -169,6 +169,12 @@ class LatentModel(L.LightningModule, abc.ABC):
                 for parameter in group["params"]:
                     parameter.grad = None
 
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()  # not only before the next backward pass: the next forward pass needs the memory
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,

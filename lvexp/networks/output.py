@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lvexp.shapes import Float, Int, Tensor
 
-#: Logits held at once on a CPU, in numbers. It bounds the memory; small chunks are slow, since each one adds a pass
-#: over the whole gradient of the weight.
-CHUNK = 2**23
+#: Logits held at once on a CPU, in numbers. It bounds the memory; each further chunk adds a pass over the gradient of
+#: the weight (measured: docs/performance.md).
+CHUNK = 2**22
+#: below this probability -log p is no longer exact in 32 bits, and is computed from the logits
+_SMALL = 1e-30
 
 
 def token_nll(
@@ -20,79 +21,96 @@ def token_nll(
 ) -> Float[Tensor, " N"]:
     r"""-log softmax(states Wᵀ)[targets], nats per token, fused: at most :data:`CHUNK` logits exist at a time.
 
-    For a token with state h, target y and p = softmax(W h): the loss is :math:`\log\sum_v e^{w_v h} - w_y h`, its
-    gradients are :math:`(p - 1_y)^\top W` in h and :math:`(p - 1_y) h^\top` in W. Both are computed in the forward
-    pass, while the logits are at hand, as if every token weighed 1; the backward pass scales them. That is exact in
-    h for any weights, and in W where the weights of all tokens are equal, as in a batch without padding and one
-    draw; where they differ (padding, weighted draws) the backward pass computes the logits again.
+    For a token with state h, target y and p = softmax(W h): the loss is :math:`-\log p_y`, its gradients are
+    :math:`(p - 1_y)^\top W` in h and :math:`(p - 1_y) h^\top` in W. Both are computed in the forward pass, while p is
+    at hand, as if every token weighed 1; the backward pass scales them. That is exact in h for any weights, and in W
+    where the weights of all tokens are equal, as in a batch without padding and one draw; where they differ (padding,
+    weighted draws) the backward pass goes through the chunks again.
 
-    First derivatives only: a second backward pass through it raises. Elsewhere than on a CPU, torch's own cross
-    entropy is used: there the memory's speed is not what limits.
+    Where a second derivative is asked for (``create_graph=True``) the backward pass is torch's own cross entropy,
+    which holds all logits. Elsewhere than on a CPU the forward pass is too: there the memory's speed is not what
+    limits.
     """
     if states.device.type != "cpu":
         return F.cross_entropy(F.linear(states, weight), targets, reduction="none")
+    if not torch.is_grad_enabled():  # needs_input_grad does not know of it
+        states, weight = states.detach(), weight.detach()
     low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     with torch.autocast("cpu", enabled=False):
         return _TokenNLL.apply(states, weight, targets, low)  # pyright: ignore[reportReturnType]
 
 
 class _TokenNLL(torch.autograd.Function):
-    """Matrix products in the type ``low``; sums over the vocabulary and the loss in the weight's own type."""
+    """Matrix products in the type ``low``; the softmax and the loss in the weight's own type."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) -> Tensor:
-        nll = weight.new_empty(len(states))
-        d_states = torch.empty_like(states) if ctx.needs_input_grad[0] or ctx.needs_input_grad[1] else None
-        d_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        _sweep(states.to(low), weight.to(low), targets, None, nll, d_states, d_weight)
-        ctx.save_for_backward(states, weight, targets, d_states, d_weight)
         ctx.low = low
+        nll, d_states, d_weight = _sweep(states, weight, targets, low, *ctx.needs_input_grad[:2])
+        ctx.save_for_backward(states, weight, targets, d_states, d_weight)
         return nll
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyright: ignore
         states, weight, targets, d_states, d_weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated again
+            nll = F.cross_entropy(F.linear(states, weight), targets, reduction="none")
+            wanted = [tensor for tensor, need in zip((states, weight), ctx.needs_input_grad, strict=False) if need]
+            found = iter(torch.autograd.grad(nll, wanted, grad, create_graph=True))
+            return (*(next(found) if need else None for need in ctx.needs_input_grad[:2]), None, None)
+        if d_states is not None:
+            d_states = d_states * grad[:, None].to(d_states.dtype)
         if d_weight is not None:
-            if len(grad) and bool((grad == grad[0]).all()):
-                d_weight = d_weight * grad[0]
-            else:
-                d_weight = torch.zeros_like(weight)
-                _sweep(states.to(ctx.low), weight.to(ctx.low), targets, grad, None, None, d_weight)
-        return d_states * grad[:, None].to(d_states.dtype), d_weight, None, None
+            scale = grad.new_ones(()) if not len(grad) else grad[0]
+            if not bool((grad == scale).all()):
+                _, _, d_weight = _sweep(states, weight, targets, ctx.low, False, True, grad)
+                scale = scale.new_ones(())
+            d_weight = torch.mul(d_weight.T, scale, out=torch.empty_like(weight))
+        return d_states, d_weight, None, None
 
 
 def _sweep(
-    states: Tensor, weight: Tensor, targets: Tensor, scale: Tensor | None,
-    nll: Tensor | None, d_states: Tensor | None, d_weight: Tensor | None,
-) -> None:  # fmt: skip
-    """Fills the outputs that are given, chunk by chunk; ``scale`` weighs the tokens in ``d_weight``."""
+    states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype, need_states: bool, need_weight: bool,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
+    """The loss of each token, the gradient in ``states``, and that in ``weight``, transposed, where they are needed;
+    ``scale`` weighs the tokens in the latter."""
     rows = max(1, CHUNK // len(weight))
-    exact = weight.dtype in (torch.float32, torch.float64)
-    buffer = torch.empty(min(rows, len(states)), len(weight), dtype=weight.dtype if exact else torch.float32)
+    x, w = states.to(low), weight.to(low)
+    nll = weight.new_empty(len(states))
+    d_states = torch.empty_like(states) if need_states else None
+    d_weight = None
+    # one whole pass to turn the weight around beats a slower product for every chunk; a product with 1 is the form
+    # of the copy that runs on all cores
+    turned = torch.mul(w.T, 1, out=w.new_empty(w.shape[1], w.shape[0])) if need_states else w.T
     for at in range(0, len(states), rows):
         part = slice(at, at + rows)
-        x, y = states[part], targets[part, None]
-        logits = buffer[: len(x)]
-        if exact:
-            torch.mm(x, weight.T, out=logits)
-        else:
-            logits.copy_(torch.mm(x, weight.T))
-        true = logits.gather(1, y)
-        top = logits.amax(1, keepdim=True)
-        if nll is not None and d_states is None and d_weight is None:
-            nll[part] = (logits.sub_(top).exp_().sum(1, keepdim=True).log() + top - true)[:, 0]
-            continue
+        logits = product(x[part], w).to(weight.dtype)
+        y = targets[part, None]
         p = torch.softmax(logits, 1, out=logits)
-        if nll is not None:
-            # p at the top is at least 1/V: log-sum-exp = top - log p(top) loses nothing, where log p(true) might
-            nll[part] = (top - p.amax(1, keepdim=True).log() - true)[:, 0]
+        true = p.gather(1, y)
+        nll[part] = -true.log()[:, 0]
+        if bool((true < _SMALL).any()):
+            rare = (true[:, 0] < _SMALL).nonzero()[:, 0]
+            exact = product(x[part][rare], w).to(weight.dtype)
+            nll[part][rare] = F.cross_entropy(exact, targets[part][rare], reduction="none")
+        if not need_states and not need_weight:
+            continue
         p.scatter_add_(1, y, torch.full_like(true, -1))
         if d_states is not None:
-            d_states[part] = torch.mm(p.to(weight.dtype), weight)
-        if d_weight is not None:
+            d_states[part] = product(p.to(low), turned)
+        if need_weight:
             p = p if scale is None else p.mul_(scale[part, None])
-            if exact:
-                d_weight.addmm_(p.T, x)
-            else:
-                d_weight += torch.mm(p.to(weight.dtype).T, x)
+            fresh = product(x[part].T.contiguous(), p.to(low).T).to(weight.dtype)
+            d_weight = fresh if d_weight is None else d_weight.add_(fresh)
+    if need_weight and d_weight is None:
+        d_weight = weight.new_zeros(weight.shape[1], weight.shape[0])
+    return nll, d_states, d_weight
+
+
+def product(a: Float[Tensor, "M K"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M N"]:
+    """a bᵀ; in 32 bits by oneDNN, whose products are up to 1.8 times as fast as the default library's on some CPUs
+    (docs/performance.md)."""
+    if a.dtype == torch.float32 and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
+        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # pyright: ignore
+    return torch.mm(a, b.T)

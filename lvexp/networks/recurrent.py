@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
+from lvexp.networks.dropout import Dropout
 from lvexp.networks.output import token_nll
+from lvexp.networks.unroll import unroll
 from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import UNK
 
@@ -95,7 +98,7 @@ class RecurrentDecoder(AbstractDecoder):
         self.every = code if entry != "initial" else 0
         self.rnn = _CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
         self.initial = nn.Linear(code, hidden, bias=False) if code and entry != "every_step" else None
-        self.drop_in, self.drop_out = nn.Dropout(dropout_in), nn.Dropout(dropout_out)
+        self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
         if tie:
             self.output.weight = self.embedding.weight
@@ -109,7 +112,10 @@ class RecurrentDecoder(AbstractDecoder):
     ) -> Float[Tensor, "S B"]:
         draws, texts, length = len(code), *targets.shape
         flat = code.flatten(0, 1)
-        states, _ = self._read(inputs.repeat(draws, 1), flat, self._initial(flat))
+        if draws > 1 and not self.training and not torch.is_grad_enabled() and code.device.type == "cpu":
+            states = self._score(inputs, code)
+        else:
+            states, _ = self._read(inputs.repeat(draws, 1), flat, self._initial(flat))
         nll = token_nll(self.drop_out(states).flatten(0, 1), self.output.weight, targets.repeat(draws, 1).flatten())
         mask = torch.arange(1, length + 1, device=lengths.device) < lengths[:, None]
         return -(nll.view(draws, texts, length) * mask).sum(-1)
@@ -121,6 +127,26 @@ class RecurrentDecoder(AbstractDecoder):
         if self.every:
             words = torch.cat([words, code[:, None].expand(-1, tokens.shape[1], -1)], -1)
         return self.rnn(words, state)
+
+    def _score(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S_B T H"]:
+        """The states of many draws on a CPU, without gradients: what the words add to the first layer's gates is
+        computed once for a text, not for each draw."""
+        words = self.embedding(torch.full_like(inputs, UNK) if self.inputless else inputs)
+        into, bias = self.rnn.weight_ih_l0, self.rnn.bias_ih_l0
+        width = words.shape[-1]
+        gates = F.linear(words, into[:, :width], bias).expand(len(code), -1, -1, -1)
+        if self.every:
+            gates = gates + F.linear(code, into[:, width:])[:, :, None]
+        states = gates.flatten(0, 1)
+        recurrent = self._initial(code.flatten(0, 1))
+        hidden, cell = recurrent if isinstance(recurrent, tuple) else (recurrent, None)
+        for layer in range(self.rnn.num_layers):
+            if layer:
+                into, bias = (getattr(self.rnn, f"{name}_ih_l{layer}") for name in ("weight", "bias"))
+                states = F.linear(states, into, bias)
+            weight, bias = (getattr(self.rnn, f"{name}_hh_l{layer}") for name in ("weight", "bias"))
+            states = unroll(states, hidden[layer], None if cell is None else cell[layer], weight, bias)
+        return states
 
     def _initial(self, code: Float[Tensor, "N W"]):
         cell = code.new_zeros(self.rnn.num_layers, len(code), self.rnn.hidden_size)

@@ -85,6 +85,8 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
     tokens, texts, rebuilt = of("tokens", ",d"), of("sentences", ",d"), of("recon_bleu_sentences", ",d")
     nll, perplexity = ("nll", "ppl") if exact or scores.get("nll_iw") is None else ("nll_iw", "ppl_iw")
     error, units = scores.get("nll_iw_se"), scores.get("active_units")
+    k, mean = scores.get("iw_samples"), scores.get("iw_draws")
+    draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {mean:.0f}"
     near = "near its cap," if scores.get("mi_near_cap") else "at most"
     cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
     return [
@@ -104,7 +106,7 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
                     "NLL" if exact else "NLL ± s.e.",
                     of(nll) + (f" ±{error:.2g}" if error is not None and not exact else ""),
                     "nats/text",
-                    f"exact, {texts} texts" if exact else f"importance-weighted, k = {scores.get('iw_samples')}",
+                    f"exact, {texts} texts" if exact else f"importance-weighted, {draws}",
                 ),
                 row("perplexity", of(perplexity), "per token", "from this NLL"),
             ],

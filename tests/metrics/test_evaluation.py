@@ -15,9 +15,19 @@ from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
 
 SMALL = EvaluationSettings(iw_samples=5, samples=6, max_decode=8)
-PRICED = {"rate", "nll_iw", "nll_iw_se", "iw_samples", "ppl_iw", "mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch"} | {
-    "mi_batch_size"
-}
+PRICED = {
+    "rate",
+    "nll_iw",
+    "nll_iw_se",
+    "iw_samples",
+    "iw_draws",
+    "ppl_iw",
+    "mi",
+    "mi_n",
+    "mi_cap",
+    "mi_near_cap",
+    "mi_batch",
+} | {"mi_batch_size"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples"}
 
 
@@ -119,7 +129,7 @@ def test_same_seed_same_figures_whatever_came_before(found):
 def test_more_iw_samples_move_nothing_else(found):
     more = evaluate(tiny.model(), tiny.corpus(), EvaluationSettings(iw_samples=50, samples=6, max_decode=8))
     moved = {name for name in SCORES if more.scores[name] != found["gaussian"].scores[name]}
-    assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_samples"}
+    assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_samples", "iw_draws"}
     assert more.samples == found["gaussian"].samples
 
 

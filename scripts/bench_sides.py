@@ -1,0 +1,381 @@
+"""What `scripts/bench` measures, one side a process: `python bench_sides.py KIND SETTINGS`.
+
+A side prepares itself, prints one JSON line, and then does one window of work for each line it reads, printing what
+the window took. The two sides of a pair so take turns on the machine. `KIND` is `lvexp` (the package that stands
+first on the path, whole, with Lightning), `bare` (its model and optimiser in a loop without Lightning), or `textbook`
+(the same model written plainly in torch, the reference).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+_ANSWERS = os.fdopen(os.dup(1), "w")  # standard output is for answers only
+os.dup2(2, 1)
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+
+def answer(**what: Any) -> None:
+    print(json.dumps(what), file=_ANSWERS, flush=True)
+
+
+def wait() -> None:
+    """Until the other side had its turn; ends the process when no more is asked."""
+    if not sys.stdin.readline():
+        answer(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        os._exit(0)
+
+
+def gemm() -> float:
+    """GFLOP/s of a float32 matrix product of 1536 × 1536, the best of eight."""
+    a, b, out = (torch.rand(1536, 1536) for _ in range(3))
+    best = float("inf")
+    for _ in range(8):
+        began = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - began)
+    return 2 * 1536**3 / best / 1e9
+
+
+def composed(overrides: list[str]) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+
+    import lvexp
+    from lvexp import compat, identity
+
+    here = Path(lvexp.__file__).parent
+    menu = next(path for path in (here / "conf", here.parent / "conf") if path.is_dir())
+    identity.register()
+    with initialize_config_dir(str(menu), version_base="1.3"):
+        return compat.resolved(compose("config", overrides))
+
+
+class Textbook(nn.Module):
+    """A sentence VAE as a textbook writes it: nn.LSTM, nn.Linear over all logits, F.cross_entropy."""
+
+    def __init__(self, like: nn.Module, dropout: tuple[float, float]):
+        super().__init__()
+        self.encoder = nn.Embedding.from_pretrained(like.encoder.embedding.weight.detach().clone(), freeze=False)
+        self.reader = _copy(like.encoder.rnn)
+        self.latent = _linear(like.latent.linear)
+        self.words = nn.Embedding.from_pretrained(like.decoder.embedding.weight.detach().clone(), freeze=False)
+        self.initial = _linear(like.decoder.initial)
+        self.writer = _copy(like.decoder.rnn)
+        self.output = _linear(like.decoder.output)
+        self.drop_in, self.drop_out = (nn.Dropout(share) for share in dropout)
+
+    def posterior(self, tokens):
+        states, _ = self.reader(self.encoder(tokens))
+        return self.latent(states[:, -1]).chunk(2, -1)
+
+    def nll(self, tokens, z):
+        words = self.drop_in(self.words(tokens[:, :-1]))
+        words = torch.cat([words, z[:, None].expand(-1, words.shape[1], -1)], -1)
+        cell = self.initial(z)[None]
+        states, _ = self.writer(words, (cell.tanh(), cell))
+        logits = self.output(self.drop_out(states))
+        nll = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+        return nll.view(len(tokens), -1).sum(1)
+
+    def forward(self, tokens, beta: float, noise=None):
+        mu, log_variance = self.posterior(tokens)
+        noise = torch.randn_like(mu) if noise is None else noise
+        z = mu + (0.5 * log_variance).exp() * noise
+        rate = 0.5 * (mu**2 + log_variance.exp() - 1 - log_variance).sum(1)
+        return (self.nll(tokens, z) + beta * rate).mean()
+
+    @torch.no_grad()
+    def nll_iw(self, tokens, samples: int, rows: int):
+        """Draws in the batch dimension, `rows` texts × draws at a time, all logits of them at once."""
+        found = []
+        for text in tokens:
+            mu, log_variance = self.posterior(text[None])
+            sigma, weights = (0.5 * log_variance).exp(), []
+            for start in range(0, samples, rows):
+                noise = torch.randn(min(rows, samples - start), mu.shape[1])
+                z = mu + sigma * noise
+                prior, posterior = (-0.5 * z**2).sum(1), (-0.5 * noise**2 - sigma.log()).sum(1)
+                weights.append(prior - posterior - self.nll(text.expand(len(z), -1), z))
+            found.append(-torch.cat(weights).logsumexp(0) + torch.tensor(float(samples)).log())
+        return torch.stack(found)
+
+
+def _copy(rnn: nn.LSTM) -> nn.LSTM:
+    new = nn.LSTM(rnn.input_size, rnn.hidden_size, batch_first=True)
+    new.load_state_dict(rnn.state_dict())
+    return new
+
+
+def _linear(layer: nn.Linear) -> nn.Linear:
+    new = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+    new.load_state_dict(layer.state_dict())
+    return new
+
+
+def prepared(settings: dict[str, Any]) -> SimpleNamespace:
+    """Configuration, data and a model with parameters from seed 1."""
+    from lvexp import build
+
+    config = composed(settings["overrides"])
+    if config["trainer"]["threads"]:
+        torch.set_num_threads(config["trainer"]["threads"])
+    data = build.data(config)
+    data.prepare_data()
+    torch.manual_seed(1)
+    model = build.model(config, data.vocabulary, data.steps_per_epoch)
+    return SimpleNamespace(config=config, data=data, model=model)
+
+
+def flops(side: SimpleNamespace) -> int:
+    """Arithmetic of the matrix products of one training step, per target token: 6 for each weight they use."""
+    decoder, encoder = side.model.decoder, side.model.encoder
+    weights = sum(p.numel() for p in [*encoder.rnn.parameters(), *decoder.rnn.parameters()] if p.dim() == 2)
+    return 6 * (weights + decoder.output.weight.numel())
+
+
+def batches(side: SimpleNamespace) -> Iterator[Any]:
+    loader = side.data.train_dataloader()
+    while True:
+        yield from loader
+
+
+class Window:
+    """Counts the batches of a window, answers at its end, and waits for the next."""
+
+    def __init__(self, size: int, per_token: int):
+        self.size, self.per_token = size, per_token
+        self.start()
+
+    def start(self) -> None:
+        wait()
+        self.rate = gemm()
+        self.tokens, self.steps, self.inside, self.began = 0, 0, 0.0, time.perf_counter()
+
+    def count(self, tokens: int, **more: Any) -> None:
+        self.tokens, self.steps = self.tokens + tokens, self.steps + 1
+        if self.steps == self.size:
+            speed = self.tokens / (time.perf_counter() - self.began)
+            answer(speed=speed, gemm=self.rate, of_gemm=speed * self.per_token / self.rate / 1e9, **more)
+            self.start()
+
+
+def train_lvexp(settings: dict[str, Any]) -> None:
+    """The whole of it: Lightning's loop, callbacks, progress, CSV logger."""
+    import lightning as L
+
+    from lvexp import run
+    from lvexp.logging import make_loggers
+    from lvexp.progress import Progress
+
+    side = prepared(settings)
+    loading = Timed(side.data)
+
+    class Gate(L.Callback):
+        window: Window
+
+        def on_train_start(self, *_: Any) -> None:
+            self.window = Window(settings["steps"], flops(side))
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            last = self.window.steps + 1 == settings["steps"]
+            waiting = {"waiting": loading.take() / (time.perf_counter() - self.window.began)} if last else {}
+            self.window.count(batch.tokens[:, 1:].numel(), **waiting)
+
+    run._quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        loggers = make_loggers(
+            "csv", Path(folder), run_id="b", group_id="b", name="b", tags=[], config=side.config, project="b"
+        )
+        trainer, _ = run._trainer(side.config, Path(folder), side.model, loggers, Progress(bar=False))
+        trainer.callbacks.append(Gate())
+        answer(ready=True)
+        trainer.fit(side.model, datamodule=loading.data)
+
+
+class Timed:
+    """The training batches, and how long the loop waited for them."""
+
+    def __init__(self, data: Any):
+        self.data, self.seconds = data, 0.0
+        original = data._loader
+
+        def loader(*args: Any, **options: Any):
+            made = original(*args, **options)
+            plain = made._batch
+
+            def timed(*arguments: Any):
+                began = time.perf_counter()
+                batch = plain(*arguments)
+                self.seconds += time.perf_counter() - began
+                return batch
+
+            made._batch = timed
+            return made
+
+        data._loader = loader
+
+    def take(self) -> float:
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+
+def train_bare(settings: dict[str, Any]) -> None:
+    """lvexp's step without Lightning: what its loop costs is the difference."""
+    side = prepared(settings)
+    model = side.model
+    optimizer = model.configure_optimizers()
+    model.trainer = SimpleNamespace(global_step=0)  # for beta
+    type(model).global_step = property(lambda _: 0)
+    answer(ready=True)
+    window = Window(settings["steps"], flops(side))
+    for batch in batches(side):
+        optimizer.zero_grad()
+        model.training_step(batch, 0).backward()
+        model.configure_gradient_clipping(optimizer, side.config["trainer"]["gradient_clip_val"])
+        optimizer.step()
+        window.count(batch.tokens[:, 1:].numel())
+
+
+def train_textbook(settings: dict[str, Any]) -> None:
+    side = prepared(settings)
+    decoder = side.config["decoder"]
+    model = Textbook(side.model, (decoder["dropout_in"], decoder["dropout_out"]))
+    optimizer = torch.optim.Adam(model.parameters(), lr=side.config["optimizer"]["lr"])
+    answer(ready=True)
+    window = Window(settings["steps"], flops(side))
+    for batch in batches(side):
+        optimizer.zero_grad()
+        model(batch.tokens, 0.5).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), side.config["trainer"]["gradient_clip_val"])
+        optimizer.step()
+        window.count(batch.tokens[:, 1:].numel())
+
+
+def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
+    """IW-NLL of one test batch a window, the lengths spread over the test set."""
+    side = prepared(settings)
+    side.model.eval()
+    loader = side.data._loader("test", settings["texts"])
+    answer(ready=True)
+    while True:
+        for batch in loader:
+            wait()
+            rate, began = gemm(), time.perf_counter()
+            nll = scorer(side, batch)
+            answer(speed=len(batch) / (time.perf_counter() - began), gemm=rate, mean=float(nll.mean()))
+
+
+def iw_lvexp(settings: dict[str, Any]) -> None:
+    from lvexp.metrics.likelihood import importance_weighted
+
+    def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return importance_weighted(side.model, batch, settings["samples"]).nll
+
+    _score(settings, scorer)
+
+
+def iw_textbook(settings: dict[str, Any]) -> None:
+    def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        if not hasattr(side, "textbook"):
+            side.textbook = Textbook(side.model, (0.0, 0.0)).eval()
+        return side.textbook.nll_iw(batch.tokens, settings["samples"], 50)
+
+    _score(settings, scorer)
+
+
+def curve(settings: dict[str, Any]) -> None:
+    """Losses of lvexp's step and of the textbook's from the same parameters, batches and noise, without dropout."""
+    side = prepared(settings)
+    ours, theirs = side.model, Textbook(side.model, (0.0, 0.0))
+    type(ours).global_step = property(lambda _: 0)
+    ours.trainer = SimpleNamespace(global_step=0)
+    optimizers = ours.configure_optimizers(), torch.optim.Adam(theirs.parameters(), lr=side.config["optimizer"]["lr"])
+    clip = side.config["trainer"]["gradient_clip_val"]
+    losses: list[tuple[float, float]] = []
+    for batch, _ in zip(batches(side), range(settings["steps"]), strict=False):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        torch.manual_seed(len(losses))
+        mine = ours.training_step(batch, 0)
+        torch.manual_seed(len(losses))
+        other = theirs(batch.tokens, ours.beta)
+        mine.backward()
+        other.backward()
+        ours.configure_gradient_clipping(optimizers[0], clip)
+        nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        for optimizer in optimizers:
+            optimizer.step()
+        losses.append((float(mine), float(other)))
+    answer(losses=losses)
+
+
+def startup(settings: dict[str, Any]) -> None:
+    """Moments of `python -m lvexp …`, in seconds since the process was made: checked, imported, first step done."""
+    import lvexp.__main__ as entry
+
+    check, moments = entry.source.check, {}
+
+    def checked(data: Any) -> None:  # the last thing before the heavy imports
+        check(data)
+        moments["checked"] = time.time() - settings["began"]
+        from lvexp import run
+        from lvexp.training import TrainingCurves
+
+        assert run
+        moments["imported"] = time.time() - settings["began"]
+        TrainingCurves.on_train_batch_end = stepped
+
+    def stepped(*_: Any) -> None:
+        answer(**moments, first_step=time.time() - settings["began"])
+        os._exit(0)
+
+    entry.source.check = checked
+    sys.argv = ["lvexp", *settings["overrides"]]
+    entry.main()
+
+
+def corpus(settings: dict[str, Any]) -> None:
+    """One stage over a corpus on disk: `import`, `encode` (the first time, else opened), or `epoch` of batches."""
+    from lvexp.data.module import TextData
+
+    began, tokens = time.perf_counter(), 0
+    if settings["stage"] != "import":
+        data = TextData(**settings["data"])
+        data.prepare_data()
+        if settings["stage"] == "epoch":
+            tokens = sum(batch.tokens.numel() for batch in data.train_dataloader())
+        else:
+            tokens = sum(length * count for length, count in data.corpus.splits["train"].buckets)
+    seconds = time.perf_counter() - began
+    answer(tokens=tokens, seconds=seconds, peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def write(settings: dict[str, Any]) -> None:
+    """A synthetic corpus: sentences of 3 to 20 words, frequencies falling as in Zipf's law."""
+    import numpy as np
+
+    draw, words = np.random.default_rng(0), [f"w{number}" for number in range(settings["words"])]
+    bounds = np.cumsum(1 / np.arange(1, len(words) + 1))
+    with open(settings["path"], "w", encoding="utf-8") as file:
+        for start in range(0, settings["sentences"], 10_000):
+            lengths = draw.integers(3, 21, min(10_000, settings["sentences"] - start))
+            ids = iter(np.searchsorted(bounds, draw.random(lengths.sum()) * bounds[-1]).tolist())
+            file.writelines(" ".join([words[next(ids)] for _ in range(length)]) + "\n" for length in lengths)
+    answer(written=settings["sentences"])
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](json.loads(sys.argv[2]))
