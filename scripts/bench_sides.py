@@ -322,31 +322,6 @@ def curve(settings: dict[str, Any]) -> None:
     answer(losses=losses)
 
 
-def startup(settings: dict[str, Any]) -> None:
-    """Moments of `python -m lvexp …`, in seconds since the process was made: checked, imported, first step done."""
-    import lvexp.__main__ as entry
-
-    check, moments = entry.source.check, {}
-
-    def checked(data: Any) -> None:  # the last thing before the heavy imports
-        check(data)
-        moments["checked"] = time.time() - settings["began"]
-        from lvexp import run
-        from lvexp.training import TrainingCurves
-
-        assert run
-        moments["imported"] = time.time() - settings["began"]
-        TrainingCurves.on_train_batch_end = stepped
-
-    def stepped(*_: Any) -> None:
-        answer(**moments, first_step=time.time() - settings["began"])
-        os._exit(0)
-
-    entry.source.check = checked
-    sys.argv = ["lvexp", *settings["overrides"]]
-    entry.main()
-
-
 def corpus(settings: dict[str, Any]) -> None:
     """One stage over a corpus on disk: `import`, `encode` (the first time, else opened), or `epoch` of batches."""
     from lvexp.data.module import TextData

@@ -51,7 +51,7 @@ class _TokenNLL(torch.autograd.Function):
         return nll
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # pyright: ignore
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         states, weight, targets, d_states, d_weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated again
             nll = F.cross_entropy(F.linear(states, weight), targets, reduction="none")
@@ -63,8 +63,9 @@ class _TokenNLL(torch.autograd.Function):
         if d_weight is not None:
             scale = grad.new_ones(()) if not len(grad) else grad[0]
             if not bool((grad == scale).all()):
-                _, _, d_weight = _sweep(states, weight, targets, ctx.low, False, True, grad)
                 scale = scale.new_ones(())
+                _, _, d_weight = _sweep(states, weight, targets, ctx.low, False, True, grad)
+                assert d_weight is not None
             d_weight = torch.mul(d_weight.T, scale, out=torch.empty_like(weight))
         return d_states, d_weight, None, None
 
