@@ -54,7 +54,7 @@ class ReturnMemory(Callback):
     training needs.
     """
 
-    def __init__(self, every: int = 100):
+    def __init__(self, every: int = 50):
         self.every = every
         self.trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 

@@ -126,6 +126,24 @@ def test_a_group_that_rests_keeps_its_parameters_and_its_optimiser_state():
     )
 
 
+@pytest.mark.parametrize("limit", [1e-3, 1e3, 0.0, None])
+def test_clipping_is_that_of_torch(limit: float | None):
+    model = tiny.model()
+    parameters = list(model.parameters())
+    torch.manual_seed(0)
+    for parameter in parameters[1:]:  # the first has none
+        parameter.grad = torch.randn_like(parameter)
+    expected = [None if parameter.grad is None else parameter.grad.clone() for parameter in parameters]
+    if limit:
+        norm = torch.cat([grad.flatten() for grad in expected if grad is not None]).norm()
+        factor = min(1.0, limit / (float(norm) + 1e-6))
+        expected = [None if grad is None else grad * factor for grad in expected]
+    model.configure_gradient_clipping(torch.optim.SGD(parameters), limit)
+    for parameter, grad in zip(parameters, expected, strict=True):
+        assert (parameter.grad is None) == (grad is None)
+        assert grad is None or torch.allclose(parameter.grad, grad, rtol=1e-5)
+
+
 def test_linear_schedule_hits_its_ends():
     beta = Linear(start=0.1, end=1.0, warmup=2, unit="epochs", steps_per_epoch=5)
     assert beta(0) == pytest.approx(0.1)
