@@ -228,6 +228,7 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
         if not seen.finite:  # a distribution with such parameters cannot even be drawn from: only count the rest
             continue
         batch = batch.to(model.device)
+        before = torch.get_rng_state()
         terms = model.terms(batch)
         bound.update(terms)
         seen.finite = _finite(terms.distortion, *([] if terms.rate is None else [terms.rate]))
@@ -243,8 +244,10 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
             with _seeded(settings.seed + number):  # on its own, so that K moves no other figure
                 weighted.update(model, batch, terms.params)
             with _seeded(settings.seed + number):
-                if refined := model.refined(batch, terms.params):
-                    better.update(refined)
+                refined = model.refined(batch, terms.params)
+                if refined is not None:
+                    torch.set_rng_state(before)  # the same draws as the encoder's own posteriors were measured with
+                    better.update(model.terms(batch, params=refined))
     if not seen.texts:
         raise DataError("the test set holds no texts: there is nothing to evaluate")
 

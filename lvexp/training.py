@@ -127,13 +127,14 @@ class Validation(Callback):
             metric.update(outputs.q.mean if isinstance(metric, ActiveUnits) else outputs)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        assert isinstance(pl_module, LatentModel)
         measured = {name: value for metric in self.metrics for name, value in metric.compute().items()}
         kept = ("distortion", "rate", "nelbo", "ppl", "active_units", "mi")
         values = {name: float(measured[name]) for name in kept if measured.get(name) is not None}
         # already computed from sums over all ranks
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)
         self.step = trainer.global_step
-        if counts(pl_module) and values[self.monitor.removeprefix("val/")] < self.lowest:
+        if not pl_module.preparing and values[self.monitor.removeprefix("val/")] < self.lowest:
             self.lowest = values[self.monitor.removeprefix("val/")]
             self.best = {**{name: measured[name] for name in values}, "step": self.step}
 
@@ -143,17 +144,12 @@ def monitored(model: LatentModel) -> str:
     return "val/distortion" if model.latent.dim is not None and model.latent.prior() is None else "val/nelbo"
 
 
-def counts(model: L.LightningModule) -> bool:
-    """Whether a validation may be judged by its bound: not while a remedy only prepares the training."""
-    assert isinstance(model, LatentModel)
-    return not any(remedy.preparing for remedy in model.remedies)
-
-
 class Stop(EarlyStopping):
     """Lightning's early stopping, over the validations that count."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if counts(pl_module):
+        assert isinstance(pl_module, LatentModel)
+        if not pl_module.preparing:
             super().on_validation_end(trainer, pl_module)
 
 
@@ -161,7 +157,8 @@ class Best(ModelCheckpoint):
     """Lightning's best checkpoint, over the validations that count."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if counts(pl_module):
+        assert isinstance(pl_module, LatentModel)
+        if not pl_module.preparing:
             super().on_validation_end(trainer, pl_module)
 
 
@@ -188,7 +185,8 @@ class DecayAndReload(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
         value = float(trainer.callback_metrics[self.monitor])
-        if not counts(pl_module):
+        assert isinstance(pl_module, LatentModel)
+        if pl_module.preparing:
             return
         if value < self.lowest:
             self.lowest, self.bad = value, 0

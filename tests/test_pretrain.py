@@ -15,7 +15,6 @@ from lvexp.models.base import LatentModel
 from lvexp.networks.recurrent import RecurrentDecoder
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.pretrain import Pretrain
-from lvexp.training import counts
 
 
 def trained(remedy: Pretrain) -> tuple[LatentModel, torch.optim.Optimizer]:
@@ -46,14 +45,14 @@ def test_the_rate_is_left_out_and_then_the_schedule_begins():
     model, _ = trained(Pretrain(epochs=2))
     assert model.weight == 0.0
     assert torch.equal(model.measured["loss"], model.measured["distortion"]), "not even a floor"
-    assert not counts(model)
+    assert model.preparing
     model.trainer.current_epoch = 1
     take(model)
     assert model.weight == 0.0
     model.trainer.current_epoch = 2
     for beta in (0.1, 0.2, 0.3):
         take(model)
-        assert counts(model)
+        assert not model.preparing
         assert model.weight == pytest.approx(beta)
         assert model.measured["loss"] > model.measured["distortion"]
 

@@ -103,7 +103,7 @@ def test_refinement_raises_the_bound(through: str):
         assert refined is not None
         plain, better = (
             torch.stack([terms.distortion + terms.rate for terms in (model.terms(batch, 1, p) for _ in range(50))])
-            for p in (start, refined.params)
+            for p in (start, refined)
         )
     assert better.mean() < plain.mean() - 1.0
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -94,6 +94,11 @@ class LatentModel(L.LightningModule, abc.ABC):
         """The regularizers, in the order they act."""
         return cast(list[Regularizer], list(self.regularizers))
 
+    @property
+    def preparing(self) -> bool:
+        """Whether a remedy only prepares the training yet, so that validations are not to be judged by their bound."""
+        return any(remedy.preparing for remedy in self.remedies)
+
     # --- the bound -----------------------------------------------------------------------------------------------
 
     def params(self, batch: Batch) -> Float[Tensor, "B P"]:
@@ -139,16 +144,17 @@ class LatentModel(L.LightningModule, abc.ABC):
             step = None if step is None else remedy.clock(step)
         return 0.0 if step is None else self.anneal(step)
 
-    def refined(self, batch: Batch, params: Float[Tensor, "B P"]) -> Terms | None:
-        """The true bound after the remedies that refine posteriors text by text; None where there is none."""
-        start = params
-        for remedy in self.remedies:
-            params = remedy.refine(params, lambda p: self._nelbo(self.terms(batch, params=p)))
-        return None if params is start else self.terms(batch, params=params)
+    def refined(self, batch: Batch, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"] | None:
+        """The posterior's parameters after the remedies that refine them by the true bound; None without any."""
 
-    @staticmethod
-    def _nelbo(terms: Terms) -> Float[Tensor, " B"]:
-        return terms.distortion if terms.rate is None else terms.distortion + terms.rate
+        def nelbo(params: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
+            terms = self.terms(batch, params=params)
+            return terms.distortion if terms.rate is None else terms.distortion + terms.rate
+
+        found = params
+        for remedy in self.remedies:
+            found = remedy.refine(found, nelbo)
+        return None if found is params else found
 
     # --- training ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What every remedy against posterior collapse is: a module that acts in at most six places."""
+"""What every remedy against posterior collapse is: a module that acts in at most six places of a step."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Regularizer(nn.Module):
     """A remedy. It overrides the hooks it needs; the defaults change nothing.
 
     ``corrupt``, ``rate`` and ``penalty`` shape the training loss only: what is reported never depends on them.
-    ``constrain`` and ``refine`` are part of the posterior and act in evaluation too.
+    ``constrain`` and ``refine`` are part of the posterior and act in evaluation too. ``prepare``, ``begin`` and
+    ``clock`` are not about a step but about the course of training.
 
     Attributes:
         memory: names of the plain attributes that training changes. A checkpoint to resume from keeps them; a return

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class LmInit(Regularizer):
-    """The encoder starts from a trained language model (Yang et al. 2017, "initialised with a pretrained language
-    model"): its word vectors and recurrent layers are those of the decoder of a finished ``model=rnnlm`` run.
+    """The encoder starts from a trained language model (Yang et al. 2017, the rows "+ init" of their tables): its word
+    vectors and recurrent layers are those of the decoder of a finished ``model=rnnlm`` run.
 
     Both must have the same vocabulary, cell, widths and layers. The language model is looked at before training only:
     a finished run needs it no more. Its run id is part of the new run's identity, its folder is not.

@@ -32,7 +32,8 @@ class SemiAmortized(Regularizer):
 
     What the encoder and the decoder learn through the K steps:
 
-    - ``through=exact``: the derivative of the whole computation, clipping included, by double backward;
+    - ``through=exact``: the derivative of the whole computation, clipping included, by double backward; all K passes
+      are kept in memory;
     - ``through=finite_difference``: each product of a Hessian with a vector v is
       :math:`(\nabla L(\lambda + r v) - \nabla L(\lambda)) / r` with the same draws, as in their released code. Our r
       moves the text that moves most by ``epsilon``; theirs is 1e-5, whatever the length of v, which drowns in the
@@ -41,8 +42,8 @@ class SemiAmortized(Regularizer):
       the decoder only that of the final loss.
 
     Their loss is the mean over a batch of 32, so their η = 1 is 1/32 for the loss of a text, and their clipping is of
-    the whole batch's gradients (and of those on the way back, which we leave alone). Here no text's refinement depends
-    on the others in its batch.
+    the whole batch's gradients (and of those on the way back, which we leave alone). Here a text's steps do not depend
+    on the others in its batch, unless its loss does (``free_bits.per=batch``).
 
     Args:
         steps: K.

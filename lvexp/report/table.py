@@ -141,7 +141,7 @@ def _refined(scores: Scores) -> list[tuple[str, str, str, str]]:
     """The bound at refined posteriors, where there is one."""
     if scores.get("elbo_refined") is None:
         return []
-    rate = f"refined text by text; R = {_number(scores.get('rate_refined'), '.2f')}"
+    rate = f"text by text; R = {_number(scores.get('rate_refined'), '.2f')}"
     return [("−ELBO, refined", _number(-scores["elbo_refined"], ".2f"), "nats/text", rate)]
 
 
