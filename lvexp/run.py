@@ -183,6 +183,7 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: 
     )  # fmt: skip
     steps, last = _steps(config["trainer"], data.steps_per_epoch), model.anneal.settled()
     waited = sum(remedy.delay for remedy in model.remedies) * data.steps_per_epoch
+    waited //= config["trainer"]["accumulate_grad_batches"]
     last += waited if last else 0
     if steps is not None and last > steps:
         console.print(

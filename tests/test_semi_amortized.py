@@ -93,6 +93,19 @@ def test_finite_differences_agree_on_a_model_with_dropout_and_draws():
     assert (straight - exact).norm() > 0.05 * exact.norm()
 
 
+def test_refinement_is_in_full_precision_where_training_is_not():
+    def gradient(through: str) -> torch.Tensor:
+        model = tiny.model(remedies=[SemiAmortized(steps=3, through=through)], scale=3.0)
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.training_step(next(iter(tiny.corpus())), 0)
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    exact, differences = gradient("exact"), gradient("finite_difference")
+    assert (differences - exact).norm() < 0.05 * exact.norm()
+
+
 @pytest.mark.parametrize("through", THROUGH)
 def test_refinement_raises_the_bound(through: str):
     model = tiny.model(remedies=[SemiAmortized(through=through)], scale=4.0).eval()

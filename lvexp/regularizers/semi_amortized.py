@@ -84,7 +84,10 @@ class SemiAmortized(Regularizer):
 
     def refine(self, params: Float[Tensor, "B P"], bound: Bound) -> Float[Tensor, "B P"]:
         learns = torch.is_grad_enabled() and self.through != "none"
-        with torch.enable_grad(), _differentiable(params.device):
+        kind = params.device.type
+        if torch.is_autocast_enabled(kind):  # differences of 16-bit gradients would be noise
+            params = params.float()
+        with torch.enable_grad(), torch.autocast(kind, enabled=False), _differentiable(params.device):
             found = self._descend(params if learns else params.detach(), bound, learns)
         return found if learns else params + (found - params).detach()
 
