@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,12 @@ def model(config: Mapping[str, Any], vocabulary: Vocabulary, steps_per_epoch: in
     """The model of a resolved configuration, its parameters new."""
     encoder = _make("encoder", config["encoder"], vocabulary=vocabulary.size)
     latent = _make("latent", config["latent"], features=encoder.width)
+    decoder = functools.partial(_make, "decoder", config["decoder"], vocabulary=vocabulary.size, code=latent.width)
     built = _make(
         "model",
         {**config["model"], "_recursive_": False},
         encoder=encoder,
-        decoder=_make("decoder", config["decoder"], vocabulary=vocabulary.size, code=latent.width),
+        decoder=decoder(),
         vocabulary=vocabulary,
         latent=latent,
         estimator=_make("estimator", config["estimator"]),
@@ -50,6 +52,7 @@ def model(config: Mapping[str, Any], vocabulary: Vocabulary, steps_per_epoch: in
         regularizers=[_make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
         optimizer=_make("optimizer", {**config["optimizer"], "_partial_": True, "ignores": ["decay"]}),
     )
+    built.renew = decoder
     # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
     built.save_hyperparameters({"config": dict(config), "vocabulary": vocabulary.to_json()}, logger=False)
     return built

@@ -16,6 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lvexp import parent
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
@@ -143,6 +144,11 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         "at least 0",
     ),
     (re.compile(r"\.(lr|factor)$"), lambda v: v > 0, "above 0"),
+    (
+        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|steps)$"),
+        lambda v: v >= 1,
+        "at least 1",
+    ),
     (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
     (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),
     (re.compile(r"^seed$"), lambda v: 0 <= v < 2**32, "between 0 and 2^32 - 1"),
@@ -153,6 +159,8 @@ _ONE_OF = {
     "encoder.cell": ("lstm", "gru"),
     "decoder.cell": ("lstm", "gru"),
     "regularizer.free_bits.per": ("dimension", "example", "batch"),
+    "regularizer.pretrain.reset": ("decoder", "none"),
+    "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
     "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
     "trainer.precision": (
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
@@ -276,6 +284,20 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             "  optimizer.fused=true   clips before it takes the scale out\n"
             "try  trainer.precision=bf16-mixed | optimizer.fused=false"
         )
+    if "semi_amortized" in remedies and choices.get("estimator") == "score":
+        raise Refusal(
+            "these choices do not go together\n  estimator=score   has draws without a derivative\n"
+            "  regularizer=semi_amortized   differentiates through them\ntry  estimator=auto | estimator=pathwise"
+        )
+    if 0 < plain["trainer"]["max_epochs"] <= (remedies.get("pretrain") or {}).get("epochs", 0):
+        epochs = remedies["pretrain"]["epochs"]
+        raise Refusal(
+            f"these choices do not go together\n  regularizer.pretrain.epochs={epochs}   come first\n"
+            f"  trainer.max_epochs={plain['trainer']['max_epochs']}   leave none after them\n"
+            f"try  trainer.max_epochs={3 * epochs} | regularizer.pretrain.epochs=1"
+        )
+    if "lm_init" in remedies:
+        parent.check(remedies["lm_init"].get("run"), plain["encoder"], str(choices.get("encoder")))
     decoder = plain["decoder"]
     if decoder.get("tie") and decoder["embedding"] != decoder["hidden"]:
         raise Refusal(

@@ -43,6 +43,7 @@ SCORES = (
     ),
     *("mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
+    *("elbo_refined", "rate_refined"),
 )
 
 Score = float | int | bool | str | None
@@ -139,7 +140,9 @@ def evaluate(
     - ``recon_bleu`` of greedy decoding from the posterior mean, over ``recon_bleu_sentences`` texts; the reference is
       the text as the model can write it, out-of-vocabulary words as ``<unk>``;
     - ``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
-      from p(x|z), no truncation, for language models too.
+      from p(x|z), no truncation, for language models too;
+    - ``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at posteriors that a remedy refined text by text.
+      All other figures are those of the encoder's own posteriors.
 
     Args:
         model: to judge, on its own device.
@@ -213,10 +216,10 @@ class _Measured:
 
 def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings) -> _Measured:
     alone: dict[str, Any] = {"sync_on_compute": False}  # one process evaluates; no other would answer
-    bound, active = Bound(**alone), ActiveUnits(settings.active_threshold, **alone)
+    bound, better, active = Bound(**alone), Bound(**alone), ActiveUnits(settings.active_threshold, **alone)
     information = MutualInformation(model.latent.posterior, settings.mi_sentences, settings.mi_batch, **alone)
     weighted = ImportanceWeighted(settings.iw_samples, settings.iw_tolerance, **alone)
-    for metric in (bound, active, information, weighted):
+    for metric in (bound, better, active, information, weighted):
         metric.to(model.device)
     seen = _Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))
     means, labels = [], []
@@ -225,6 +228,7 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
         if not seen.finite:  # a distribution with such parameters cannot even be drawn from: only count the rest
             continue
         batch = batch.to(model.device)
+        before = torch.get_rng_state()
         terms = model.terms(batch)
         bound.update(terms)
         seen.finite = _finite(terms.distortion, *([] if terms.rate is None else [terms.rate]))
@@ -239,6 +243,11 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
             information.update(terms)
             with _seeded(settings.seed + number):  # on its own, so that K moves no other figure
                 weighted.update(model, batch, terms.params)
+            with _seeded(settings.seed + number):
+                refined = model.refined(batch, terms.params)
+                if refined is not None:
+                    torch.set_rng_state(before)  # the same draws as the encoder's own posteriors were measured with
+                    better.update(model.terms(batch, params=refined))
     if not seen.texts:
         raise DataError("the test set holds no texts: there is nothing to evaluate")
 
@@ -253,6 +262,10 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
     seen.scores |= {"sentences": len(seen.texts), "tokens": sum(len(text) + 1 for text in seen.texts)}
     if seen.finite and seen.prior:
         seen.scores |= _likelihood(weighted) | _information(information)
+        if better.sentences:
+            refined = better.compute()
+            found = {"elbo_refined": -refined["nelbo"], "rate_refined": refined["rate"]}
+            seen.scores |= {name: _finite_or_none(score) for name, score in found.items()}
     if seen.finite and means:
         seen.means, seen.labels = torch.cat(means), labels or None
         units = active.compute()

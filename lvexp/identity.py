@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lvexp import parent
 from lvexp.compat import DECLARED, resolved
 from lvexp.data.source import fingerprint
 
@@ -36,6 +37,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
     texts = fingerprint(data)
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
+    if "run" in ((plain.get("regularizer") or {}).get("lm_init") or {}):
+        plain["regularizer"]["lm_init"]["run"] = parent.run_id(plain["regularizer"]["lm_init"]["run"])
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
 
 

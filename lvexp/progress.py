@@ -115,7 +115,7 @@ class Progress(ProgressBar):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         monitored = _monitored(trainer.callback_metrics)
-        self.improved = monitored is not None and monitored[1] < self.best
+        self.improved = monitored is not None and monitored[1] < self.best and not pl_module.preparing
         if monitored is not None and self.improved:
             self.best = monitored[1]
         self._show(trainer, pl_module)  # pyright: ignore[reportArgumentType]

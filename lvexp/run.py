@@ -17,7 +17,6 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
 from rich.padding import Padding
@@ -33,7 +32,17 @@ from lvexp.report import figures
 from lvexp.report.result import write_result
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
-from lvexp.training import DecayAndReload, LastCheckpoint, ReturnMemory, Seeds, TrainingCurves, Validation, monitored
+from lvexp.training import (
+    Best,
+    DecayAndReload,
+    LastCheckpoint,
+    ReturnMemory,
+    Seeds,
+    Stop,
+    TrainingCurves,
+    Validation,
+    monitored,
+)
 
 RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
 _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
@@ -106,6 +115,8 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     model = build.model(config, data.vocabulary, data.steps_per_epoch)
+    for remedy in model.remedies:
+        remedy.prepare(model)
     _announce(config, folder, console, model, data)
 
     loggers = make_loggers(
@@ -171,10 +182,13 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: 
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     steps, last = _steps(config["trainer"], data.steps_per_epoch), model.anneal.settled()
+    waited = sum(remedy.delay for remedy in model.remedies) * data.steps_per_epoch
+    waited //= config["trainer"]["accumulate_grad_batches"]
+    last += waited if last else 0
     if steps is not None and last > steps:
         console.print(
             f"[yellow]note[/yellow] beta settles at step {last:,}, but training ends at step {steps:,}, at beta "
-            f"{model.anneal(steps):.2f}: more trainer.max_epochs or a shorter anneal.warmup",
+            f"{model.anneal(max(steps - waited, 0)):.2f}: more trainer.max_epochs or a shorter anneal.warmup",
             highlight=False,
         )
 
@@ -197,10 +211,10 @@ def _trainer(
         Seeds(config["seed"]), ReturnMemory(), TrainingCurves(ours["log_every_n_steps"]), validation, progress,
     ]  # fmt: skip
     if ours["patience"]:
-        callbacks.append(EarlyStopping(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
+        callbacks.append(Stop(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
     if decay := config["optimizer"].get("decay"):
         callbacks.append(DecayAndReload(monitor, checkpoints / BEST, **decay))
-    best = ModelCheckpoint(
+    best = Best(
         checkpoints, filename=Path(BEST).stem, monitor=monitor, mode="min", save_top_k=1, save_weights_only=True,
         enable_version_counter=False, save_on_train_epoch_end=False,
     )  # fmt: skip

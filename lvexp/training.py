@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from torchmetrics import Metric
 
 from lvexp.evaluation import EvaluationSettings
@@ -86,7 +86,7 @@ class TrainingCurves(Callback):
         values = {f"train/{name}": float(total) / self.steps for name, total in self.sums.items()}
         self.sums, self.steps = {}, 0
         if "train/rate" in values:
-            values["train/beta"] = pl_module.anneal(trainer.global_step - 1)  # as the last of these steps had it
+            values["train/beta"] = pl_module.weight  # as the last of these steps had it
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 
@@ -127,13 +127,14 @@ class Validation(Callback):
             metric.update(outputs.q.mean if isinstance(metric, ActiveUnits) else outputs)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        assert isinstance(pl_module, LatentModel)
         measured = {name: value for metric in self.metrics for name, value in metric.compute().items()}
         kept = ("distortion", "rate", "nelbo", "ppl", "active_units", "mi")
         values = {name: float(measured[name]) for name in kept if measured.get(name) is not None}
         # already computed from sums over all ranks
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)
         self.step = trainer.global_step
-        if values[self.monitor.removeprefix("val/")] < self.lowest:
+        if not pl_module.preparing and values[self.monitor.removeprefix("val/")] < self.lowest:
             self.lowest = values[self.monitor.removeprefix("val/")]
             self.best = {**{name: measured[name] for name in values}, "step": self.step}
 
@@ -141,6 +142,24 @@ class Validation(Callback):
 def monitored(model: LatentModel) -> str:
     """What picks the best checkpoint: the true -ELBO; for an auto-encoder, which has none, its distortion."""
     return "val/distortion" if model.latent.dim is not None and model.latent.prior() is None else "val/nelbo"
+
+
+class Stop(EarlyStopping):
+    """Lightning's early stopping, over the validations that count."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, LatentModel)
+        if not pl_module.preparing:
+            super().on_validation_end(trainer, pl_module)
+
+
+class Best(ModelCheckpoint):
+    """Lightning's best checkpoint, over the validations that count."""
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, LatentModel)
+        if not pl_module.preparing:
+            super().on_validation_end(trainer, pl_module)
 
 
 class DecayAndReload(Callback):
@@ -166,6 +185,9 @@ class DecayAndReload(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
         value = float(trainer.callback_metrics[self.monitor])
+        assert isinstance(pl_module, LatentModel)
+        if pl_module.preparing:
+            return
         if value < self.lowest:
             self.lowest, self.bad = value, 0
             return

@@ -52,13 +52,15 @@ REMEDIES = [name for name in OPTIONS["regularizer"] if name != "none"]
 
 
 def subsets(names: list[str]) -> list[tuple[str, ...]]:
-    return [chosen for size in range(len(names) + 1) for chosen in itertools.combinations(names, size)]
+    """None, each, and each pair: what two remedies do to each other."""
+    return [chosen for size in range(3) for chosen in itertools.combinations(names, size)]
 
 
 def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose):
     groups = ("model", "encoder", "decoder", "latent", "estimator", "anneal")
     sizes = ["latent.dim=4", "encoder.hidden=8", "decoder.hidden=8", "encoder.embedding=8", "decoder.embedding=8"]
-    everything = plain(composed(*sizes, f"regularizer=[{','.join(REMEDIES)}]"))
+    quick = "regularizer.semi_amortized.steps=2"
+    everything = plain(composed(*sizes, f"regularizer=[{','.join(REMEDIES)}]", quick))
     # each option is composed once, and the product put together from their nodes: composing is what takes time
     nodes = {(g, o): plain(composed(f"{g}={o}", *sizes))[g] for g in groups for o in OPTIONS[g]}
     taken, refused, advised = set(), 0, 0

@@ -18,6 +18,8 @@ FINE = [
     "decoder.inputless=true",
     "decoder.tie=true",
     "anneal=constant anneal.beta=0",
+    "regularizer=[pretrain,free_bits] anneal=linear",
+    "regularizer=[aggressive,semi_amortized,word_dropout] estimator=pathwise",
     "trainer.limit_train_batches=3 trainer.max_steps=10",
     "decoder.entry=initial encoder=gru decoder=gru",
 ]
@@ -52,6 +54,17 @@ REFUSED = [
     ("force=perhaps", ["true or false"]),
     ("regularizer=free_bits regularizer.free_bits.nats=-1", ["at least 0"]),
     ("regularizer=word_dropout regularizer.word_dropout.keep=2", ["between 0 and 1"]),
+    ("model=rnnlm regularizer=aggressive", ["latent=none", "regularizer=aggressive", "latent=gaussian"]),
+    ("model=ae regularizer=pretrain", ["latent=point", "regularizer=pretrain"]),
+    ("model=ae regularizer=semi_amortized", ["latent=point", "is not Gaussian"]),
+    ("model=rnnlm regularizer=lm_init", ["encoder=none", "regularizer=lm_init", "encoder=lstm"]),
+    ("regularizer=lm_init", ["lm_init.run", "model=rnnlm"]),
+    ("regularizer=[aggressive,pretrain]", ["regularizer=aggressive", "sets the plan", "regularizer=pretrain"]),
+    ("regularizer=semi_amortized estimator=score", ["estimator=score", "estimator=pathwise"]),
+    ("regularizer=pretrain trainer.max_epochs=5", ["pretrain.epochs=5", "trainer.max_epochs=15"]),
+    ("regularizer=aggressive regularizer.aggressive.inner=0", ["aggressive.inner=0", "at least 1"]),
+    ("regularizer=pretrain regularizer.pretrain.reset=both", ["decoder, none"]),
+    ("regularizer=semi_amortized regularizer.semi_amortized.through=all", ["exact, finite_difference, none"]),
 ]
 
 

@@ -60,6 +60,10 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.regularizers = nn.ModuleList(regularizers)
         self.optimizer, self.samples = optimizer, samples
         self.measured: dict[str, Tensor] = {}  # what the last training step measured, for the progress bar
+        self.weight = 0.0  # beta of the last training step
+        self.spent: tuple[Tensor | float, int] = (0.0, 0)  # loss and words since the last optimiser step
+        self.validated: dict[str, float] = {}  # the last validation's metrics, which a resumed run would not know
+        self.renew: Callable[[], nn.Module] | None = None  # makes the decoder anew
 
     # --- what a model says ---------------------------------------------------------------------------------------
 
@@ -89,6 +93,11 @@ class LatentModel(L.LightningModule, abc.ABC):
     def remedies(self) -> list[Regularizer]:
         """The regularizers, in the order they act."""
         return cast(list[Regularizer], list(self.regularizers))
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a remedy only prepares the training yet, so that validations are not to be judged by their bound."""
+        return any(remedy.preparing for remedy in self.remedies)
 
     # --- the bound -----------------------------------------------------------------------------------------------
 
@@ -130,19 +139,41 @@ class LatentModel(L.LightningModule, abc.ABC):
     @property
     def beta(self) -> float:
         """The weight of the rate at this step."""
-        return self.anneal(self.global_step)
+        step: int | None = self.global_step
+        for remedy in self.remedies:
+            step = None if step is None else remedy.clock(step)
+        return 0.0 if step is None else self.anneal(step)
+
+    def refined(self, batch: Batch, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"] | None:
+        """The posterior's parameters after the remedies that refine them by the true bound; None without any."""
+
+        def nelbo(params: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
+            terms = self.terms(batch, params=params)
+            return terms.distortion if terms.rate is None else terms.distortion + terms.rate
+
+        found = params
+        for remedy in self.remedies:
+            found = remedy.refine(found, nelbo)
+        return None if found is params else found
 
     # --- training ------------------------------------------------------------------------------------------------
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        for remedy in self.remedies:
+            remedy.begin(self)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs, beta = batch.inputs, self.beta
+        self.weight = beta
         for remedy in self.remedies:
             inputs = remedy.corrupt(inputs)
         params = self.params(batch)
         for remedy in self.remedies:
             params = remedy.refine(params, lambda p: self.loss(self.terms(batch, self.samples, p, inputs), beta))
         terms = self.terms(batch, self.samples, params, inputs)
-        loss = self.loss(terms, beta).mean()
+        losses = self.loss(terms, beta)
+        loss = losses.mean()
+        self.spent = (self.spent[0] + losses.detach().sum(), self.spent[1] + batch.predicted())
         self.measured = {"loss": loss.detach(), "distortion": terms.distortion.detach().mean()}
         if terms.rate is not None:
             self.measured["rate"] = terms.rate.detach().mean()
@@ -155,11 +186,15 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is."""
+        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        (loss, words), self.spent = self.spent, (0.0, 0)
         progress = Progress(
             self.global_step,
             self.current_epoch,
             int(self.trainer.num_training_batches),
-            {name: float(value) for name, value in self.trainer.callback_metrics.items()},
+            self.validated,
+            float(loss),
+            words,
         )
         trained = set(GROUPS)
         for remedy in self.remedies:
@@ -168,6 +203,20 @@ class LatentModel(L.LightningModule, abc.ABC):
             if group["name"] not in trained:
                 for parameter in group["params"]:
                     parameter.grad = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        checkpoint["validated"] = self.validated | metrics
+        # by name: the order of remedies is the user's, and the same job whatever it is
+        checkpoint["remedies"] = {
+            type(remedy).__name__: {name: getattr(remedy, name) for name in remedy.memory} for remedy in self.remedies
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.validated = dict(checkpoint.get("validated", {}))
+        for remedy in self.remedies:
+            for name, value in checkpoint.get("remedies", {}).get(type(remedy).__name__, {}).items():
+                setattr(remedy, name, value)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None

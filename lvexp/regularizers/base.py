@@ -1,10 +1,10 @@
-"""What every remedy against posterior collapse is: a module that acts in at most six places."""
+"""What every remedy against posterior collapse is: a module that acts in at most six places of a step."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 from torch.distributions import Distribution
@@ -46,23 +46,50 @@ class Terms:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where training stands, for a remedy that plans: steps and epochs done, and the last validation's metrics."""
+    """Where training stands, for a remedy that plans: steps and epochs done, and the last validation's metrics.
+
+    ``loss`` is the training loss of the step's texts, nats, summed; ``words`` how many tokens they predict.
+    """
 
     step: int
     epoch: int
     steps_per_epoch: int
     metrics: Mapping[str, float]
+    loss: float = 0.0
+    words: int = 0
 
 
 class Regularizer(nn.Module):
     """A remedy. It overrides the hooks it needs; the defaults change nothing.
 
     ``corrupt``, ``rate`` and ``penalty`` shape the training loss only: what is reported never depends on them.
-    ``constrain`` and ``refine`` are part of the posterior and act in evaluation too.
+    ``constrain`` and ``refine`` are part of the posterior and act in evaluation too. ``prepare``, ``begin`` and
+    ``clock`` are not about a step but about the course of training.
+
+    Attributes:
+        memory: names of the plain attributes that training changes. A checkpoint to resume from keeps them; a return
+            to the best parameters does not turn them back.
+        preparing: whether validations say nothing yet: they then neither pick the best parameters nor wear out
+            anybody's patience.
+        delay: epochs before the schedule of beta begins.
     """
+
+    memory: ClassVar[tuple[str, ...]] = ()
+    preparing: bool = False
+    delay: int = 0
 
     def attach(self, model: LatentModel) -> None:
         """Called once when the model is built, to make parameters whose sizes depend on the other parts."""
+
+    def prepare(self, model: LatentModel) -> None:
+        """Called once before training, and not where a finished run is loaded."""
+
+    def begin(self, model: LatentModel) -> None:
+        """Called before each training step."""
+
+    def clock(self, step: int) -> int | None:
+        """The step at which beta stands, of this many taken; None while the rate is left out of the loss."""
+        return step
 
     def corrupt(self, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
         """The decoder's input in training."""

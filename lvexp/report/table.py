@@ -97,6 +97,7 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
                 row("distortion D", of("distortion"), "nats/text", "−log p(x)" if exact else "−E log p(x|z)"),
                 row("rate R", of("rate"), "nats/text", "KL of q(z|x) from p(z)"),
                 row("perplexity", of("ppl"), "per token", f"{tokens} tokens, <eos> too"),
+                *_refined(scores),
             ],
         ),
         (
@@ -134,6 +135,14 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
             ],
         ),
     ]
+
+
+def _refined(scores: Scores) -> list[tuple[str, str, str, str]]:
+    """The bound at refined posteriors, where there is one."""
+    if scores.get("elbo_refined") is None:
+        return []
+    rate = f"text by text; R = {_number(scores.get('rate_refined'), '.2f')}"
+    return [("−ELBO, refined", _number(-scores["elbo_refined"], ".2f"), "nats/text", rate)]
 
 
 def _verdict(verdict: str) -> Text:

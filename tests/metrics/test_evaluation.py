@@ -28,6 +28,7 @@ PRICED = {
     "mi_near_cap",
     "mi_batch",
 } | {"mi_batch_size"}
+REFINED = {"elbo_refined", "rate_refined"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples"}
 
 
@@ -39,9 +40,9 @@ def found():
 @pytest.mark.parametrize(
     ("latent", "missing"),
     [
-        ("gaussian", set()),
-        ("point", PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
-        ("none", PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}),
+        ("gaussian", REFINED),
+        ("point", REFINED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
+        ("none", REFINED | PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}),
     ],
 )
 def test_none_where_a_figure_does_not_exist(found, latent, missing):

@@ -24,7 +24,7 @@ class Model(L.LightningModule):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
         self.names, self.nelbos, self.slow = measured, nelbos, slow
-        self.measured = {}
+        self.measured, self.preparing = {}, False
 
     @property
     def beta(self):

@@ -1,0 +1,75 @@
+"""A finished run that another one starts from: whether it fits, and what identifies it. Free of torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lvexp.errors import ConfigError, Refusal
+
+#: the sizes in which an encoder and the decoder it starts from must agree
+SIZES = ("cell", "embedding", "hidden", "layers")
+
+
+def checkpoint(folder: str | Path) -> Path:
+    """The file of a run's best parameters."""
+    return Path(folder).expanduser() / "checkpoints" / "best.ckpt"
+
+
+def run_id(folder: str | Path | None) -> str:
+    """The id of the run in a folder, whatever the folder is called now; the folder itself where there is none."""
+    try:
+        return str(json.loads((Path(folder or "").expanduser() / "result.json").read_text())["run_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return str(folder)
+
+
+def check(folder: str | None, encoder: Mapping[str, Any], choice: str) -> None:
+    """Refuses a folder that holds no finished language model of the encoder's sizes.
+
+    Args:
+        folder: as ``regularizer.lm_init.run`` has it.
+        encoder: the resolved ``encoder`` group. choice: the option that was chosen for it.
+
+    Raises:
+        Refusal: none is named, or the encoder is of other sizes. ConfigError: the folder cannot be started from.
+    """
+    if "cell" not in encoder:
+        raise Refusal(
+            f"these choices do not go together\n  encoder={choice}   has no recurrent layer\n"
+            "  regularizer=lm_init   fills one\ntry  encoder=lstm | encoder=gru | regularizer=none"
+        )
+    train = "try  " + " ".join(["python -m lvexp model=rnnlm", *_sizes(encoder)])
+    if folder is None:
+        raise Refusal(
+            "regularizer.lm_init.run: no language model to start from is named\n"
+            f"{train}\nthen regularizer.lm_init.run=DIR, the folder that it prints"
+        )
+    typed, path = f"regularizer.lm_init.run={folder}", Path(folder).expanduser()
+    if not path.is_dir():
+        raise ConfigError(f"{typed}: there is no such folder\n{train}\nand its folder")
+    if not (path / "DONE").exists():
+        raise ConfigError(f"{typed}: this run has not ended\ntry  the command that began it once more")
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(path / ".hydra" / "config.yaml"), resolve=False)
+        decoder, provides = config["decoder"], config["latent"].get("provides") or ()
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{typed}: its .hydra/config.yaml cannot be read ({error})\n{train}\nand its folder"
+        ) from error
+    if "no_latent" not in provides:
+        raise ConfigError(f"{typed}: this run is not of a language model\n{train}\nand its folder")
+    if not checkpoint(path).is_file():
+        raise ConfigError(f"{typed}: there is no {checkpoint(path)}\n{train} force=true\nand its folder")
+    if any(decoder.get(key) != encoder.get(key) for key in SIZES):
+        there = [f"encoder.{key}={decoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
+        here = [f"encoder.{key}={encoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
+        raise Refusal(f"{' '.join(here)}: the language model in {folder} is of other sizes\ntry  {' '.join(there)}")
+
+
+def _sizes(encoder: Mapping[str, Any]) -> list[str]:
+    return [f"decoder.{key}={encoder.get(key)}" for key in SIZES]
