@@ -154,7 +154,10 @@ class LatentModel(L.LightningModule, abc.ABC):
             return self.terms(batch)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is."""
+        """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is. Clears
+        that state where the schedule of beta restarts; as this hangs on the step alone, a resumed run does the same."""
+        if self.anneal.restarts(self.global_step):
+            optimizer.state.clear()
         progress = Progress(
             self.global_step,
             self.current_epoch,
