@@ -146,6 +146,8 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.measured = {"loss": loss.detach(), "distortion": terms.distortion.detach().mean()}
         if terms.rate is not None:
             self.measured["rate"] = terms.rate.detach().mean()
+        for remedy in self.remedies:
+            self.measured |= remedy.watch()
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
