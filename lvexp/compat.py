@@ -147,7 +147,7 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
     (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
     (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"\.control_kl\.(kp|lowest|highest)$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"\.(control_kl\.(kp|lowest|highest)|mdr\.damping)$"), lambda v: v >= 0, "at least 0"),
     (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
     (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),
     (re.compile(r"^seed$"), lambda v: 0 <= v < 2**32, "between 0 and 2^32 - 1"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from unittest import mock
 
+import lightning as L
 import pytest
 import tiny
 import torch
@@ -16,6 +19,7 @@ from lvexp.regularizers.base import Progress, Regularizer
 from lvexp.regularizers.control_kl import ControlKL
 from lvexp.regularizers.mdr import MDR
 from lvexp.regularizers.target_kl import TargetKL
+from lvexp.training import TrainingCurves
 
 RATES = torch.tensor([1.0, 3.0, 8.0])  # mean 4
 KINDS = [TargetKL, ControlKL, MDR]
@@ -172,13 +176,21 @@ def test_control_kl_reaches_its_target_with_the_beta_that_belongs_to_it(nats: fl
 
 
 def test_mdr_is_the_lagrangian():
-    remedy = MDR(nats=6, start=0.4)
+    remedy = MDR(nats=6, damping=0, start=0.4)
     assert priced(remedy).tolist() == pytest.approx((RATES + 0.4 * (6 - RATES)).tolist())
     assert gradient(remedy) == pytest.approx([0.6] * 3), "a nat costs 1 - u"
 
 
+@pytest.mark.parametrize("nats", [6.0, 3.0])
+def test_damped_mdr_has_the_gradient_of_the_augmented_lagrangian(nats: float):
+    remedy, u, c = MDR(nats=nats, damping=0.5, start=0.4), 0.4, 0.5
+    mean = RATES.mean().requires_grad_()
+    (mean + ((u + c * (nats - mean)).clamp(min=0) ** 2 - u**2) / (2 * c)).backward()
+    assert gradient(remedy) == pytest.approx([mean.grad.item()] * 3)
+
+
 def test_the_multiplier_ascends_the_lagrangian_and_is_never_negative():
-    remedy = MDR(nats=6, lr=0.1, start=0.4)
+    remedy = MDR(nats=6, lr=0.1, damping=0, start=0.4)
     u = torch.tensor(0.4, requires_grad=True)
     (RATES + u * (6 - RATES)).mean().backward()
     priced(remedy)
@@ -206,6 +218,10 @@ def test_mdr_does_nothing_where_the_rate_is_above_the_minimum_anyway():
     assert rates.mean().item() == pytest.approx(math.log(WORTH) / 2, abs=0.01)
 
 
+def test_a_multiplier_without_damping_settles_too_if_it_is_slow():
+    assert train(MDR(nats=1.2, lr=0.003, damping=0), steps=1500).mean().item() == pytest.approx(1.2, abs=0.05)
+
+
 # --- all three -------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +247,35 @@ def test_a_checkpoint_taken_anywhere_goes_on_as_if_nothing_had_happened(remedy: 
     assert all(torch.equal(a, b) for a, b in zip(remedy.buffers(), fresh.buffers(), strict=True))
 
 
+class Trainer:
+    """Stands in for Lightning's, as far as a step asks."""
+
+    num_training_batches, current_epoch, global_step, callback_metrics = 5, 0, 0, {}
+
+
+def trained_rate(remedies: list[Regularizer], steps: int = 220) -> float:
+    """The rate of a tiny sentence VAE under Adam, mean of the last hundred steps."""
+    model = tiny.model(scale=1, remedies=remedies)
+    model.optimizer, model._trainer = functools.partial(torch.optim.Adam, lr=0.01), Trainer()
+    optimizer, rates = model.configure_optimizers(), []
+    batch = tiny.encode("a b c", "c b a", "d e f", "f e d", "a a a", "f f f", "b d b", "e c e")
+    for step in range(steps):
+        model._trainer.global_step = step
+        optimizer.zero_grad()
+        model.training_step(batch, step).backward()
+        model.on_before_optimizer_step(optimizer)
+        optimizer.step()
+        rates.append(model.measured["rate"].item())
+    return sum(rates[-100:]) / 100
+
+
+def test_a_sentence_vae_that_collapses_without_them_keeps_its_rate_with_each():
+    assert trained_rate([], steps=150) < 0.1
+    assert trained_rate([TargetKL(nats=2)]) == pytest.approx(2, abs=0.1)
+    assert trained_rate([ControlKL(nats=2, kp=0.1, ki=0.01)]) == pytest.approx(2, abs=0.2)
+    assert trained_rate([MDR(nats=2, lr=0.005, damping=0.5)]) == pytest.approx(2, abs=0.2)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_it_holds_is_logged_as_the_loss_had_it(kind: type[Regularizer]):
     remedy = kind()
@@ -243,12 +288,23 @@ def test_what_it_holds_is_logged_as_the_loss_had_it(kind: type[Regularizer]):
     assert model.measured[name] == value
 
 
+@pytest.mark.parametrize(("remedies", "logged"), [([], 1.0), ([ControlKL(lowest=0.25)], 0.25)])
+def test_the_beta_that_is_logged_is_the_controllers(remedies: list[Regularizer], logged: float):
+    model = tiny.model(remedies=remedies)
+    model._trainer = Trainer()
+    model.training_step(Batch.of([[1, 4, 5, 2]]), 0)
+    logger, trainer = mock.Mock(), mock.create_autospec(L.Trainer, instance=True, global_step=1)
+    trainer.loggers = [logger]
+    TrainingCurves(1).on_train_batch_end(trainer, model, None, None, 0)
+    assert logger.log_metrics.call_args[0][0]["train/beta"] == logged
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         "target_kl.nats=-1", "target_kl.gamma=0", "target_kl.unit=weeks", "target_kl.warmup=-1",
         "control_kl.ki=0", "control_kl.kp=-1", "control_kl.nats=-1", "control_kl.highest=-1",
-        "mdr.lr=0", "mdr.nats=-1", "mdr.start=-1",
+        "mdr.lr=0", "mdr.nats=-1", "mdr.start=-1", "mdr.damping=-1",
     ],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused(wrong: str, composed: Compose):
