@@ -149,12 +149,19 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         lambda v: v >= 1,
         "at least 1",
     ),
+    (re.compile(r"^anneal\.(period|steepness)$|_kl\.(gamma|ki)$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
+    (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
+    (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    (re.compile(r"\.(control_kl\.(kp|lowest|highest)|mdr\.damping)$"), lambda v: v >= 0, "at least 0"),
     (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
     (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),
     (re.compile(r"^seed$"), lambda v: 0 <= v < 2**32, "between 0 and 2^32 - 1"),
 ]
 _ONE_OF = {
     "anneal.unit": ("steps", "epochs"),
+    "anneal.shape": ("linear", "cosine", "sigmoid"),
+    "regularizer.target_kl.unit": ("steps", "epochs"),
     "decoder.entry": ("initial", "every_step", "both"),
     "encoder.cell": ("lstm", "gru"),
     "decoder.cell": ("lstm", "gru"),
@@ -218,10 +225,9 @@ def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
     for _, typed, node in parts:
         for slot in node.get("owns") or []:
             if slot in owners:
-                first, second = owners[slot].split("=")[1], typed.split("=")[1]
                 raise Refusal(
                     f"these choices do not go together\n  {owners[slot]}   sets the {slot}\n  {typed}   sets it too\n"
-                    f"try  regularizer={first} | regularizer={second}"
+                    f"try  {owners[slot]} | {typed}"
                 )
             owners[slot] = typed
 
@@ -260,10 +266,16 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             f"these choices do not go together\n  {latent}   has no rate\n"
             f"  anneal.beta={plain['anneal']['beta']}   weighs it\ntry  leave out anneal.beta | model=svae"
         )
-    if plain["decoder"].get("inputless") and "word_dropout" in remedies:
+    for hiding in ("word_dropout", "embedding_dropout"):
+        if plain["decoder"].get("inputless") and hiding in remedies:
+            raise Refusal(
+                "these choices do not go together\n  decoder.inputless=true   reads no words\n"
+                f"  regularizer={hiding}   hides some of them\ntry  decoder.inputless=false | regularizer=none"
+            )
+    if "control_kl" in remedies and plain["anneal"].get("beta", 1) != 1:
         raise Refusal(
-            "these choices do not go together\n  decoder.inputless=true   reads no words\n"
-            "  regularizer=word_dropout   hides some of them\ntry  decoder.inputless=false | regularizer=none"
+            f"these choices do not go together\n  anneal.beta={plain['anneal']['beta']}   weighs the rate\n"
+            "  regularizer=control_kl   sets that weight\ntry  leave out anneal.beta | regularizer=none"
         )
     if plain["decoder"].get("inputless") and model == "model=rnnlm":
         raise Refusal(

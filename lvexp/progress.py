@@ -165,7 +165,10 @@ class Progress(ProgressBar):
         if "distortion" in self._sums:
             parts.append(f"D {float(self._sums['distortion']) / self._texts:.2f}")
         if "rate" in self._sums:
-            parts += [f"R {float(self._sums['rate']) / self._texts:.2f}", f"β {model.beta:.2f}"]
+            parts += [
+                f"R {float(self._sums['rate']) / self._texts:.2f}",
+                f"β {float(model.measured.get('beta', model.beta)):.2f}",
+            ]
         return parts
 
     def _show(self, trainer: L.Trainer, model: LatentModel) -> None:

@@ -188,7 +188,7 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: 
     if steps is not None and last > steps:
         console.print(
             f"[yellow]note[/yellow] beta settles at step {last:,}, but training ends at step {steps:,}, at beta "
-            f"{model.anneal(max(steps - waited, 0)):.2f}: more trainer.max_epochs or a shorter anneal.warmup",
+            f"{model.anneal(max(steps - waited, 0)):.2f}: more trainer.max_epochs or a shorter schedule",
             highlight=False,
         )
 

@@ -86,7 +86,8 @@ class TrainingCurves(Callback):
         values = {f"train/{name}": float(total) / self.steps for name, total in self.sums.items()}
         self.sums, self.steps = {}, 0
         if "train/rate" in values:
-            values["train/beta"] = pl_module.weight  # as the last of these steps had it
+            # as the last of these steps had it; a remedy that sets beta itself has measured it
+            values.setdefault("train/beta", pl_module.weight)
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 

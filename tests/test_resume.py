@@ -36,11 +36,13 @@ def history(run: Path) -> list[dict[str, str]]:
     "more",
     [
         ["regularizer=[free_bits,word_dropout]", "anneal=linear", "anneal.warmup=3"],
+        ["regularizer=mdr", "regularizer.mdr.lr=0.01", "anneal=cyclical", "anneal.period=1.5", "anneal.restart=true"],
+        ["regularizer=control_kl", "regularizer.control_kl.ki=0.01"],
         ["optimizer=sgd", "optimizer.decay.start_epoch=0", "optimizer.decay.patience=1", "optimizer.lr=3"],
         ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
         ["regularizer=aggressive", "regularizer.aggressive.inner=5", "regularizer.aggressive.check=2", "anneal=linear"],
     ],
-    ids=["adam", "sgd-decay", "pretrain", "aggressive"],
+    ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive"],
 )
 def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
     more: list[str], small: list[str], tmp_path: Path, lvexp: Command

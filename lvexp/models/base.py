@@ -139,10 +139,15 @@ class LatentModel(L.LightningModule, abc.ABC):
     @property
     def beta(self) -> float:
         """The weight of the rate at this step."""
+        return 0.0 if self.clock is None else self.anneal(self.clock)
+
+    @property
+    def clock(self) -> int | None:
+        """The step at which the schedule of beta stands; None while the rate is left out of the loss."""
         step: int | None = self.global_step
         for remedy in self.remedies:
             step = None if step is None else remedy.clock(step)
-        return 0.0 if step is None else self.anneal(step)
+        return step
 
     def refined(self, batch: Batch, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"] | None:
         """The posterior's parameters after the remedies that refine them by the true bound; None without any."""
@@ -177,6 +182,8 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.measured = {"loss": loss.detach(), "distortion": terms.distortion.detach().mean()}
         if terms.rate is not None:
             self.measured["rate"] = terms.rate.detach().mean()
+        for remedy in self.remedies:
+            self.measured |= remedy.watch()
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
@@ -185,7 +192,10 @@ class LatentModel(L.LightningModule, abc.ABC):
             return self.terms(batch)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is."""
+        """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is. Clears
+        that state where the schedule of beta restarts; as this hangs on the step alone, a resumed run does the same."""
+        if (step := self.clock) is not None and self.anneal.restarts(step):
+            optimizer.state.clear()
         self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         (loss, words), self.spent = self.spent, (0.0, 0)
         progress = Progress(

@@ -114,5 +114,10 @@ class Regularizer(nn.Module):
         return 0.0
 
     def plan(self, progress: Progress) -> tuple[str, ...]:
-        """Which parameter groups the next step trains, of :data:`GROUPS`."""
+        """Which parameter groups the next step trains, of :data:`GROUPS`. Called once before every optimiser step,
+        after its loss: a remedy with a state of its own moves it here, and keeps it in buffers for the checkpoint."""
         return GROUPS
+
+    def watch(self) -> Mapping[str, Tensor]:
+        """Figures of its own to log as ``train/…``, as they stood in the last loss. One that sets beta names it so."""
+        return {}

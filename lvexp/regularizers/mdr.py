@@ -1,0 +1,61 @@
+"""A rate that may not fall below a minimum."""
+
+from __future__ import annotations
+
+import torch
+
+from lvexp.errors import ConfigError
+from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.shapes import Float, Tensor
+
+
+class MDR(Regularizer):
+    r"""Minimum desired rate: the bound under the constraint :math:`E[R] \ge r` (Pelsmaeker & Aziz 2020), by its
+    Lagrangian
+
+    .. math:: \min_{\theta, \phi} \max_{u \ge 0} \; D + R + u\,(r - R).
+
+    The multiplier u takes a step of gradient ascent after each batch, :math:`u \leftarrow \max(0, u + \eta (r -
+    \overline{R}))`, with the batch's mean rate. In the loss R then weighs 1 - u: above the minimum u falls to 0 and
+    leaves the plain bound, below it the rate gets cheaper, and at last earns.
+
+    Alone, u swings about its value: R answers late, the more so under Adam, whose steps are as long for a small
+    gradient. So the loss holds :math:`\max(0, u + c (r - \overline{R}))` in place of u, the gradient of the augmented
+    Lagrangian (Hestenes 1969), which has the same solution. c = 0 is the paper's.
+
+    beta multiplies R and the constraint alike. u is in the checkpoint. On several devices each goes by its own batch,
+    and the first device's u is kept.
+
+    Args:
+        nats: r, nats per text.
+        lr: η, the multiplier's step size, per nat: large is quick and swings.
+        damping: c, per nat.
+        start: u before the first step; at 1 the rate is free until u has found its value.
+    """
+
+    multiplier: Tensor
+
+    def __init__(self, nats: float = 8.0, lr: float = 0.001, damping: float = 0.1, start: float = 1.0):
+        super().__init__()
+        if nats < 0 or lr <= 0 or damping < 0 or start < 0:
+            raise ConfigError(
+                f"regularizer.mdr: nats={nats} lr={lr} damping={damping} start={start}: lr is above 0, the others are "
+                "at least 0"
+            )
+        self.nats, self.lr, self.damping = nats, lr, damping
+        self.register_buffer("multiplier", torch.tensor(float(start)))
+        self.missing: Tensor | None = None  # r less the batch's mean rate, until `plan` answers it in the same step
+
+    def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
+        self.missing = self.nats - rate.detach().mean()
+        weight = (self.multiplier + self.damping * self.missing).clamp(min=0)
+        return rate + weight * (self.nats - rate)
+
+    def plan(self, progress: Progress) -> tuple[str, ...]:
+        if self.missing is not None:
+            self.multiplier.add_(self.lr * self.missing).clamp_(min=0)
+            self.missing = None
+        return GROUPS
+
+    def watch(self) -> dict[str, Tensor]:
+        return {"mdr_multiplier": self.multiplier.clone()}

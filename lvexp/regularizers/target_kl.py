@@ -1,0 +1,55 @@
+"""A rate held at a target by what it costs to leave it."""
+
+from __future__ import annotations
+
+import torch
+
+from lvexp.anneal.linear import Linear
+from lvexp.errors import ConfigError
+from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.shapes import Float, Tensor
+
+
+class TargetKL(Regularizer):
+    r"""The loss holds :math:`\gamma\,|\overline{R} - C|` instead of R (Burgess et al. 2018, eq. 8).
+
+    :math:`\overline{R}` is the mean over the batch, as where the method was released; pressed to C text by text, the
+    rate could not be large for one text and small for another. C may rise from 0 over a warm-up, as in the paper: z
+    then learns one thing after the other.
+
+    The rate stays at C as long as gamma is more than the distortion that one nat more would save there, which is less
+    than 1 wherever C is more than the bound alone would choose. beta multiplies the whole term: the paper's loss is
+    ``anneal=constant``.
+
+    Args:
+        nats: C, nats per text.
+        gamma: the cost of a nat off the target.
+        warmup: how long C rises from 0, in ``unit``; 0 for a target that stands.
+        unit: "epochs" or "steps".
+    """
+
+    target: Tensor
+
+    def __init__(self, nats: float = 8.0, gamma: float = 5.0, warmup: float = 0, unit: str = "epochs"):
+        super().__init__()
+        if nats < 0 or gamma <= 0 or warmup < 0:
+            raise ConfigError(
+                f"regularizer.target_kl: nats={nats} gamma={gamma} warmup={warmup}: nats and warmup are at least 0, "
+                "gamma is above 0"
+            )
+        if unit not in ("steps", "epochs"):
+            raise ConfigError(f"regularizer.target_kl.unit={unit}: it is one of steps, epochs")
+        self.nats, self.gamma, self.warmup, self.unit = nats, gamma, warmup, unit
+        # in the checkpoint, as a remedy is told the step only in `plan`
+        self.register_buffer("target", torch.tensor(0.0 if warmup else float(nats)))
+
+    def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
+        return self.gamma * (rate.mean() - self.target).abs().expand_as(rate)
+
+    def plan(self, progress: Progress) -> tuple[str, ...]:
+        rising = Linear(0.0, self.nats, self.warmup, self.unit, progress.steps_per_epoch)
+        self.target.fill_(rising(progress.step + 1))  # for the next step's loss
+        return GROUPS
+
+    def watch(self) -> dict[str, Tensor]:
+        return {"target_kl": self.target.clone()}
