@@ -31,8 +31,8 @@ class Delta(Regularizer):
     .. math:: \sigma = \sigma_l + (\sigma_u - \sigma_l)\,\mathrm{sigmoid}(\hat s), \quad
               \mu = m(\sigma) + \mathrm{softplus}(\hat\mu).
 
-    Means are positive: the committed rate is no choice between +m and -m. Where the paper has max(0, ·) there is a
-    softplus here, for a mean that was pressed to the floor could not come back from a gradient of 0.
+    Means are positive, since a choice between +m and -m would be a jump. The softplus stands where max(0, ·) would do,
+    because a mean once pressed to the floor could not come back from a gradient of 0.
 
     A rate of δ says that q differs from p, not that z tells of x: it can be the same for every text. See the mutual
     information.

@@ -19,7 +19,7 @@ class MMD(Regularizer):
     .. math:: \frac{1}{B(B-1)} \sum_{i \ne j} \big[k(z_i, z_j) + k(y_i, y_j)\big] - \frac{2}{B^2} \sum_{i,j} k(z_i, y_j)
 
     with one z_i ~ q(z|x_i) for each text of the batch, drawn for this purpose, and y_i ~ p(z): the unbiased estimator
-    (Gretton et al. 2012, eq. 3). Its mean is 0 where q(z) = p(z), so it is often below 0; it needs two texts and is 0
+    (Gretton et al. 2012). Its mean is 0 where q(z) = p(z), so it is often below 0; it needs two texts and is 0
     for a batch of one. MMD² lies between 0 and 2, whatever the rate.
 
     - ``kernel=imq``: :math:`k(a, b) = C / (C + \|a - b\|^2)`, with C = 2D as Tolstikhin et al.: the mean

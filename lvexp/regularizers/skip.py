@@ -15,8 +15,8 @@ class Skip(Regularizer):
     r"""Skip-VAE: z goes into every layer of the decoder and into the output (Dieng et al. 2019).
 
     Layer l hands on :math:`h^{(l)}_t + W^{(l)} z` to the next layer, the last one to the softmax; its own recurrence
-    reads :math:`h^{(l)}_t` alone. The paper leaves open how z joins a hidden state; this is its linear form, one
-    matrix without bias for each layer. It comes on top of ``decoder.entry``.
+    reads :math:`h^{(l)}_t` alone. A sum, with one matrix without bias for each layer, is our choice of how z joins a
+    state. It comes on top of ``decoder.entry``.
 
     It is part of the model: it acts in evaluation and generation too, and counts among its parameters.
     """
