@@ -24,6 +24,7 @@ from lvexp.errors import ConfigError, Refusal
 TRAITS = {
     "rate": ("has no prior, so no rate", "needs a rate"),
     "no_latent": ("is a latent variable", "has none"),
+    "code": ("has no latent variable", "needs one"),
     "point": ("is not a point", "has a point for a posterior"),
     "rsample": ("has no reparameterised sample", "needs one"),
     "density": ("has no density", "needs one"),
@@ -32,6 +33,7 @@ TRAITS = {
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
     "features": ("reads nothing", "is inferred from what an encoder read"),
     "autoregressive": ("reads no words", "changes the words it reads"),
+    "skippable": ("has no layers for z to join", "joins z to each layer"),
     "tokens": ("has no token sequences", "needs them"),
     "labels": ("has no labels", "needs a label for each text"),
     "source": ("has no source texts", "needs one for each text"),
@@ -39,6 +41,7 @@ TRAITS = {
 }
 #: trait → the groups whose options may offer it, to name the one that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent") | {"features": "encoder", "autoregressive": "decoder"}
+_GIVERS |= {"skippable": "decoder"}
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 #: what a yaml says of its option, to be told from what the option takes
 DECLARED = ("requires", "provides", "owns", "ignores")
@@ -139,17 +142,17 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
     (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
     (
-        re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight_decay|momentum)$"),
+        re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay|momentum)$"),
         lambda v: v >= 0,
         "at least 0",
     ),
-    (re.compile(r"\.(lr|factor)$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"\.(lr|factor|gamma)$|\.delta\.nats$"), lambda v: v > 0, "above 0"),
     (
         re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|steps)$"),
         lambda v: v >= 1,
         "at least 1",
     ),
-    (re.compile(r"^anneal\.(period|steepness)$|_kl\.(gamma|ki)$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^anneal\.(period|steepness)$|_kl\.ki$"), lambda v: v > 0, "above 0"),
     (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
     (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
@@ -168,6 +171,7 @@ _ONE_OF = {
     "regularizer.free_bits.per": ("dimension", "example", "batch"),
     "regularizer.pretrain.reset": ("decoder", "none"),
     "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
+    "regularizer.mmd.kernel": ("imq", "rbf"),
     "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
     "trainer.precision": (
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",

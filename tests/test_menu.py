@@ -52,7 +52,7 @@ REMEDIES = [name for name in OPTIONS["regularizer"] if name != "none"]
 
 
 def subsets(names: list[str]) -> list[tuple[str, ...]]:
-    """None, each, and each two: what more may go wrong between three than between two of them is not worth the time."""
+    """None, one, and every pair: refusals speak of two remedies at most, and all subsets would be too many."""
     return [chosen for size in range(3) for chosen in itertools.combinations(names, size)]
 
 

@@ -17,6 +17,7 @@ from lvexp.special import UNK
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 #: where the code may enter the decoder
 _ENTRIES = ("initial", "every_step", "both")
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:
@@ -102,6 +103,11 @@ class RecurrentDecoder(AbstractDecoder):
         self.output = nn.Linear(hidden, vocabulary, bias=False)
         if tie:
             self.output.weight = self.embedding.weight
+        self.skip = nn.ModuleList()
+
+    def join(self, code: int) -> None:
+        """Makes every layer hand on h + W z instead of h, with a W of its own (``regularizer=skip``)."""
+        self.skip.extend(nn.Linear(code, self.rnn.hidden_size, bias=False) for _ in range(self.rnn.num_layers))
 
     def forward(
         self,
@@ -126,7 +132,22 @@ class RecurrentDecoder(AbstractDecoder):
         words = self.drop_in(self.embedding(tokens))
         if self.every:
             words = torch.cat([words, code[:, None].expand(-1, tokens.shape[1], -1)], -1)
-        return self.rnn(words, state)
+        return self._joined(words, code, state) if self.skip else self.rnn(words, state)
+
+    def _joined(self, states: Float[Tensor, "N T I"], code: Float[Tensor, "N W"], state):
+        """The layers one by one, each with its share of the code."""
+        ends = []
+        for layer, share in enumerate(self.skip):
+            weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in _WEIGHTS]
+            options = (weights, True, 1, 0.0, self.training, False, True)
+            if isinstance(state, tuple):
+                states, *end = torch.lstm(states, [part[layer : layer + 1] for part in state], *options)
+            else:
+                states, *end = torch.gru(states, state[layer : layer + 1], *options)
+            states = states + share(code)[:, None]
+            ends.append(end)
+        parts = tuple(torch.cat(part) for part in zip(*ends, strict=True))
+        return states, parts if isinstance(state, tuple) else parts[0]
 
     def _score(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S_B T H"]:
         """The states of many draws on a CPU, without gradients: what the words add to the first layer's gates is
@@ -146,6 +167,8 @@ class RecurrentDecoder(AbstractDecoder):
                 states = F.linear(states, into, bias)
             weight, bias = (getattr(self.rnn, f"{name}_hh_l{layer}") for name in ("weight", "bias"))
             states = unroll(states, hidden[layer], None if cell is None else cell[layer], weight, bias)
+            if self.skip:
+                states += self.skip[layer](code.flatten(0, 1))[:, None]
         return states
 
     def _initial(self, code: Float[Tensor, "N W"]):

@@ -1,0 +1,46 @@
+"""The words of the text, foretold from z alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from lvexp.draws import expect
+from lvexp.errors import ConfigError
+from lvexp.regularizers.base import Regularizer, Terms
+from lvexp.shapes import Float, Tensor
+
+if TYPE_CHECKING:
+    from lvexp.models.base import LatentModel
+
+
+class BagOfWords(Regularizer):
+    r"""Adds the loss of a second decoder that knows no order (Zhao, Zhao & Eskenazi 2017, ACL).
+
+    .. math:: -E_q \sum_{t=1}^{n} \log \mathrm{softmax}(f(z))_{x_t}, \quad f(z) = W_2 \tanh(W_1 z + b_1) + b_2
+
+    in nats per text, summed over its tokens: each counts as often as it occurs, ``<eos>`` once, padding never, as in
+    the distortion. What an autoregressive decoder would rather read off the words before must be in z here. In
+    training only; its parameters belong to the generative group.
+
+    Args:
+        weight: of this loss beside the distortion.
+        hidden: width of the layer between z and the words.
+    """
+
+    def __init__(self, weight: float = 1.0, hidden: int = 256):
+        super().__init__()
+        if weight < 0:
+            raise ConfigError(f"regularizer.bag_of_words.weight={weight}: a weight is not negative")
+        self.weight, self.hidden = weight, hidden
+
+    def attach(self, model: LatentModel) -> None:
+        self.words = nn.Sequential(
+            nn.Linear(model.latent.width, self.hidden), nn.Tanh(), nn.Linear(self.hidden, model.vocabulary.size)
+        )
+
+    def penalty(self, terms: Terms) -> Float[Tensor, " B"]:
+        log_p = self.words(terms.code).log_softmax(-1)  # one distribution for a text, not one for a token
+        each = log_p.gather(-1, terms.batch.targets.expand(len(log_p), -1, -1))
+        return self.weight * expect(-(each * terms.batch.mask).sum(-1), terms.draw)
