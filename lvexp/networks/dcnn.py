@@ -71,7 +71,7 @@ class DilatedDecoder(AbstractDecoder):
         kernel: k, positions that a convolution joins.
         embedding: width of the word vectors.
         hidden: width between the blocks and of the states.
-        bottleneck: width inside the blocks; None makes it half of ``hidden``.
+        bottleneck: width inside the blocks.
         dropout_in: share of the word vectors' entries set to 0 in training, the same for all draws.
         dropout_out: share of the states' entries set to 0 in training.
 
@@ -88,7 +88,7 @@ class DilatedDecoder(AbstractDecoder):
         kernel: int = 3,
         embedding: int = 256,
         hidden: int = 256,
-        bottleneck: int | None = None,
+        bottleneck: int = 128,
         dropout_in: float = 0.5,
         dropout_out: float = 0.5,
     ):
@@ -104,12 +104,11 @@ class DilatedDecoder(AbstractDecoder):
         if kernel < 1:
             raise ConfigError(f"decoder.kernel={kernel}: a convolution joins at least 1 position")
         self.receptive_field = 1 + (kernel - 1) * sum(chosen)
-        inner = max(1, hidden // 2) if bottleneck is None else bottleneck
         self.embedding = _embedding(vocabulary, embedding)
         # one matrix over word vector and code, in two parts: draws of z then share what the words give
         self.words = nn.Linear(embedding, hidden)
         self.code = nn.Linear(code, hidden, bias=False) if code else None
-        blocks = nn.ModuleList(Block(hidden, inner, kernel, dilation) for dilation in chosen)
+        blocks = nn.ModuleList(Block(hidden, bottleneck, kernel, dilation) for dilation in chosen)
         self.blocks = cast(Sequence[Block], blocks)
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
