@@ -16,14 +16,15 @@ from lvexp.networks.output import text_log_p
 from lvexp.networks.recurrent import _embedding
 from lvexp.shapes import Float, Int, Tensor
 
-#: dilation of each block, Yang et al. 2017, section 4.1
+#: dilation of each block in the SCNN, MCNN and LCNN of Yang et al. 2017
 SIZES = {"small": (1, 2, 4), "medium": (1, 2, 4, 8, 16), "large": (1, 2, 4, 8, 16, 1, 2, 4, 8, 16)}
 
 
 class Block(nn.Module):
-    r"""x + 1x1(ReLU(dilated causal convolution(ReLU(1x1(x))))), narrow in the middle (Yang et al. 2017, figure 2).
+    """x + 1x1(ReLU(dilated causal convolution(ReLU(1x1(x))))), the residual block of Yang et al. 2017.
 
-    A convolution is written as what it is: a linear map of ``kernel`` positions that lie ``dilation`` apart.
+    It is narrow in the middle. A convolution is written as what it is: a linear map of ``kernel`` positions that lie ``dilation``
+    apart.
 
     Attributes:
         reach: how many positions before its own a position sees, (kernel - 1) dilation.
@@ -52,7 +53,7 @@ class Block(nn.Module):
 
 
 class DilatedDecoder(AbstractDecoder):
-    r"""p(x|z) = Π_t p(x_t | x_{t-R..t-1}, z) by residual dilated causal convolutions (Yang et al. 2017, section 3).
+    r"""p(x|z) = Π_t p(x_t | x_{t-R..t-1}, z) by residual dilated causal convolutions (Yang et al. 2017).
 
     z is concatenated to every word vector; a linear map brings both to the width of the blocks, one for each
     dilation. The decoder sees the last
@@ -61,7 +62,8 @@ class DilatedDecoder(AbstractDecoder):
 
     tokens and no others: with kernel 3 that is 15 (small), 63 (medium) or 125 (large). The shorter it is, the more of
     a text z must tell. Training scores all positions at once; writing keeps R numbers per channel and text at most,
-    so a token costs the same wherever it stands. Dropout sits where the recurrent decoder has it.
+    so a token costs the same wherever it stands. Dropout sits where the recurrent decoder has it; there is no other
+    normalisation. Weights are drawn as torch draws them.
 
     Args:
         vocabulary: V.
