@@ -23,8 +23,8 @@ SIZES = {"small": (1, 2, 4), "medium": (1, 2, 4, 8, 16), "large": (1, 2, 4, 8, 1
 class Block(nn.Module):
     """x + 1x1(ReLU(dilated causal convolution(ReLU(1x1(x))))), the residual block of Yang et al. 2017.
 
-    It is narrow in the middle. A convolution is written as what it is: a linear map of ``kernel`` positions that lie ``dilation``
-    apart.
+    It is narrow in the middle. The convolution is written as what it is, a linear map of ``kernel`` positions that lie
+    ``dilation`` apart.
 
     Attributes:
         reach: how many positions before its own a position sees, (kernel - 1) dilation.
