@@ -134,7 +134,7 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         re.compile(
             r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
             r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|threads)$"
+            r"|checkpoint_steps|threads|kernel|bottleneck|dilations)$"
         ),
         lambda v: v >= 1,
         "at least 1",
@@ -146,6 +146,7 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         lambda v: v >= 0,
         "at least 0",
     ),
+    (re.compile(r"^decoder\.window$"), lambda v: v >= 0, "at least 0"),
     (re.compile(r"\.(lr|factor|gamma)$|\.delta\.nats$"), lambda v: v > 0, "above 0"),
     (
         re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|steps)$"),
@@ -168,6 +169,7 @@ _ONE_OF = {
     "decoder.entry": ("initial", "every_step", "both"),
     "encoder.cell": ("lstm", "gru"),
     "decoder.cell": ("lstm", "gru"),
+    "decoder.size": ("small", "medium", "large"),
     "regularizer.free_bits.per": ("dimension", "example", "batch"),
     "regularizer.pretrain.reset": ("decoder", "none"),
     "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
@@ -189,9 +191,10 @@ def _values(plain: dict) -> None:
         if path in _ONE_OF and str(value) not in _ONE_OF[path]:
             near = difflib.get_close_matches(str(value), _ONE_OF[path], 1, 0)
             raise ConfigError(f"{path}={value}: it is one of {', '.join(_ONE_OF[path])}\ntry  {path}={near[0]}")
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        numbers = value if isinstance(value, list) else [value]
+        if all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
             for pattern, fits, wanted in _RANGES:
-                if pattern.search(path) and not fits(value):
+                if pattern.search(path) and not all(map(fits, numbers)):
                     raise ConfigError(f"{path}={value}: must be {wanted}")
     trainer = plain["trainer"]
     if trainer["max_epochs"] == -1 and trainer["max_steps"] == -1:
@@ -270,6 +273,7 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             f"these choices do not go together\n  {latent}   has no rate\n"
             f"  anneal.beta={plain['anneal']['beta']}   weighs it\ntry  leave out anneal.beta | model=svae"
         )
+    ((re.compile(r"^decoder\.window$"), lambda v: v >= 0, "at least 0"),)
     for hiding in ("word_dropout", "embedding_dropout"):
         if plain["decoder"].get("inputless") and hiding in remedies:
             raise Refusal(
@@ -281,10 +285,10 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             f"these choices do not go together\n  anneal.beta={plain['anneal']['beta']}   weighs the rate\n"
             "  regularizer=control_kl   sets that weight\ntry  leave out anneal.beta | regularizer=none"
         )
-    if plain["decoder"].get("inputless") and model == "model=rnnlm":
+    if blind and model == "model=rnnlm":
         raise Refusal(
             "these choices do not go together\n  model=rnnlm   has only words to predict from\n"
-            "  decoder.inputless=true   reads none\ntry  decoder.inputless=false | model=svae"
+            f"  {blind}   reads none\ntry  {seeing} | model=svae"
         )
     if "no_latent" in (plain["latent"].get("provides") or []) and "features" in (
         plain["encoder"].get("provides") or []

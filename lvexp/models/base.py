@@ -196,8 +196,11 @@ class LatentModel(L.LightningModule, abc.ABC):
         that state where the schedule of beta restarts; as this hangs on the step alone, a resumed run does the same."""
         if (step := self.clock) is not None and self.anneal.restarts(step):
             optimizer.state.clear()
-        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         (loss, words), self.spent = self.spent, (0.0, 0)
+        planning = [remedy for remedy in self.remedies if type(remedy).plan is not Regularizer.plan]
+        if not planning:  # on a GPU, to look at the loss would be to wait for it
+            return
+        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         progress = Progress(
             self.global_step,
             self.current_epoch,
@@ -207,7 +210,7 @@ class LatentModel(L.LightningModule, abc.ABC):
             words,
         )
         trained = set(GROUPS)
-        for remedy in self.remedies:
+        for remedy in planning:
             trained &= set(remedy.plan(progress))
         for group in optimizer.param_groups:
             if group["name"] not in trained:

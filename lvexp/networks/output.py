@@ -40,6 +40,22 @@ def token_nll(
         return _TokenNLL.apply(states, weight, targets, low)  # pyright: ignore[reportReturnType]
 
 
+def text_log_p(
+    states: Float[Tensor, "S B T H"],
+    weight: Float[Tensor, "V H"],
+    targets: Int[Tensor, "B T"],
+    lengths: Int[Tensor, " B"],
+) -> Float[Tensor, "S B"]:
+    """log p of each text under each draw, nats, from the states that predict its tokens; padding never counts.
+
+    ``lengths`` are those of the texts with ``<bos>``, which is not predicted.
+    """
+    draws, texts, length = states.shape[:3]
+    nll = token_nll(states.flatten(0, 2), weight, targets.repeat(draws, 1).flatten())
+    mask = torch.arange(1, length + 1, device=lengths.device) < lengths[:, None]
+    return -(nll.view(draws, texts, length) * mask).sum(-1)
+
+
 class _TokenNLL(torch.autograd.Function):
     """Matrix products in the type ``low``; the softmax and the loss in the weight's own type."""
 

@@ -1,0 +1,93 @@
+"""A decoder that sees the last few words only."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lvexp.errors import ConfigError
+from lvexp.networks.base import AbstractDecoder
+from lvexp.networks.dropout import Dropout
+from lvexp.networks.output import text_log_p
+from lvexp.networks.recurrent import _embedding
+from lvexp.shapes import Float, Int, Tensor
+from lvexp.special import BOS
+
+
+class WindowDecoder(AbstractDecoder):
+    r"""p(x|z) = Π_t p(x_t | x_{t-n..t-1}, z), a neural n-gram model (Bengio et al. 2003, section 2) that reads z too.
+
+    .. math:: p(x_t | \cdot) = \mathrm{softmax}(U \tanh(d + H [e_{t-n}; \ldots; e_{t-1}; z]))
+
+    with the vectors e of the last n words; before a text stands ``<bos>``, n times. The shorter the window, the more
+    of a text z must tell. With n = 0 it reads no words at all: every word of a text then comes from one and the same
+    distribution, p(w|z). There are no direct connections from word vectors to output (W = 0 in the paper).
+
+    Args:
+        vocabulary: V.
+        code: W, width of the code; 0 makes a language model.
+        window: n, words; ``<bos>`` counts as one.
+        embedding: width of the word vectors.
+        hidden: width of the hidden layer.
+        dropout_in: share of the word vectors' entries set to 0 in training, the same for all draws.
+        dropout_out: share of the hidden layer's entries set to 0 in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        code: int,
+        window: int = 2,
+        embedding: int = 256,
+        hidden: int = 256,
+        dropout_in: float = 0.5,
+        dropout_out: float = 0.5,
+    ):
+        super().__init__()
+        if window < 0:
+            raise ConfigError(f"decoder.window={window}: a number of words, at least 0\ntry  decoder.window=2")
+        if not window and not code:
+            raise ConfigError("decoder.window=0 without z: nothing to predict from\ntry  decoder.window=2 | model=svae")
+        self.window = window
+        self.embedding = _embedding(vocabulary, embedding)
+        # H in two parts: draws of z then share what the words give
+        self.words = nn.Linear(window * embedding, hidden, bias=False) if window else None
+        self.code = nn.Linear(code, hidden, bias=False) if code else None
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
+        self.output = nn.Linear(hidden, vocabulary, bias=False)
+
+    def forward(
+        self,
+        inputs: Int[Tensor, "B T_1"],
+        targets: Int[Tensor, "B T_1"],
+        lengths: Int[Tensor, " B"],
+        code: Float[Tensor, "S B W"],
+    ) -> Float[Tensor, "S B"]:
+        return text_log_p(self.drop_out(self.states(inputs, code)), self.output.weight, targets, lengths)
+
+    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+        """What the output layer reads at each position, before dropout."""
+        padded = torch.cat([inputs.new_full((len(inputs), self.window), BOS), inputs], 1)
+        return self._hidden(padded.unfold(1, self.window, 1)[:, 1:], code[:, :, None])
+
+    def _hidden(self, recent: Int[Tensor, "*B T n"], code: Float[Tensor, "*S 1 W"]) -> Float[Tensor, "*S T H"]:
+        """The hidden layer after the last words of each position; the code may have a dimension of draws more."""
+        total = self.bias.expand(*code.shape[:-2], recent.shape[-2], -1)
+        if self.words is not None:
+            total = total + self.words(self.drop_in(self.embedding(recent)).flatten(-2))
+        if self.code is not None:
+            total = total + self.code(code)
+        return total.tanh()
+
+    def start(self, code: Float[Tensor, "N W"]):
+        return code, torch.full((len(code), self.window), BOS, device=code.device)
+
+    def step(self, tokens: Int[Tensor, " N"], state):
+        code, recent = state
+        recent = torch.cat([recent, tokens[:, None]], 1)[:, 1:]
+        hidden = self._hidden(recent[:, None], code[:, None])[:, 0]
+        return self.output(self.drop_out(hidden)).log_softmax(-1), (code, recent)
+
+    def extra_repr(self) -> str:
+        return f"window={self.window}"

@@ -1,0 +1,83 @@
+"""The toy of He et al. 2019: its language, the model's posterior mean on a grid, what counts as an iteration."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+
+from lvexp.__main__ import MENU
+from lvexp.batch import Batch
+from lvexp.latents.gaussian import Gaussian
+
+
+@pytest.fixture
+def toy() -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("toy", str(MENU.parent / "scripts" / "toy"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("toy", loader))
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = writes
+    return module
+
+
+def test_the_language_is_fixed_by_its_seed(toy, monkeypatch, tmp_path):
+    monkeypatch.setattr(toy, "SPLITS", {"train": 300, "valid": 20, "test": 20})
+    other, _ = toy.corpus(tmp_path, seed=2)
+    points, component = toy.corpus(tmp_path, seed=1)
+    assert (points, component) == toy.corpus(tmp_path, seed=1)
+    assert points != other
+    lines = (tmp_path / "train.txt").read_text().splitlines()
+    assert len(lines) == 300
+    assert points[:300] == lines
+    assert {len(line.split()) for line in lines} == {toy.LENGTH}
+    assert set(component) == {0, 1, 2, 3}
+
+
+def test_the_means_of_the_models_posterior_are_those_of_a_model_known_by_heart(toy):
+    batch = Batch(torch.tensor([[1, 7, 2], [1, 4, 2], [1, 0, 2]]), torch.tensor([3, 3, 3]))
+    model = SimpleNamespace(
+        latent=Gaussian(2, 1),
+        log_likelihood=lambda batch, code: -((batch.tokens[:, 1] - code[..., 0]) ** 2) / 2,  # x ~ N(z, 1), z ~ N(0, 1)
+    )
+    assert torch.allclose(toy.model_means(model, batch), torch.tensor([3.5, 2.0, 0.0]), atol=1e-4)
+
+
+def test_a_short_run_keeps_its_points_and_draws_them(toy, monkeypatch, tmp_path):
+    monkeypatch.setattr(toy, "SPLITS", {"train": 64, "valid": 20, "test": 20})
+    monkeypatch.setattr(toy, "POINTS", 3)
+    monkeypatch.setattr(toy, "GRID", torch.arange(-4, 5.0))
+    row = "encoder=gru anneal=linear"
+    words = ["toy", "--row", "", "--row", row, "--iterations", "5", "--every", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    toy.main()
+    rows = json.loads((tmp_path / "points.json").read_text())["rows"]
+    assert list(rows) == ["", row]
+    for seen in rows.values():
+        assert [found["iteration"] for found in seen] == [0, 2, 4]
+        assert all(len(found["approximate"]) == len(found["model"]) == 3 for found in seen)
+    picture = tmp_path / "toy.png"
+    assert picture.stat().st_size > 10_000
+    picture.unlink()
+    monkeypatch.setattr(sys, "argv", ["toy", "--draw", "--out", str(tmp_path), "--columns", "2"])
+    toy.main()
+    assert picture.exists()
+
+
+def test_steps_that_leave_the_decoder_alone_are_no_iterations(toy):
+    decoder = SimpleNamespace(output=SimpleNamespace(weight=torch.zeros(2)))
+    model, trainer = SimpleNamespace(decoder=decoder), SimpleNamespace(should_stop=False)
+    watch = toy.Watch(None, every=100, last=1)
+    for moved, counted in ((0, 0), (0, 0), (1, 1)):
+        watch.on_train_batch_start(trainer, model, None, 0)
+        decoder.output.weight += moved
+        watch.on_train_batch_end(trainer, model)
+        assert watch.iteration == counted
+        assert trainer.should_stop == bool(counted)
