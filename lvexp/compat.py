@@ -273,12 +273,16 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             f"these choices do not go together\n  {latent}   has no rate\n"
             f"  anneal.beta={plain['anneal']['beta']}   weighs it\ntry  leave out anneal.beta | model=svae"
         )
-    ((re.compile(r"^decoder\.window$"), lambda v: v >= 0, "at least 0"),)
+    blind, seeing = None, None
+    if plain["decoder"].get("inputless"):
+        blind, seeing = "decoder.inputless=true", "decoder.inputless=false"
+    elif plain["decoder"].get("window") == 0:
+        blind, seeing = "decoder.window=0", "decoder.window=2"
     for hiding in ("word_dropout", "embedding_dropout"):
-        if plain["decoder"].get("inputless") and hiding in remedies:
+        if blind and hiding in remedies:
             raise Refusal(
-                "these choices do not go together\n  decoder.inputless=true   reads no words\n"
-                f"  regularizer={hiding}   hides some of them\ntry  decoder.inputless=false | regularizer=none"
+                f"these choices do not go together\n  {blind}   reads no words\n"
+                f"  regularizer={hiding}   hides some of them\ntry  {seeing} | regularizer=none"
             )
     if "control_kl" in remedies and plain["anneal"].get("beta", 1) != 1:
         raise Refusal(

@@ -15,7 +15,8 @@ from lvexp.report import compare
 def result(group: str, seed: int, overrides: list[str], **test: float | None) -> dict:
     scores = {"nll": None, "elbo": None, "distortion": None, "rate": None, "mi": None} | test
     return {
-        "group_id": group, "run_id": f"{group}{seed}", "seconds": 10.0 * seed, "overrides": [*overrides, f"seed={seed}"],
+        "group_id": group, "run_id": f"{group}{seed}", "seconds": 10.0 * seed,
+        "overrides": [*overrides, f"seed={seed}"],
         "choices": {"model": "svae"}, "test": scores,
     }  # fmt: skip
 
