@@ -145,7 +145,7 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
     ),
     (re.compile(r"\.(lr|factor)$"), lambda v: v > 0, "above 0"),
     (
-        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|steps)$"),
+        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|between|steps)$"),
         lambda v: v >= 1,
         "at least 1",
     ),
