@@ -149,7 +149,7 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
     (re.compile(r"^decoder\.window$"), lambda v: v >= 0, "at least 0"),
     (re.compile(r"\.(lr|factor|gamma)$|\.delta\.nats$"), lambda v: v > 0, "above 0"),
     (
-        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|steps)$"),
+        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|between|steps)$"),
         lambda v: v >= 1,
         "at least 1",
     ),

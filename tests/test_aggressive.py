@@ -80,12 +80,24 @@ def test_inner_steps_end_when_the_loss_per_word_of_a_stretch_is_above_that_of_th
 
 
 def test_the_phase_ends_for_good_when_the_mutual_information_falls():
-    remedy = Aggressive(inner=2)
+    remedy = Aggressive(inner=2, between=1)
     assert plans(remedy, [1.0] * 2) == [INFERENCE, GENERATIVE]
     assert plans(remedy, [1.0] * 2, **{"val/mi": 0.5}) == [INFERENCE, GENERATIVE]
     assert plans(remedy, [1.0] * 2, **{"val/mi": 0.7}) == [INFERENCE, GENERATIVE]
     assert plans(remedy, [1.0] * 2, **{"val/mi": 0.6}) == [GROUPS, GROUPS]
     assert plans(remedy, [1.0] * 2, **{"val/mi": 2.0}) == [GROUPS, GROUPS]
+
+
+def test_validations_are_compared_over_enough_decoder_steps_only():
+    remedy = Aggressive(inner=2, between=3)
+    for information in (0.5, 0.1, 0.7, 0.6, 0.5):  # after 0, 1, 2, 3 and 4 decoder steps: 0.6 alone, with nothing
+        assert plans(remedy, [1.0] * 2, **{"val/mi": information}) == [INFERENCE, GENERATIVE]
+    for information in (0.1, 0.7):  # after 2 and, in between, 3 since: at 0.7, above 0.6
+        assert plans(remedy, [1.0] * 2, **{"val/mi": information}) == [INFERENCE, GENERATIVE]
+    assert remedy.information == 0.7
+    for information in (0.1, 0.2):
+        assert plans(remedy, [1.0] * 2, **{"val/mi": information}) == [INFERENCE, GENERATIVE]
+    assert plans(remedy, [1.0], **{"val/mi": 0.65}) == [GROUPS], "three since 0.7, and below it"
 
 
 def test_the_phase_ends_after_its_epochs():

@@ -40,7 +40,7 @@ def history(run: Path) -> list[dict[str, str]]:
         ["regularizer=control_kl", "regularizer.control_kl.ki=0.01"],
         ["optimizer=sgd", "optimizer.decay.start_epoch=0", "optimizer.decay.patience=1", "optimizer.lr=3"],
         ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
-        ["regularizer=aggressive", "regularizer.aggressive.inner=5", "regularizer.aggressive.check=2", "anneal=linear"],
+        ["regularizer=aggressive", *(f"regularizer.aggressive.{more}" for more in ("inner=5", "check=2", "between=1"))],
     ],
     ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive"],
 )
