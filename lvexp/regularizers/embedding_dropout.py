@@ -40,9 +40,12 @@ class EmbeddingDropout(Regularizer):
         model.get_submodule("decoder.embedding").register_forward_hook(self._hide)
 
     def _hide(
-        self, table: nn.Module, inputs: tuple[Int[Tensor, "N T"]], vectors: Float[Tensor, "N T E"]
-    ) -> Float[Tensor, "N T E"]:
-        return vectors * self.factors(inputs[0])[..., None].to(vectors.dtype) if self.training else vectors
+        self, table: nn.Module, inputs: tuple[Int[Tensor, "N *T"]], vectors: Float[Tensor, "N *T E"]
+    ) -> Float[Tensor, "N *T E"]:
+        if not self.training:
+            return vectors
+        tokens = inputs[0]  # a decoder may look a text up as windows, [N, T, K]: still one text
+        return vectors * self.factors(tokens.flatten(1)).view(tokens.shape)[..., None].to(vectors.dtype)
 
     def factors(self, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T"]:
         """What each input vector is multiplied by: 0, 1 / (1 - share), or 1 for what is no word."""
