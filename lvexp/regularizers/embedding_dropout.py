@@ -40,7 +40,7 @@ class EmbeddingDropout(Regularizer):
         model.get_submodule("decoder.embedding").register_forward_hook(self._hide)
 
     def _hide(
-        self, table: nn.Module, inputs: tuple[Int[Tensor, "N *T"]], vectors: Float[Tensor, "N *T E"]
+        self, table: nn.Module, inputs: tuple[Tensor], vectors: Float[Tensor, "N *T E"]
     ) -> Float[Tensor, "N *T E"]:
         if not self.training:
             return vectors
