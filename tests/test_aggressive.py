@@ -9,11 +9,13 @@ import pytest
 import tiny
 import torch
 
+from lvexp.anneal.cyclical import Cyclical
 from lvexp.anneal.linear import Linear
 from lvexp.errors import ConfigError
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.aggressive import Aggressive
 from lvexp.regularizers.base import GROUPS, Progress
+from lvexp.regularizers.batch_norm import BatchNorm
 
 INFERENCE, GENERATIVE = ("inference",), ("generative",)
 
@@ -65,6 +67,28 @@ def test_inner_steps_leave_the_decoder_alone_and_the_outer_step_the_encoder(kind
         after = state(model, optimizer)
         moved.append(tuple(group for group in GROUPS if not same(before[group], after[group])))
     assert moved == [INFERENCE, INFERENCE, GENERATIVE] * 3
+
+
+def test_a_remedy_that_is_part_of_the_posterior_is_trained_with_it():
+    shifted = BatchNorm()
+    model = tiny.model(remedies=[Aggressive(inner=3, check=15), shifted])
+    model.optimizer = torch.optim.SGD
+    groups = {group["name"]: group["params"] for group in model.configure_optimizers().param_groups}
+    assert any(parameter is shifted.shift for parameter in groups["inference"])
+    assert not any(parameter is shifted.shift for parameter in groups["generative"])
+
+
+def test_a_restart_of_the_schedule_clears_the_optimiser_once_though_the_schedule_waits_in_inner_steps():
+    model = tiny.model(remedies=[Aggressive(inner=3, check=15)])
+    model.anneal = Cyclical(period=2, cycles=3, restart=True, unit="steps")
+    model.optimizer, model._trainer = torch.optim.Adam, Trainer()
+    optimizer = model.configure_optimizers()
+    counts = []
+    encoder = next(model.encoder.parameters())
+    for _ in range(12):  # four decoder steps; the second cycle begins with the third
+        take(model, optimizer)
+        counts.append(int(optimizer.state[encoder]["step"]) if encoder in optimizer.state else 0)
+    assert counts == [1, 2, 2, 3, 4, 4, 5, 6, 0, 1, 2, 2]
 
 
 def plans(remedy: Aggressive, losses: list[float], **metrics: float) -> list[tuple[str, ...]]:

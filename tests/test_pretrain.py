@@ -13,13 +13,15 @@ from lvexp.anneal.linear import Linear
 from lvexp.errors import ConfigError
 from lvexp.models.base import LatentModel
 from lvexp.networks.recurrent import RecurrentDecoder
+from lvexp.regularizers.base import Regularizer
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.pretrain import Pretrain
+from lvexp.regularizers.skip import Skip
 
 
-def trained(remedy: Pretrain) -> tuple[LatentModel, torch.optim.Optimizer]:
+def trained(remedy: Pretrain, *others: Regularizer) -> tuple[LatentModel, torch.optim.Optimizer]:
     """A model after a step of its auto-encoder."""
-    model = tiny.model(remedies=[remedy, FreeBits()], scale=1.0)
+    model = tiny.model(remedies=[remedy, FreeBits(), *others], scale=1.0)
     model.anneal, model.optimizer = Linear(start=0.1, warmup=9, unit="steps"), torch.optim.Adam
     model.renew = lambda: RecurrentDecoder(tiny.V, 3, embedding=6, hidden=7)
     optimizer = model.configure_optimizers()
@@ -73,6 +75,16 @@ def test_the_decoder_alone_begins_anew(reset: str):
     assert all(p in optimizer.state for p in model.encoder.parameters())
     take(model)  # the optimiser goes on with the same parameters, their state new
     assert all(p in optimizer.state for p in model.decoder.parameters())
+
+
+def test_what_a_remedy_added_to_the_decoder_begins_anew_too():
+    model, _ = trained(Pretrain(epochs=1), Skip())
+    (share,) = model.decoder.skip
+    with torch.no_grad():
+        share.weight.fill_(99.0)
+    model.trainer.current_epoch = 1
+    take(model)
+    assert share.weight.abs().max() < 1
 
 
 def test_a_resumed_run_does_not_reset_again():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -194,28 +195,28 @@ class LatentModel(L.LightningModule, abc.ABC):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Rests the groups that no remedy's plan trains: without gradients even Adam's state stays as it is. Clears
         that state where the schedule of beta restarts; as this hangs on the step alone, a resumed run does the same."""
-        if (step := self.clock) is not None and self.anneal.restarts(step):
+        step, trained = self.clock, self._planned()
+        # while the generative group rests the schedule may stand still: it restarts once, not at every such step
+        if step is not None and "generative" in trained and self.anneal.restarts(step):
             optimizer.state.clear()
-        (loss, words), self.spent = self.spent, (0.0, 0)
-        planning = [remedy for remedy in self.remedies if type(remedy).plan is not Regularizer.plan]
-        if not planning:  # on a GPU, to look at the loss would be to wait for it
-            return
-        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        progress = Progress(
-            self.global_step,
-            self.current_epoch,
-            int(self.trainer.num_training_batches),
-            self.validated,
-            float(loss),
-            words,
-        )
-        trained = set(GROUPS)
-        for remedy in planning:
-            trained &= set(remedy.plan(progress))
         for group in optimizer.param_groups:
             if group["name"] not in trained:
                 for parameter in group["params"]:
                     parameter.grad = None
+
+    def _planned(self) -> set[str]:
+        """The groups that this optimiser step trains."""
+        (loss, words), self.spent = self.spent, (0.0, 0)
+        trained: set[str] = set(GROUPS)
+        planning = [remedy for remedy in self.remedies if type(remedy).plan is not Regularizer.plan]
+        if not planning:  # on a GPU, to look at the loss would be to wait for it
+            return trained
+        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        batches = int(self.trainer.num_training_batches)
+        progress = Progress(self.global_step, self.current_epoch, batches, self.validated, float(loss), words)
+        for remedy in planning:
+            trained &= set(remedy.plan(progress))
+        return trained
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
@@ -254,7 +255,9 @@ class LatentModel(L.LightningModule, abc.ABC):
             nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
 
     def configure_optimizers(self) -> Any:
-        inference = list(self.inference_parameters())
+        # what constrains the posterior is part of it
+        constraints = [remedy for remedy in self.remedies if type(remedy).constrain is not Regularizer.constrain]
+        inference = [*self.inference_parameters(), *itertools.chain(*(remedy.parameters() for remedy in constraints))]
         known = {id(parameter) for parameter in inference}
         generative = [parameter for parameter in self.parameters() if id(parameter) not in known]
         groups = [

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from lvexp.networks.output import text_log_p
 from lvexp.shapes import Float, Int, Tensor
 
 
@@ -50,3 +51,34 @@ class AbstractDecoder(nn.Module, abc.ABC):
     @abc.abstractmethod
     def step(self, tokens: Int[Tensor, " N"], state: Any) -> tuple[Float[Tensor, "N V"], Any]:
         """log p of the next token after reading ``tokens``, and the state after them."""
+
+
+class WordDecoder(AbstractDecoder):
+    """A decoder whose states pass through dropout and an output layer over the vocabulary.
+
+    Attributes:
+        drop_out: dropout of the states. output: the layer.
+    """
+
+    drop_out: nn.Module
+    output: nn.Linear
+
+    @abc.abstractmethod
+    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+        """What the output layer reads at each position, before dropout."""
+
+    def forward(
+        self,
+        inputs: Int[Tensor, "B T_1"],
+        targets: Int[Tensor, "B T_1"],
+        lengths: Int[Tensor, " B"],
+        code: Float[Tensor, "S B W"],
+    ) -> Float[Tensor, "S B"]:
+        return text_log_p(self.drop_out(self.states(inputs, code)), self.output.weight, targets, lengths)
+
+
+def word_vectors(vocabulary: int, width: int) -> nn.Embedding:
+    """Word vectors from U(-0.1, 0.1), as He et al. 2019 and most language models."""
+    table = nn.Embedding(vocabulary, width)
+    nn.init.uniform_(table.weight, -0.1, 0.1)
+    return table

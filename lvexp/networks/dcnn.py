@@ -10,10 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractDecoder
+from lvexp.networks.base import WordDecoder, word_vectors
 from lvexp.networks.dropout import Dropout
-from lvexp.networks.output import text_log_p
-from lvexp.networks.recurrent import _embedding
 from lvexp.shapes import Float, Int, Tensor
 
 #: dilation of each block in the SCNN, MCNN and LCNN of Yang et al. 2017
@@ -52,7 +50,7 @@ class Block(nn.Module):
         return like.new_zeros(len(like), self.reach, self.shrink.out_features)
 
 
-class DilatedDecoder(AbstractDecoder):
+class DilatedDecoder(WordDecoder):
     r"""p(x|z) = Π_t p(x_t | x_{t-R..t-1}, z) by residual dilated causal convolutions (Yang et al. 2017).
 
     z is concatenated to every word vector; a linear map brings both to the width of the blocks, one for each
@@ -106,7 +104,7 @@ class DilatedDecoder(AbstractDecoder):
         if kernel < 1:
             raise ConfigError(f"decoder.kernel={kernel}: a convolution joins at least 1 position")
         self.receptive_field = 1 + (kernel - 1) * sum(chosen)
-        self.embedding = _embedding(vocabulary, embedding)
+        self.embedding = word_vectors(vocabulary, embedding)
         # one matrix over word vector and code, in two parts: draws of z then share what the words give
         self.words = nn.Linear(embedding, hidden)
         self.code = nn.Linear(code, hidden, bias=False) if code else None
@@ -115,17 +113,7 @@ class DilatedDecoder(AbstractDecoder):
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
 
-    def forward(
-        self,
-        inputs: Int[Tensor, "B T_1"],
-        targets: Int[Tensor, "B T_1"],
-        lengths: Int[Tensor, " B"],
-        code: Float[Tensor, "S B W"],
-    ) -> Float[Tensor, "S B"]:
-        return text_log_p(self.drop_out(self.states(inputs, code)), self.output.weight, targets, lengths)
-
     def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
-        """What the output layer reads at each position, before dropout."""
         words = self.words(self.drop_in(self.embedding(inputs)))
         x = words.expand(len(code), *words.shape)
         if self.code is not None:

@@ -7,9 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractDecoder, AbstractEncoder
+from lvexp.networks.base import AbstractEncoder, WordDecoder, word_vectors
 from lvexp.networks.dropout import Dropout
-from lvexp.networks.output import token_nll
 from lvexp.networks.unroll import unroll
 from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import UNK
@@ -18,13 +17,6 @@ _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 #: where the code may enter the decoder
 _ENTRIES = ("initial", "every_step", "both")
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-def _embedding(vocabulary: int, width: int) -> nn.Embedding:
-    """Word vectors from U(-0.1, 0.1), as He et al. 2019 and most language models."""
-    table = nn.Embedding(vocabulary, width)
-    nn.init.uniform_(table.weight, -0.1, 0.1)
-    return table
 
 
 class RecurrentEncoder(AbstractEncoder):
@@ -43,7 +35,7 @@ class RecurrentEncoder(AbstractEncoder):
     def __init__(self, vocabulary: int, cell: str = "lstm", embedding: int = 256, hidden: int = 256, layers: int = 1):
         super().__init__()
         self.width = hidden
-        self.embedding = _embedding(vocabulary, embedding)
+        self.embedding = word_vectors(vocabulary, embedding)
         self.rnn = _CELLS[cell](embedding, hidden, layers, batch_first=True)
 
     def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
@@ -52,7 +44,7 @@ class RecurrentEncoder(AbstractEncoder):
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
 
-class RecurrentDecoder(AbstractDecoder):
+class RecurrentDecoder(WordDecoder):
     r"""p(x|z) = Π_t p(x_t | x_<t, z) with z in the initial state, in every input, or both.
 
     With z in the initial state: cell c = W z, hidden h = tanh(c) in the first layer (He et al. 2019; a GRU has h
@@ -95,7 +87,7 @@ class RecurrentDecoder(AbstractDecoder):
                 f"as both only where the two are equal\ntry  decoder.embedding={hidden}"
             )
         self.inputless = inputless
-        self.embedding = _embedding(vocabulary, embedding)
+        self.embedding = word_vectors(vocabulary, embedding)
         self.every = code if entry != "initial" else 0
         self.rnn = _CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
         self.initial = nn.Linear(code, hidden, bias=False) if code and entry != "every_step" else None
@@ -109,22 +101,13 @@ class RecurrentDecoder(AbstractDecoder):
         """Makes every layer hand on h + W z instead of h, with a W of its own (``regularizer=skip``)."""
         self.skip.extend(nn.Linear(code, self.rnn.hidden_size, bias=False) for _ in range(self.rnn.num_layers))
 
-    def forward(
-        self,
-        inputs: Int[Tensor, "B T_1"],
-        targets: Int[Tensor, "B T_1"],
-        lengths: Int[Tensor, " B"],
-        code: Float[Tensor, "S B W"],
-    ) -> Float[Tensor, "S B"]:
-        draws, texts, length = len(code), *targets.shape
+    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
         flat = code.flatten(0, 1)
-        if draws > 1 and not self.training and not torch.is_grad_enabled() and code.device.type == "cpu":
+        if len(code) > 1 and not self.training and not torch.is_grad_enabled() and code.device.type == "cpu":
             states = self._score(inputs, code)
         else:
-            states, _ = self._read(inputs.repeat(draws, 1), flat, self._initial(flat))
-        nll = token_nll(self.drop_out(states).flatten(0, 1), self.output.weight, targets.repeat(draws, 1).flatten())
-        mask = torch.arange(1, length + 1, device=lengths.device) < lengths[:, None]
-        return -(nll.view(draws, texts, length) * mask).sum(-1)
+            states, _ = self._read(inputs.repeat(len(code), 1), flat, self._initial(flat))
+        return states.unflatten(0, code.shape[:2])
 
     def _read(self, tokens: Int[Tensor, "N T"], code: Float[Tensor, "N W"], state):
         if self.inputless:

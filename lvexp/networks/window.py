@@ -6,15 +6,13 @@ import torch
 from torch import nn
 
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractDecoder
+from lvexp.networks.base import WordDecoder, word_vectors
 from lvexp.networks.dropout import Dropout
-from lvexp.networks.output import text_log_p
-from lvexp.networks.recurrent import _embedding
 from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import BOS
 
 
-class WindowDecoder(AbstractDecoder):
+class WindowDecoder(WordDecoder):
     r"""p(x|z) = Π_t p(x_t | x_{t-n..t-1}, z), a neural n-gram model (Bengio et al. 2003, section 2) that reads z too.
 
     .. math:: p(x_t | \cdot) = \mathrm{softmax}(U \tanh(d + H [e_{t-n}; \ldots; e_{t-1}; z]))
@@ -49,7 +47,7 @@ class WindowDecoder(AbstractDecoder):
         if not window and not code:
             raise ConfigError("decoder.window=0 without z: nothing to predict from\ntry  decoder.window=2 | model=svae")
         self.window = window
-        self.embedding = _embedding(vocabulary, embedding)
+        self.embedding = word_vectors(vocabulary, embedding)
         # H in two parts: draws of z then share what the words give
         self.words = nn.Linear(window * embedding, hidden, bias=False) if window else None
         self.code = nn.Linear(code, hidden, bias=False) if code else None
@@ -57,17 +55,7 @@ class WindowDecoder(AbstractDecoder):
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
 
-    def forward(
-        self,
-        inputs: Int[Tensor, "B T_1"],
-        targets: Int[Tensor, "B T_1"],
-        lengths: Int[Tensor, " B"],
-        code: Float[Tensor, "S B W"],
-    ) -> Float[Tensor, "S B"]:
-        return text_log_p(self.drop_out(self.states(inputs, code)), self.output.weight, targets, lengths)
-
     def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
-        """What the output layer reads at each position, before dropout."""
         padded = torch.cat([inputs.new_full((len(inputs), self.window), BOS), inputs], 1)
         return self._hidden(padded.unfold(1, self.window, 1)[:, 1:], code[:, :, None])
 

@@ -115,7 +115,8 @@ class Regularizer(nn.Module):
 
     def plan(self, progress: Progress) -> tuple[str, ...]:
         """Which parameter groups the next step trains, of :data:`GROUPS`. Called once before every optimiser step,
-        after its loss: a remedy with a state of its own moves it here, and keeps it in buffers for the checkpoint."""
+        after its loss: a remedy with a state of its own moves it here, and keeps it in buffers, which go back with
+        the parameters when training returns to the best ones, or in its ``memory``, which does not."""
         return GROUPS
 
     def watch(self) -> Mapping[str, Tensor]:

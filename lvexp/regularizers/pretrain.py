@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from lvexp.errors import ConfigError
 from lvexp.regularizers.base import Regularizer
 
@@ -54,9 +56,12 @@ class Pretrain(Regularizer):
         if self.reset == "none":
             return
         assert model.renew is not None
+        decoder, fresh = model.get_submodule("decoder"), model.renew().state_dict()
+        for name, part in decoder.named_modules():
+            if isinstance(part, nn.Linear) and f"{name}.weight" not in fresh:  # a remedy added it
+                part.reset_parameters()
         # every process must get the same
-        fresh = model.trainer.strategy.broadcast(model.renew().state_dict())
-        model.get_submodule("decoder").load_state_dict(fresh)
+        decoder.load_state_dict(model.trainer.strategy.broadcast({**decoder.state_dict(), **fresh}))
         for optimizer in model.trainer.optimizers:
-            for parameter in model.get_submodule("decoder").parameters():
+            for parameter in decoder.parameters():
                 optimizer.state.pop(parameter, None)

@@ -51,8 +51,6 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _typed(result: Result) -> list[str]:
-    if arm := result["choices"].get("arm"):
-        return [str(arm)]
     quiet = ("seed=", "name=", "paths.", "logger", "trainer.threads", "force=", "experiment=")
     return [word for word in result["overrides"] if not word.startswith(quiet)]
 
