@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, Mod
 from torchmetrics import Metric
 
 from lvexp.evaluation import EvaluationSettings
+from lvexp.logging import CsvLogger
 from lvexp.metrics.active_units import ActiveUnits
 from lvexp.metrics.bound import Bound
 from lvexp.metrics.mutual_information import MutualInformation
@@ -216,6 +217,9 @@ class LastCheckpoint(Checkpoint):
         self.path, self.every = path, every
 
     def save(self, trainer: L.Trainer) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvLogger):
+                logger.flush()  # a run that resumes from here logs no step before it again
         part = self.path.with_suffix(".part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lvexp.errors import ConfigError
 from lvexp.logging import CsvLogger, make_loggers, read_metrics
+from lvexp.training import LastCheckpoint
 
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
@@ -331,3 +333,20 @@ def test_wandb_is_quiet_and_keeps_to_the_run_folder(trained):
     assert "wandb" not in done.stderr
     assert [line for line in done.stdout.splitlines() if "wandb" in line] == []
     assert float(done.stdout.splitlines()[-1]) < 60  # no prompt, no waiting for a server
+
+
+def test_no_checkpoint_is_ahead_of_the_file(tmp_path: Path):
+    """Killed just after it, a run resumes from there and never logs the steps before it again."""
+    logger, on_disk = CsvLogger(tmp_path), []
+    for step in (4, 9):
+        logger.log_metrics({"train/loss": 1.0}, step=step)
+        logger.save()
+    assert not logger.path.exists(), "rows are held back, or this test says nothing"
+
+    def save_checkpoint(path: Path) -> None:
+        on_disk.extend(int(row["step"]) for row in read_metrics(logger.path))
+        path.touch()
+
+    trainer = SimpleNamespace(loggers=[logger], save_checkpoint=save_checkpoint, is_global_zero=True)
+    LastCheckpoint(tmp_path / "last.ckpt", every=1).save(trainer)
+    assert on_disk == [4, 9]
