@@ -231,20 +231,29 @@ class Timed:
         return seconds
 
 
-def train_bare(settings: dict[str, Any]) -> None:
-    """lvexp's step without Lightning: what its loop costs is the difference."""
-    side = prepared(settings)
-    model = side.model
-    optimizer = model.configure_optimizers()
+def stepper(side: SimpleNamespace) -> Callable[[Any], None]:
+    """lvexp's training step without Lightning."""
+    model, optimizer = side.model, side.model.configure_optimizers()
     model.trainer = SimpleNamespace(global_step=0)  # for beta
     type(model).global_step = property(lambda _: 0)
-    answer(ready=True)
-    window = Window(settings["steps"], flops(side))
-    for batch in batches(side):
+
+    def step(batch: Any) -> None:
         optimizer.zero_grad()
         model.training_step(batch, 0).backward()
         model.configure_gradient_clipping(optimizer, side.config["trainer"]["gradient_clip_val"])
         optimizer.step()
+
+    return step
+
+
+def train_bare(settings: dict[str, Any]) -> None:
+    """What Lightning's loop costs is the difference to this."""
+    side = prepared(settings)
+    step = stepper(side)
+    answer(ready=True)
+    window = Window(settings["steps"], flops(side))
+    for batch in batches(side):
+        step(batch)
         window.count(batch.tokens[:, 1:].numel())
 
 
@@ -320,6 +329,78 @@ def curve(settings: dict[str, Any]) -> None:
             optimizer.step()
         losses.append((float(mine), float(other)))
     answer(losses=losses)
+
+
+def profile_step(settings: dict[str, Any]) -> None:
+    """Share of each operation in ten training steps without Lightning, and the seconds they took."""
+    from torch.profiler import ProfilerActivity, profile
+
+    side = prepared(settings)
+    step = stepper(side)
+    taken = batches(side)
+    for _ in range(20):
+        step(next(taken))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(10):
+            step(next(taken))
+    spent = {event.key: event.self_cpu_time_total / 1e6 for event in profiler.key_averages()}
+    answer(seconds=sum(spent.values()), shares={name: part / sum(spent.values()) for name, part in spent.items()})
+
+
+def kernels(settings: dict[str, Any]) -> None:
+    """Milliseconds of lvexp's own operations and of what they stand in for, by turns."""
+    from lvexp.networks.dropout import Dropout
+    from lvexp.networks.output import product
+    from lvexp.networks.unroll import unroll
+
+    rows, width, words, length = 700, settings["width"], 10_002, 22
+    x, weight, p = torch.randn(rows, width), torch.randn(words, width), torch.rand(rows, words)
+    drawn, given = torch.randn(372, length, width), torch.randn(372, length, 4 * width)
+    rnn, state, out = nn.LSTM(width, width, batch_first=True), torch.randn(372, width), torch.empty(width, words)
+    pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        "logits, x Wᵀ": (lambda: product(x, weight), lambda: torch.mm(x, weight.T)),
+        "states' gradient, p W": (
+            lambda: product(p, torch.mul(weight.T, 1, out=out)),
+            lambda: torch.mm(p, weight),
+        ),
+        "weight's gradient, pᵀ x": (lambda: product(x.T.contiguous(), p.T), lambda: torch.mm(p.T, x)),
+        "dropout": (lambda: Dropout(0.5)(x), lambda: F.dropout(x, 0.5)),
+        "LSTM on 372 rows": (
+            lambda: unroll(given, state, state, rnn.weight_hh_l0, rnn.bias_hh_l0),
+            lambda: rnn(drawn, (state[None], state[None])),
+        ),
+    }
+    found: dict[str, Any] = {}
+    with torch.no_grad():
+        for name, pair in pairs.items():
+            times: tuple[list[float], list[float]] = ([], [])
+            for number in range(settings["windows"] + 1):
+                for run, kept in zip(pair, times, strict=True):
+                    began = time.perf_counter()
+                    run()
+                    if number:
+                        kept.append(1e3 * (time.perf_counter() - began))
+            found[name] = times
+    answer(**found)
+
+
+def chunks(settings: dict[str, Any]) -> None:
+    """Speed of a training step for each number of logits held at once, by turns on the same batches."""
+    from lvexp.networks import output
+
+    side = prepared(settings)
+    step = stepper(side)
+    few = [batch for batch, _ in zip(batches(side), range(3), strict=False)]
+    times: dict[str, list[float]] = {str(power): [] for power in range(20, 25)}
+    for number in range(settings["windows"] + 1):
+        for power, kept in times.items():
+            output.CHUNK = 2 ** int(power)
+            began = time.perf_counter()
+            for batch in few:
+                step(batch)
+            if number:
+                kept.append(time.perf_counter() - began)
+    answer(**times)
 
 
 def corpus(settings: dict[str, Any]) -> None:
