@@ -80,7 +80,9 @@ def register() -> None:
     def share(part: float, whole: str | None = None, *, _root_: DictConfig) -> float:
         epochs = _root_.trainer.max_epochs
         if epochs < 1:
-            raise ConfigError(f"trainer.max_epochs={epochs}: this arm needs a share of them\ntry  trainer.max_epochs=15")
+            raise ConfigError(
+                f"trainer.max_epochs={epochs}: this arm needs a share of them\ntry  trainer.max_epochs=15"
+            )
         return max(1, round(part * epochs)) if whole else float(part * epochs)
 
     OmegaConf.register_new_resolver("run_id", resolve, replace=True)

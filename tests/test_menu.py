@@ -61,6 +61,44 @@ def test_a_preset_is_accepted_as_it_stands_and_takes_a_step(preset: str, compose
     assert moved > 0
 
 
+ARMS = sorted(path.stem for path in (MENU / "arm").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_is_accepted_in_each_comparison_and_takes_a_step(arm: str, composed: Compose):
+    for comparison in ("remedies", "remedies_ptb"):
+        config = composed(f"experiment={comparison}", f"arm={arm}")
+        if arm == "lm_init":
+            with pytest.raises(Refusal, match="no language model to start from is named"):
+                checked(config)
+            continue
+        checked(config)
+        assert config.name == comparison
+        if comparison == "remedies":
+            loss, moved = step(plain(config))
+            assert 0 < loss < 1000
+            assert moved > 0
+
+
+def test_a_comparison_names_arms_that_exist_and_that_of_all_remedies_has_every_remedy(composed: Compose):
+    for comparison in ("remedies", "remedies_ptb"):
+        named = composed(f"experiment={comparison}").hydra.sweeper.params.arm.split(",")
+        assert set(named) <= set(ARMS)
+        assert len(set(named)) == len(named)
+        if comparison == "remedies":
+            assert set(ARMS) - set(named) == {"lm_init"}, "which needs a run to start from"
+    assert set(REMEDIES) <= {*ARMS}
+
+
+def test_a_share_of_the_epochs_needs_a_number_of_epochs(composed: Compose):
+    config = composed("experiment=remedies", "arm=li2019", "trainer.max_epochs=10")
+    assert config.anneal.warmup == 5.0
+    assert config.regularizer.pretrain.epochs == 3
+    endless = composed("arm=linear", "trainer.max_epochs=-1", "trainer.max_steps=10")
+    with pytest.raises(Exception, match="needs a share of them"):
+        plain(endless)
+
+
 def subsets(names: list[str]) -> list[tuple[str, ...]]:
     """None, one, and every pair: refusals speak of two remedies at most, and all subsets would be too many."""
     return [chosen for size in range(3) for chosen in itertools.combinations(names, size)]
