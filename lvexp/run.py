@@ -157,7 +157,7 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
 
 
 def _check_precision(config: Mapping[str, Any]) -> None:
-    """Refuses bf16 on a processor whose LSTM has no such form: only a try tells. Lightning would fail at the first step."""
+    """Refuses bf16 on a processor whose LSTM has no such form: only a try tells."""
     precision, cells = config["trainer"]["precision"], {config[part].get("cell") for part in ("encoder", "decoder")}
     if config["trainer"]["accelerator"] != "cpu" or not precision.startswith("bf16") or "lstm" not in cells:
         return
