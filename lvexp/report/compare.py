@@ -52,7 +52,10 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _typed(result: Result) -> list[str]:
-    quiet = ("seed=", "name=", "paths.", "logger", "trainer.threads", "force=", "experiment=", "hydra")
+    quiet = (
+        *("seed=", "name=", "paths.", "logger", "trainer.threads", "force=", "experiment=", "hydra"),
+        "regularizer.lm_init.run=",
+    )
     return [word.removeprefix("arm=") for word in result["overrides"] if not word.startswith(quiet)]
 
 
