@@ -24,6 +24,7 @@ from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
+    from lvexp.data.bag import Bag
     from lvexp.data.vocabulary import Vocabulary
     from lvexp.evaluation import EvaluationSettings
 
@@ -56,7 +57,7 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | Bag,
         latent: AbstractLatent,
         estimator: AbstractEstimator,
         anneal: AbstractAnneal,
