@@ -14,6 +14,7 @@ from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
 from lvexp.errors import RunError
 from lvexp.models.base import LatentModel
+from lvexp.models.document import DocumentModel
 from lvexp.shapes import Float, Tensor
 
 
@@ -62,6 +63,12 @@ class Run:
         with torch.no_grad():
             q = self.model.latent.posterior(self.model.params(self._batch(texts)))
             return self.model.latent.code(q.mean[None])[0]
+
+    def topics(self, words: int = 10) -> list[list[str]]:
+        """The words that each entry of the code speaks for most. Raises :class:`RunError` but for document models."""
+        if not isinstance(self.model, DocumentModel):
+            raise RunError("topics: this model has none\ntry  a run of model=nvdm, prodlda or neurallda")
+        return self.model.topics(words)
 
     def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
         """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.decoding.Decoding`)."""

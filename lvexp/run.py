@@ -276,7 +276,8 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:
     pairs = [f"{text}\n→ {again or '(nothing)'}" for text, again in evaluation.reconstructions[:3]]
-    for title, lines in (("samples", evaluation.samples[:5]), ("reconstructions", pairs)):
+    more = [(title, lines[:5]) for title, lines in evaluation.findings.texts.items()]
+    for title, lines in (*more, ("samples", evaluation.samples[:5]), ("reconstructions", pairs)):
         if lines:
             console.print(f"[bold]{title}[/bold]")
             for line in lines:
