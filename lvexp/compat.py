@@ -33,6 +33,9 @@ TRAITS = {
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
     "features": ("reads nothing", "is inferred from what an encoder read"),
     "autoregressive": ("reads no words", "changes the words it reads"),
+    "bag": ("reads no counts of words", "is inferred from counts of words"),
+    "bag_decoder": ("scores texts word by word", "has documents that are counts of words"),
+    "simplex": ("has no proportions for a code", "mixes topics in proportion"),
     "skippable": ("has no layers for z to join", "joins z to each layer"),
     "tokens": ("has no token sequences", "needs them"),
     "labels": ("has no labels", "needs a label for each text"),
@@ -41,7 +44,7 @@ TRAITS = {
 }
 #: trait → the groups whose options may offer it, to name the one that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent") | {"features": "encoder", "autoregressive": "decoder"}
-_GIVERS |= {"skippable": "decoder"}
+_GIVERS |= {"skippable": "decoder", "bag": "encoder", "bag_decoder": "decoder"}
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 #: what a yaml says of its option, to be told from what the option takes
 DECLARED = ("requires", "provides", "owns", "ignores")
@@ -154,6 +157,9 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         "at least 1",
     ),
     (re.compile(r"^anneal\.(period|steepness)$|_kl\.ki$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^latent\.alpha$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^model\.map$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"\.(passes|draws)$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
     (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
@@ -169,6 +175,10 @@ _ONE_OF = {
     "decoder.entry": ("initial", "every_step", "both"),
     "encoder.cell": ("lstm", "gru"),
     "decoder.cell": ("lstm", "gru"),
+    "encoder.activation": ("tanh", "relu", "softplus"),
+    "encoder.reads": ("counts", "log", "share"),
+    "decoder.mixture": ("logits", "words"),
+    "data.view": ("tokens", "counts"),
     "decoder.size": ("small", "medium", "large"),
     "regularizer.free_bits.per": ("dimension", "example", "batch"),
     "regularizer.pretrain.reset": ("decoder", "none"),
@@ -223,7 +233,8 @@ def _requires(node: dict) -> list[str]:
 
 def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
     parts = list(_parts(plain, choices))
-    provided = {trait for _, _, node in parts for trait in node.get("provides") or []} | columns(plain["data"])
+    provided = {trait for group, _, node in parts if group != "data" for trait in node.get("provides") or []}
+    provided |= columns(plain["data"])
     for group, typed, node in parts:
         for trait in _requires(node):
             if trait not in provided:
@@ -267,6 +278,12 @@ def _explicit(plain: dict, choices: Mapping) -> None:
     """What traits cannot say, because it hangs on a value."""
     remedies = plain.get("regularizer") or {}
     latent, model = f"latent={choices.get('latent')}", f"model={choices.get('model')}"
+    if plain["decoder"].get("mixture") == "words" and "simplex" not in (plain["latent"].get("provides") or []):
+        raise Refusal(
+            f"these choices do not go together\n  {latent}   has no proportions for a code\n"
+            "  decoder.mixture=words   mixes topics in proportion\n"
+            "try  latent=logistic_normal | latent=dirichlet | decoder.mixture=logits"
+        )
     rated = "rate" in (plain["latent"].get("provides") or [])
     if not rated and plain["anneal"].get("beta", 1) != 1:
         raise Refusal(

@@ -10,10 +10,11 @@ import torch
 
 from lvexp import build
 from lvexp.batch import Batch
-from lvexp.data.vocabulary import Vocabulary
+from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
 from lvexp.errors import RunError
 from lvexp.models.base import LatentModel
+from lvexp.models.document import DocumentModel
 from lvexp.shapes import Float, Tensor
 
 
@@ -34,7 +35,7 @@ def load(run_dir: str | Path, device: str = "cpu") -> Run:
     try:
         saved = torch.load(file, map_location=device, weights_only=True)
         kept = saved["hyper_parameters"]
-        vocabulary = Vocabulary.from_json(kept["vocabulary"])
+        vocabulary = vocabulary_from_json(kept["vocabulary"])
         model = build.model(kept["config"], vocabulary)
         model.load_state_dict(saved["state_dict"])
     except Exception as error:  # what torch raises on a damaged file is of many kinds
@@ -62,6 +63,12 @@ class Run:
         with torch.no_grad():
             q = self.model.latent.posterior(self.model.params(self._batch(texts)))
             return self.model.latent.code(q.mean[None])[0]
+
+    def topics(self, words: int = 10) -> list[list[str]]:
+        """The words that each entry of the code speaks for most. Raises :class:`RunError` but for document models."""
+        if not isinstance(self.model, DocumentModel):
+            raise RunError("topics: this model has none\ntry  a run of model=nvdm, prodlda or neurallda")
+        return self.model.topics(words)
 
     def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
         """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.decoding.Decoding`)."""
@@ -123,7 +130,7 @@ class Run:
             raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
         if not texts:
             raise ValueError("no text was given")
-        return Batch.of(self.vocabulary.encode(texts)).to(self.model.device)
+        return self.vocabulary.batch(texts).to(self.model.device)
 
     def _latent(self) -> None:
         if self.model.latent.dim is None:

@@ -11,7 +11,7 @@ import lvexp
 
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
-    ["errors", "shapes", "special"],
+    ["errors", "shapes", "special", "findings"],
     ["batch", "parent"],
     ["draws"],
     ["distributions"],
@@ -20,11 +20,11 @@ LAYERS = [
     ["anneal"],
     ["regularizers"],
     ["data"],
+    ["metrics", "report"],
     ["models"],
-    ["metrics"],
     ["exhibits"],
     ["evaluation"],
-    ["report", "logging", "progress", "training"],
+    ["logging", "progress", "training"],
     ["compat"],
     ["identity", "mistakes"],
     ["build", "sweep"],

@@ -18,6 +18,8 @@ from lvexp.special import EOS
 
 CHUNK = 4096  # texts encoded at a time
 MOST_LABELS = 10_000
+#: what a column of splits may say
+NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    survey = _Survey(cfg)
+    survey = Survey(cfg)
     vocabulary = Vocabulary.train(survey.texts(), lowercase=bool(cfg.get("lowercase")), **dict(cfg["vocabulary"]))
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
     labels = sorted(survey.labels)
@@ -55,19 +57,19 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), labelled=bool(labels)))
             for split in SPLITS
         }
-        for path, chunk in _chunks(cfg):
+        for path, chunk in chunks(cfg):
             for split in SPLITS:
                 mine = [row for to, row in chunk if to == split]
                 kept = long.fit(path, mine, vocabulary.encode([row.text for row in mine]))
                 writers[split].add([text for _, text in kept], [ids.get(row.label or "", -1) for row, _ in kept])
     for split, writer in writers.items():
         if not writer.rows:
-            raise _empty(cfg, split)
+            raise empty(cfg, split)
     splits = {split: writer.finish() for split, writer in writers.items()}
     return {"splits": splits, "labels": labels, "notes": survey.notes() + long.notes()}
 
 
-class _Survey:
+class Survey:
     """The first pass. It reads every file, counts what cannot be used, and hands out the texts of train."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
@@ -146,9 +148,24 @@ def _files(cfg: Mapping[str, Any]):
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
             for row in rows(path, Layout.of(path, dict(cfg)), problems):
-                yield (_cut(row.text, shares, int(cfg["split"]["seed"])) if split == "train" and shares else split), row
+                if row.split is not None:
+                    yield _named(row, path), row
+                elif split == "train" and shares:
+                    yield _cut(row.text, shares, int(cfg["split"]["seed"])), row
+                else:
+                    yield split, row
 
         yield path, found
+
+
+def _named(row: Row, path: Path) -> str:
+    """The split that a row itself names."""
+    if row.split not in NAMES:
+        raise DataError(
+            f"{path}:{row.line}: '{row.split}' stands in the column of splits\n"
+            f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
+        )
+    return NAMES[row.split]
 
 
 def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
@@ -165,7 +182,8 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
     return "train"
 
 
-def _chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+def chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+    """All rows, each with its split, so many of a file at a time; problems are not counted again."""
     for path, found in _files(cfg):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
@@ -176,7 +194,8 @@ def _chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]
         yield path, chunk
 
 
-def _empty(cfg: Mapping[str, Any], split: str) -> DataError:
+def empty(cfg: Mapping[str, Any], split: str) -> DataError:
+    """The error for a split without texts."""
     named = files(cfg)
     cut = [other for other in SPLITS if other not in named]
     if cut and split in ("train", *cut):

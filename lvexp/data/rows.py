@@ -9,7 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -18,18 +20,23 @@ from typing import NamedTuple
 
 from lvexp.errors import ConfigError, DataError
 
-FORMATS = ("txt", "tsv", "csv", "jsonl")
-SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
+SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".feat": "feat"}
 LONGEST_LINE = 1 << 20  # bytes; a longer line means that the file is no text, and would not fit in memory
 SHOWN = 3  # line numbers named per kind of problem
+_PAIRS = re.compile(r"(?:\d++:\d++(?: ++|$))*+")
 
 
 class Row(NamedTuple):
-    """One usable row: its line number (from 1), its text with single blanks, its label or None."""
+    """One usable row: its line number (from 1), its text with single blanks, its label and its split or None.
+
+    A text of format ``feat`` is its ``id:count`` pairs.
+    """
 
     line: int
     text: str
     label: str | None
+    split: str | None = None
 
 
 class Problems:
@@ -59,12 +66,13 @@ class Problems:
 
 
 class Layout(NamedTuple):
-    """How rows lie in a file. ``text`` and ``label`` are column names or 0-based numbers."""
+    """How rows lie in a file. ``text``, ``label`` and ``split`` are column names or 0-based numbers."""
 
     format: str
     header: bool
     text: str | int
     label: str | int | None
+    split: str | int | None = None
 
     @classmethod
     def of(cls, path: Path, cfg: dict) -> Layout:
@@ -79,20 +87,24 @@ class Layout(NamedTuple):
                     f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
                 )
         columns = cfg.get("columns") or {}
-        text, label = columns.get("text", 0), columns.get("label")
+        text, label, split = columns.get("text", 0), columns.get("label"), columns.get("split")
+        if kind == "feat" and cfg.get("view") != "counts":
+            raise ConfigError(
+                f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
+            )
         if kind == "txt" and label is not None:
             raise ConfigError(
                 f"data.columns.label={label}: {path.name} is read as plain text, which has no columns\n"
                 "try  data.columns.label=null, or data.format=tsv|csv|jsonl if the file does have columns"
             )
-        named = any(isinstance(column, str) for column in (text, label))
+        named = any(isinstance(column, str) for column in (text, label, split))
         header = cfg.get("header")
         if kind in ("tsv", "csv") and named and header is False:
             raise ConfigError(
                 f"data.columns={{text: {text}, label: {label}}}: columns are given by name but data.header=false says "
                 "that the first line does not name them\ntry  data.header=true, or columns by number, counted from 0"
             )
-        return cls(kind, named if header is None else bool(header), text, label)
+        return cls(kind, named if header is None else bool(header), text, label, split)
 
 
 def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
@@ -105,7 +117,9 @@ def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
         with _opened(path) as file:
             numbered = _lines(file, problems)
             if layout.format == "txt":
-                yield from _clean(((number, line, None) for number, line in numbered), problems)
+                yield from _clean((Row(number, line, None) for number, line in numbered), problems)
+            elif layout.format == "feat":
+                yield from _clean(_counted(numbered, layout, problems), problems)
             elif layout.format == "jsonl":
                 yield from _clean(_objects(numbered, path, layout, problems), problems)
             else:
@@ -136,35 +150,33 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
             problems.add("lines of invalid UTF-8", number)
 
 
-def _clean(found: Iterator[tuple[int, str, str | None]], problems: Problems) -> Iterator[Row]:
-    for number, text, label in found:
+def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:
+    for number, text, label, split in found:
         # One rule for all formats: runs of white space become one blank, so a text is always one line.
         # Every white space but the blank is unprintable, which spares most lines the splitting.
         text = text.strip()
         if "  " in text or not text.isprintable():
             text = " ".join(text.split())
         if text:
-            yield Row(number, text, label)
+            yield Row(number, text, label, split)
         else:
             problems.add("blank lines", number)
 
 
-def _table(
-    numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems
-) -> Iterator[tuple[int, str, str | None]]:
+def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
     """Rows of a .tsv (split at tabs, no quoting) or a .csv (quoted as spreadsheets do)."""
     fields = _quoted(numbered, problems) if layout.format == "csv" else _tabbed(numbered)
     first = next(fields, None)
     if first is None:
         return
-    text, label = (_number(column, first[1], path, layout) for column in (layout.text, layout.label))
+    chosen = (layout.text, layout.label, layout.split)
+    text, label, split = (_number(column, first[1], path, layout) for column in chosen)
     assert text is not None
     width = len(first[1])
-    if not layout.header:
-        yield first[0], first[1][text], None if label is None else first[1][label] or None
-    for number, row in fields:
+    for number, row in fields if layout.header else itertools.chain([first], fields):
         if len(row) == width:
-            yield number, row[text], None if label is None else row[label] or None
+            named = None if label is None else row[label] or None
+            yield Row(number, row[text], named, None if split is None else row[split] or None)
         elif not any(row):
             problems.add("blank lines", number)
         else:
@@ -216,9 +228,7 @@ def _number(column: str | int | None, first: list[str], path: Path, layout: Layo
     return names.index(column)
 
 
-def _objects(
-    numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems
-) -> Iterator[tuple[int, str, str | None]]:
+def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
     known = False
     for number, line in numbered:
         if not line.strip():
@@ -247,5 +257,16 @@ def _objects(
         except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
-        label = None if layout.label is None else item.get(str(layout.label))
-        yield number, text, None if label is None or label == "" else str(label)
+        chosen = (None if key is None else item.get(str(key)) for key in (layout.label, layout.split))
+        label, split = (None if value is None or value == "" else str(value) for value in chosen)
+        yield Row(number, text, label, split)
+
+
+def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:
+    """Rows of a .feat: a class and ``id:count`` pairs, all between blanks."""
+    for number, line in numbered:
+        label, _, pairs = line.strip().partition(" ")
+        if _PAIRS.fullmatch(pairs):
+            yield Row(number, pairs, None if layout.label is None else label)
+        else:
+            problems.add("lines that are no class and id:count pairs", number)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import lightning as L
 import torch
@@ -16,13 +16,17 @@ from lvexp.batch import Batch
 from lvexp.decoding import Decoding
 from lvexp.distributions.rate import rate
 from lvexp.draws import expect
+from lvexp.errors import RunError
 from lvexp.estimators.base import AbstractEstimator
+from lvexp.findings import PARTS, Findings
 from lvexp.latents.base import AbstractLatent
 from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
+    from lvexp.data.bag import Bag
     from lvexp.data.vocabulary import Vocabulary
+    from lvexp.evaluation import EvaluationSettings
 
 
 class LatentModel(L.LightningModule, abc.ABC):
@@ -44,11 +48,16 @@ class LatentModel(L.LightningModule, abc.ABC):
         regularizers: the remedies, in the order they act.
         optimizer: makes the optimiser from parameter groups.
         samples: S, draws of z for a text in training.
+
+    Attributes:
+        reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
     """
+
+    reported: ClassVar[frozenset[str]] = frozenset(PARTS)
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | Bag,
         latent: AbstractLatent,
         estimator: AbstractEstimator,
         anneal: AbstractAnneal,
@@ -82,9 +91,20 @@ class LatentModel(L.LightningModule, abc.ABC):
     ) -> Float[Tensor, "S B"]:
         """log p(x|z), nats per text; ``inputs`` stands for ``batch.inputs`` where a remedy corrupted them."""
 
-    @abc.abstractmethod
     def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
-        """Texts for codes, without ``<bos>`` and ``<eos>``."""
+        """Texts for codes, without ``<bos>`` and ``<eos>``; :class:`RunError` from a model that writes none."""
+        raise RunError(f"{type(self).__name__} writes no texts")
+
+    def assess(self, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
+        """What the report says of this kind of model beside the usual. Called in evaluation mode, without gradients,
+        with the global generator seeded; never where the figures on the test set are not finite.
+
+        Args:
+            splits: the batches of ``test`` and, where they are at hand, of ``train`` and ``valid``, each text once.
+                They may be read more than once, and lie where the data module left them.
+            settings: of the evaluation.
+        """
+        return Findings()
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """The parameters of q(z|x); all others are the generative model's."""

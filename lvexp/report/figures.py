@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvexp.report.curves import Row, curves_figure
-from lvexp.report.projection import projection_figure
+from lvexp.report.projection import projection_figure, scatter_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ DPI = 150
 
 def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> list[Path]:
     """Writes all figures that a run has something for, and returns their files."""
+    import numpy as np
+
     folder, drawn = Path(folder), []
 
     def path(name: str) -> Path:
@@ -39,6 +41,13 @@ def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> 
         rate_per_dimension(rates, evaluation.mean_variance, path("rate_per_dimension"))
     if means is not None and len(means) > 1 and all(math.isfinite(value) for mean in means for value in mean):
         projection(means, evaluation.labels, evaluation.label_names, path("projection"))
+    for stem, picture in evaluation.findings.figures.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(path(stem))
+    for stem, found in evaluation.findings.maps.items():
+        labels = None if evaluation.labels is None else [evaluation.labels[row] for row in found.rows]
+        points = np.asarray(found.points, dtype=float)
+        _write(scatter_figure(points, labels, evaluation.label_names, found.title), path(stem))
     return drawn
 
 
