@@ -137,10 +137,12 @@ class BatchLoader:
 
     def _batch(self, length: int, places: np.ndarray) -> Batch:
         rows = self.split.sorted(places)
-        labels = self.split.classes(rows)
+        others = {
+            "labels": self.split.classes(rows), "source": self.split.sources(rows), "group": self.split.members(rows)
+        }  # fmt: skip
         return Batch(
             tokens=torch.from_numpy(self.split.block(rows, length)),
             lengths=torch.full((len(rows),), length),
-            labels=None if labels is None else torch.from_numpy(labels),
             index=torch.from_numpy(rows),
+            **{name: torch.from_numpy(found) for name, found in others.items() if found is not None},
         )

@@ -39,6 +39,7 @@ class TextData(L.LightningDataModule):
         lowercase: bool = False,
         max_length: int = 200,
         long: str = "drop",
+        answered: str | None = None,
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -56,6 +57,7 @@ class TextData(L.LightningDataModule):
             "vocabulary": dict(vocabulary),
             "max_length": max_length,
             "long": long,
+            "answered": answered,
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
             "cache": cache,

@@ -25,11 +25,14 @@ SHOWN = 3  # line numbers named per kind of problem
 
 
 class Row(NamedTuple):
-    """One usable row: its line number (from 1), its text with single blanks, its label or None."""
+    """One usable row: its line number (from 1), its text with single blanks, its label or None, and where the layout
+    has these columns the text that it answers (``source``) and the name of the group of rows it belongs to."""
 
     line: int
     text: str
     label: str | None
+    source: str | None = None
+    group: str | None = None
 
 
 class Problems:
@@ -59,12 +62,14 @@ class Problems:
 
 
 class Layout(NamedTuple):
-    """How rows lie in a file. ``text`` and ``label`` are column names or 0-based numbers."""
+    """How rows lie in a file. ``text``, ``label``, ``source`` and ``group`` are column names or 0-based numbers."""
 
     format: str
     header: bool
     text: str | int
     label: str | int | None
+    source: str | int | None = None
+    group: str | int | None = None
 
     @classmethod
     def of(cls, path: Path, cfg: dict) -> Layout:
@@ -79,20 +84,21 @@ class Layout(NamedTuple):
                     f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
                 )
         columns = cfg.get("columns") or {}
-        text, label = columns.get("text", 0), columns.get("label")
-        if kind == "txt" and label is not None:
-            raise ConfigError(
-                f"data.columns.label={label}: {path.name} is read as plain text, which has no columns\n"
-                "try  data.columns.label=null, or data.format=tsv|csv|jsonl if the file does have columns"
-            )
-        named = any(isinstance(column, str) for column in (text, label))
+        text, *others = columns.get("text", 0), *(columns.get(name) for name in ("label", "source", "group"))
+        for name, column in zip(("label", "source", "group"), others, strict=True):
+            if kind == "txt" and column is not None:
+                raise ConfigError(
+                    f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
+                    f"try  data.columns.{name}=null, or data.format=tsv|csv|jsonl if the file does have columns"
+                )
+        named = any(isinstance(column, str) for column in (text, *others))
         header = cfg.get("header")
         if kind in ("tsv", "csv") and named and header is False:
             raise ConfigError(
-                f"data.columns={{text: {text}, label: {label}}}: columns are given by name but data.header=false says "
+                f"data.columns={{text: {text}, label: {others[0]}}}: columns are given by name but data.header=false says "
                 "that the first line does not name them\ntry  data.header=true, or columns by number, counted from 0"
             )
-        return cls(kind, named if header is None else bool(header), text, label)
+        return cls(kind, named if header is None else bool(header), text, *others)
 
 
 def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
@@ -105,7 +111,7 @@ def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
         with _opened(path) as file:
             numbered = _lines(file, problems)
             if layout.format == "txt":
-                yield from _clean(((number, line, None) for number, line in numbered), problems)
+                yield from _clean((Row(number, line, None) for number, line in numbered), problems)
             elif layout.format == "jsonl":
                 yield from _clean(_objects(numbered, path, layout, problems), problems)
             else:
@@ -136,35 +142,44 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
             problems.add("lines of invalid UTF-8", number)
 
 
-def _clean(found: Iterator[tuple[int, str, str | None]], problems: Problems) -> Iterator[Row]:
-    for number, text, label in found:
-        # One rule for all formats: runs of white space become one blank, so a text is always one line.
-        # Every white space but the blank is unprintable, which spares most lines the splitting.
-        text = text.strip()
-        if "  " in text or not text.isprintable():
-            text = " ".join(text.split())
-        if text:
-            yield Row(number, text, label)
+def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:
+    for number, text, label, source, group in found:
+        text = _blanks(text)
+        if source is not None and not (source := _blanks(source)):
+            problems.add("lines without a source", number)
+        elif text:
+            yield Row(number, text, label, source, group)
         else:
             problems.add("blank lines", number)
 
 
-def _table(
-    numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems
-) -> Iterator[tuple[int, str, str | None]]:
+def _blanks(text: str) -> str:
+    # One rule for all formats: runs of white space become one blank, so a text is always one line.
+    # Every white space but the blank is unprintable, which spares most lines the splitting.
+    text = text.strip()
+    return " ".join(text.split()) if "  " in text or not text.isprintable() else text
+
+
+def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
     """Rows of a .tsv (split at tabs, no quoting) or a .csv (quoted as spreadsheets do)."""
     fields = _quoted(numbered, problems) if layout.format == "csv" else _tabbed(numbered)
     first = next(fields, None)
     if first is None:
         return
-    text, label = (_number(column, first[1], path, layout) for column in (layout.text, layout.label))
+    named = (layout.text, layout.label, layout.source, layout.group)
+    text, label, source, group = (_number(column, first[1], path, layout) for column in named)
     assert text is not None
+
+    def picked(number: int, row: list[str]) -> Row:
+        found = None if label is None else row[label] or None
+        return Row(number, row[text], found, *(None if at is None else row[at] for at in (source, group)))
+
     width = len(first[1])
     if not layout.header:
-        yield first[0], first[1][text], None if label is None else first[1][label] or None
+        yield picked(*first)
     for number, row in fields:
         if len(row) == width:
-            yield number, row[text], None if label is None else row[label] or None
+            yield picked(number, row)
         elif not any(row):
             problems.add("blank lines", number)
         else:
@@ -216,9 +231,7 @@ def _number(column: str | int | None, first: list[str], path: Path, layout: Layo
     return names.index(column)
 
 
-def _objects(
-    numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems
-) -> Iterator[tuple[int, str, str | None]]:
+def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
     known = False
     for number, line in numbered:
         if not line.strip():
@@ -242,10 +255,11 @@ def _objects(
             problems.add(f"lines without text under '{layout.text}'", number)
             continue
         known = True
+        source, group = (None if key is None else str(item.get(str(key), "")) for key in (layout.source, layout.group))
         try:
-            text.encode()
+            (text + (source or "")).encode()
         except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
         label = None if layout.label is None else item.get(str(layout.label))
-        yield number, text, None if label is None or label == "" else str(label)
+        yield Row(number, text, None if label is None or label == "" else str(label), source, group)
