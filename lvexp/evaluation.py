@@ -13,6 +13,7 @@ import torch
 from lvexp.batch import Batch
 from lvexp.errors import ConfigError, DataError
 from lvexp.exhibits import Interpolation, interpolate, pairs, reconstruct, sample, spread
+from lvexp.findings import PARTS, Findings, Score
 from lvexp.metrics.active_units import ActiveUnits
 from lvexp.metrics.bleu import corpus_bleu, self_bleu
 from lvexp.metrics.bound import Bound
@@ -45,8 +46,6 @@ SCORES = (
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
     *("elbo_refined", "rate_refined"),
 )
-
-Score = float | int | bool | str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +102,8 @@ class Evaluation:
         interpolations: texts along the line between the posterior means of two test texts, the first and the last
             being reconstructions of the two; each path begins with the two originals as ``ends``.
         verdict: one line for a reader in a hurry.
+        reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
+        findings: what the model adds; its scores and its verdict are among the above already.
     """
 
     scores: Mapping[str, Score]
@@ -115,6 +116,8 @@ class Evaluation:
     samples: Sequence[str] = ()
     reconstructions: Sequence[tuple[str, str]] = ()
     interpolations: Sequence[Interpolation] = ()
+    reported: Sequence[str] = PARTS
+    findings: Findings = dataclasses.field(default_factory=Findings)
 
 
 def evaluate(
@@ -122,6 +125,7 @@ def evaluate(
     loader: Iterable[Batch],
     settings: EvaluationSettings | None = None,
     label_names: Sequence[str] = (),
+    others: Mapping[str, Iterable[Batch]] | None = None,
 ) -> Evaluation:
     """All that the report says of a trained model on a test set: beta = 1, no floor, no corruption, no dropout.
 
@@ -142,41 +146,45 @@ def evaluate(
     - ``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
       from p(x|z), no truncation, for language models too;
     - ``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at posteriors that a remedy refined text by text.
-      All other figures are those of the encoder's own posteriors.
+      All other figures are those of the encoder's own posteriors;
+    - whatever the model's :meth:`~lvexp.models.base.LatentModel.assess` adds. A part of the report that is not among
+      the model's ``reported`` is not measured, but for ``distortion`` and ``rate``.
 
     Args:
         model: to judge, on its own device.
-        loader: the test set; read once.
+        loader: the test set; read once, and again by a model with findings of its own.
         settings: how closely.
         label_names: names of the classes, handed on to the result.
+        others: the batches of ``train`` and ``valid``, each text once, for a model's own findings.
 
     Raises:
         DataError: for a test set without texts.
     """
     settings = settings or EvaluationSettings()
     with _judging(model), _seeded(settings.seed):
-        return _evaluate(model, loader, settings, label_names)
+        return _evaluate(model, {**(others or {}), "test": loader}, settings, label_names)
 
 
 def _evaluate(
-    model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings, label_names: Sequence[str]
+    model: LatentModel, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings, label_names: Sequence[str]
 ) -> Evaluation:
-    measured = _measure(model, loader, settings)
+    measured = _measure(model, splits["test"], settings)
     scores: dict[str, Score] = dict.fromkeys(SCORES) | measured.scores
+    reported = [part for part in PARTS if part in model.reported]
     if not measured.finite:
         line = verdict(scores)
-        return Evaluation({name: _finite_or_none(score) for name, score in scores.items()}, line)
+        return Evaluation({name: _finite_or_none(score) for name, score in scores.items()}, line, reported=reported)
 
     torch.manual_seed(settings.seed)  # what was drawn until here depends on the test set's size
     means, length = measured.means, settings.max_decode
     samples: list[str] = []
     shown: list[tuple[str, str]] = []
     paths: list[Interpolation] = []
-    if measured.prior or means is None:
+    if "text" in reported and (measured.prior or means is None):
         samples = sample(model, settings.samples, length)
         scores |= {"distinct_1": distinct(samples, 1), "distinct_2": distinct(samples, 2)}
         scores |= {"self_bleu": self_bleu(samples), "samples": len(samples)}
-    if means is not None:
+    if "text" in reported and means is not None:
         rows = spread(len(means), settings.bleu_sentences)
         originals = [model.vocabulary.decode(measured.texts[row]) for row in rows]
         written = reconstruct(model, means[rows], length)
@@ -186,9 +194,12 @@ def _evaluate(
             ends = (model.vocabulary.decode(measured.texts[first]), model.vocabulary.decode(measured.texts[last]))
             path = interpolate(model, means[first], means[last], settings.interpolation_steps, length)
             paths.append(Interpolation(ends, path))
+    torch.manual_seed(settings.seed)
+    findings = model.assess(splits, settings)
+    scores |= {name: _finite_or_none(score) for name, score in findings.scores.items()}
     return Evaluation(
         scores=scores,
-        verdict=verdict(scores),
+        verdict=findings.verdict or verdict(scores),
         rate_per_dimension=measured.rate_per_dimension,
         mean_variance=measured.mean_variance,
         means=None if means is None else means.flatten(1).tolist(),
@@ -197,6 +208,8 @@ def _evaluate(
         samples=samples,
         reconstructions=shown,
         interpolations=paths,
+        reported=reported,
+        findings=findings,
     )
 
 
@@ -205,7 +218,9 @@ class _Measured:
     """What one pass over the test set left."""
 
     scores: dict[str, Score]
-    texts: list[list[int]]
+    texts: list[list[int]]  # of a model that writes texts
+    sentences: int = 0
+    tokens: int = 0
     finite: bool = True
     prior: bool = False
     means: Float[Tensor, "N ..."] | None = None
@@ -224,7 +239,10 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
     seen = _Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))
     means, labels = [], []
     for number, batch in enumerate(loader):
-        seen.texts += [row[1 : end - 1] for row, end in zip(batch.tokens.tolist(), batch.lengths.tolist(), strict=True)]
+        seen.sentences, seen.tokens = seen.sentences + len(batch), seen.tokens + batch.predicted()
+        if "text" in model.reported:
+            ends = batch.lengths.tolist()
+            seen.texts += [row[1 : end - 1] for row, end in zip(batch.tokens.tolist(), ends, strict=True)]
         if not seen.finite:  # a distribution with such parameters cannot even be drawn from: only count the rest
             continue
         batch = batch.to(model.device)
@@ -236,19 +254,22 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
             continue
         if model.latent.dim is not None:
             means.append(terms.q.mean)
-            active.update(terms.q.mean.flatten(1))
+            if "use" in model.reported:
+                active.update(terms.q.mean.flatten(1))
             labels += [] if batch.labels is None else batch.labels.tolist()
         if terms.p is not None:
             seen.prior = True
-            information.update(terms)
+            if "use" in model.reported:
+                information.update(terms)
             with _seeded(settings.seed + number):  # on its own, so that K moves no other figure
-                weighted.update(model, batch, terms.params)
+                if "likelihood" in model.reported:
+                    weighted.update(model, batch, terms.params)
             with _seeded(settings.seed + number):
                 refined = model.refined(batch, terms.params)
                 if refined is not None:
                     torch.set_rng_state(before)  # the same draws as the encoder's own posteriors were measured with
                     better.update(model.terms(batch, params=refined))
-    if not seen.texts:
+    if not seen.sentences:
         raise DataError("the test set holds no texts: there is nothing to evaluate")
 
     if bound.sentences:
@@ -259,17 +280,19 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
             seen.scores |= {"nll": nelbo, "nll_kind": "exact"}
     else:
         seen.scores["distortion"] = math.nan
-    seen.scores |= {"sentences": len(seen.texts), "tokens": sum(len(text) + 1 for text in seen.texts)}
+    seen.scores |= {"sentences": seen.sentences, "tokens": seen.tokens}
     if seen.finite and seen.prior:
-        seen.scores |= _likelihood(weighted) | _information(information)
+        seen.scores |= _likelihood(weighted) if "likelihood" in model.reported else {}
+        seen.scores |= _information(information) if "use" in model.reported else {}
         if better.sentences:
             refined = better.compute()
             found = {"elbo_refined": -refined["nelbo"], "rate_refined": refined["rate"]}
             seen.scores |= {name: _finite_or_none(score) for name, score in found.items()}
     if seen.finite and means:
         seen.means, seen.labels = torch.cat(means), labels or None
-        units = active.compute()
-        seen.scores["active_units"], seen.mean_variance = units["active_units"], units["variance"]
+        if "use" in model.reported:
+            units = active.compute()
+            seen.scores["active_units"], seen.mean_variance = units["active_units"], units["variance"]
     return seen
 
 

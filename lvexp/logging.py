@@ -277,6 +277,7 @@ def log_report(
                 ],
             ),
         }
+        tables |= {title: (["text"], [(line,) for line in lines]) for title, lines in evaluation.findings.texts.items()}
         for key, (columns, rows) in tables.items():
             if rows:
                 media[f"texts/{key}"] = wandb.Table(columns=columns, data=[list(row) for row in rows])

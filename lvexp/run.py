@@ -132,12 +132,14 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
             _load_best(model, folder)
             settings = EvaluationSettings(**config["evaluation"])
             with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
-                evaluation = evaluate(model, data.test_dataloader(), settings, data.labels)
+                others = {split: data.in_order(split) for split in ("train", "valid")}
+                evaluation = evaluate(model, data.test_dataloader(), settings, data.labels, others)
             result = {
                 **job, "status": "done", "seed": config["seed"], "commit": identity.commit(),
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
                 "epochs": trainer.current_epoch, "steps": trainer.global_step,
                 "verdict": evaluation.verdict, "test": dict(evaluation.scores), "valid": validation.best,
+                "reported": list(evaluation.reported), "groups": [*evaluation.findings.groups],
                 "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
             }  # fmt: skip
             _write(folder, result, evaluation, loggers)

@@ -114,9 +114,10 @@ class Validation(Callback):
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
         assert isinstance(pl_module, LatentModel)
         self.metrics: list[Metric] = [Bound()]
-        if pl_module.latent.dim is not None:
+        used = "use" in pl_module.reported
+        if used and pl_module.latent.dim is not None:
             self.metrics.append(ActiveUnits(self.threshold))
-        if pl_module.latent.prior() is not None:
+        if used and pl_module.latent.prior() is not None:
             self.metrics.append(MutualInformation(pl_module.latent.posterior, limit=self.texts))
         for metric in self.metrics:
             metric.to(pl_module.device)

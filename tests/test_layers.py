@@ -11,7 +11,7 @@ import lvexp
 
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
-    ["errors", "shapes", "special"],
+    ["errors", "shapes", "special", "findings"],
     ["batch", "parent"],
     ["draws"],
     ["distributions"],

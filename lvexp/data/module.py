@@ -102,11 +102,15 @@ class TextData(L.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         """Each validation text once."""
-        return self._loader("valid", self.eval_batch_size)
+        return self.in_order("valid")
 
     def test_dataloader(self) -> BatchLoader:
         """Each test text once."""
-        return self._loader("test", self.eval_batch_size)
+        return self.in_order("test")
+
+    def in_order(self, split: str) -> BatchLoader:
+        """Each text of a split once, in an order that never changes."""
+        return self._loader(split, self.eval_batch_size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on ``device``."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import lightning as L
 import torch
@@ -17,12 +17,14 @@ from lvexp.decoding import Decoding
 from lvexp.distributions.rate import rate
 from lvexp.draws import expect
 from lvexp.estimators.base import AbstractEstimator
+from lvexp.findings import PARTS, Findings
 from lvexp.latents.base import AbstractLatent
 from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
     from lvexp.data.vocabulary import Vocabulary
+    from lvexp.evaluation import EvaluationSettings
 
 
 class LatentModel(L.LightningModule, abc.ABC):
@@ -44,7 +46,12 @@ class LatentModel(L.LightningModule, abc.ABC):
         regularizers: the remedies, in the order they act.
         optimizer: makes the optimiser from parameter groups.
         samples: S, draws of z for a text in training.
+
+    Attributes:
+        reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
     """
+
+    reported: ClassVar[frozenset[str]] = frozenset(PARTS)
 
     def __init__(
         self,
@@ -85,6 +92,17 @@ class LatentModel(L.LightningModule, abc.ABC):
     @abc.abstractmethod
     def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
         """Texts for codes, without ``<bos>`` and ``<eos>``."""
+
+    def assess(self, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
+        """What the report says of this kind of model beside the usual. Called in evaluation mode, without gradients,
+        with the global generator seeded; never where the figures on the test set are not finite.
+
+        Args:
+            splits: the batches of ``test`` and, where they are at hand, of ``train`` and ``valid``, each text once.
+                They may be read more than once, and lie where the data module left them.
+            settings: of the evaluation.
+        """
+        return Findings()
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """The parameters of q(z|x); all others are the generative model's."""

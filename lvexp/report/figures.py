@@ -39,6 +39,9 @@ def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> 
         rate_per_dimension(rates, evaluation.mean_variance, path("rate_per_dimension"))
     if means is not None and len(means) > 1 and all(math.isfinite(value) for mean in means for value in mean):
         projection(means, evaluation.labels, evaluation.label_names, path("projection"))
+    for stem, picture in evaluation.findings.figures.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(path(stem))
     return drawn
 
 

@@ -44,8 +44,9 @@ class Result(TypedDict, total=False):
 
     choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a
     checkout, with "+" where files differ from it. seconds: of the whole job. tokens_per_second: in training,
-    validation left out. test: figures on the test set. valid: the best validation's. message: why a run was refused
-    or failed.
+    validation left out. test: figures on the test set. valid: the best validation's. reported: parts of the usual
+    report that the model has. groups: title and rows (name, value, unit, how) of what the model adds to it, as
+    printed. message: why a run was refused or failed.
     """
 
     run_id: str
@@ -61,6 +62,8 @@ class Result(TypedDict, total=False):
     tokens_per_second: float | None
     test: Mapping[str, Any]
     valid: Mapping[str, Any]
+    reported: list[str]
+    groups: list[Any]
 
 
 def write_result(path: str | Path, result: Mapping[str, Any]) -> None:

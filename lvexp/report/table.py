@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from lvexp.findings import PARTS, Row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +48,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    for number, (title, rows) in enumerate(_groups(scores)):
+    reported = result.get("reported", PARTS)
+    for number, (title, rows) in enumerate([*result.get("groups", ()), *_groups(scores, reported)]):
         if number:
             table.add_row()
         table.add_row(Text(title, style="bold"))
@@ -68,15 +71,15 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"all of it in  {result['folder']}"), soft_wrap=True, highlight=False)
 
 
-def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
-    """Title and rows (name, value, unit, how it was measured) of each group."""
+def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[Row]]]:
+    """Title and rows of the group of each reported part of the usual report."""
     # what a model lacks, it lacks for one of two reasons
     lacks = "no latent variable" if scores.get("latent_dim") is None else "no prior"
     elbo, exact = scores.get("elbo"), scores.get("nll_kind") == "exact"
 
     bound = "exact: the NLL" if exact else "D + R with β = 1"
 
-    def row(name: str, value: str, unit: str, how: str) -> tuple[str, str, str, str]:
+    def row(name: str, value: str, unit: str, how: str) -> Row:
         return (name, value, unit, how) if value != NONE else (name, NONE, "", lacks)
 
     def of(key: str, form: str = ".2f") -> str:
@@ -89,8 +92,9 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
     draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {mean:.0f}"
     near = "near its cap," if scores.get("mi_near_cap") else "at most"
     cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
-    return [
-        (
+    reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts")]
+    groups = {
+        "bound": (
             "Bound",
             [
                 row("−ELBO", _number(None if elbo is None else -elbo, ".2f"), "nats/text", bound),
@@ -100,7 +104,7 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
                 *_refined(scores),
             ],
         ),
-        (
+        "likelihood": (
             "Likelihood",
             [
                 row(
@@ -112,7 +116,7 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
                 row("perplexity", of(perplexity), "per token", "from this NLL"),
             ],
         ),
-        (
+        "use": (
             "Use of z",
             [
                 row("mutual information", of("mi"), "nats", f"N = {of('mi_n', ',d')}{cap}"),
@@ -123,10 +127,10 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
                     "",
                     "variance of mean > 0.01",
                 ),
-                row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts"),
+                *(reconstruction if "text" in reported else ()),
             ],
         ),
-        (
+        "text": (
             "Text",
             [
                 row("distinct-1", of("distinct_1"), "of 1", f"words of {of('samples', ',d')} samples"),
@@ -134,10 +138,11 @@ def _groups(scores: Scores) -> list[tuple[str, list[tuple[str, str, str, str]]]]
                 row("self-BLEU", of("self_bleu", ".1f"), "BLEU", "samples against each other"),
             ],
         ),
-    ]
+    }
+    return [group for part, group in groups.items() if part in reported]
 
 
-def _refined(scores: Scores) -> list[tuple[str, str, str, str]]:
+def _refined(scores: Scores) -> list[Row]:
     """The bound at refined posteriors, where there is one."""
     if scores.get("elbo_refined") is None:
         return []

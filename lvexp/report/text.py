@@ -15,6 +15,8 @@ WIDTH = 100
 def samples_text(evaluation: Evaluation) -> str:
     """Samples, reconstructions and interpolations of an evaluation; kinds that the model has none of are left out."""
     parts = [evaluation.verdict]
+    for title, lines in evaluation.findings.texts.items():
+        parts += ["", title, "=" * len(title), *(_entry("", line) for line in lines)]
     if evaluation.samples:
         drawn = "decoded from draws of the prior" if evaluation.means is not None else "drawn from the model"
         width = len(str(len(evaluation.samples)))
