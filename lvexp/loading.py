@@ -112,7 +112,7 @@ class Run:
         if latent.dim is None:
             with torch.no_grad():
                 return self.model.terms(self._batch(texts)).distortion.tolist()
-        if latent.prior() is None:
+        if not latent.has_prior:
             raise RunError("score: an auto-encoder has no prior, hence no likelihood\ntry  a run of model=svae")
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)

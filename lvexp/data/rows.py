@@ -95,8 +95,9 @@ class Layout(NamedTuple):
         header = cfg.get("header")
         if kind in ("tsv", "csv") and named and header is False:
             raise ConfigError(
-                f"data.columns={{text: {text}, label: {others[0]}}}: columns are given by name but data.header=false says "
-                "that the first line does not name them\ntry  data.header=true, or columns by number, counted from 0"
+                f"data.columns={{text: {text}, label: {others[0]}}}: columns are given by name but data.header=false "
+                "says that the first line does not name them\n"
+                "try  data.header=true, or columns by number, counted from 0"
             )
         return cls(kind, named if header is None else bool(header), text, *others)
 

@@ -2,7 +2,7 @@
 
 A split is five flat arrays: ``tokens`` of all texts one after another, ``offsets`` where each begins (and the last
 ends), ``lengths``, ``order`` (the rows sorted by length, ties by row), and ``labels`` where the corpus has them. With
-sources there are ``source.tokens`` and ``source.offsets`` besides, and with groups ``groups``, the number of each row's.
+sources there are ``source.tokens`` and ``source.offsets`` besides, and with groups ``groups``, a number for each row.
 Neither writing nor reading holds more than a chunk in memory, however long the corpus.
 """
 

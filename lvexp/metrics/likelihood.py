@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torchmetrics import Metric
 
 from lvexp.batch import Batch
 from lvexp.metrics.bound import perplexity
-from lvexp.models.base import LatentModel
 from lvexp.shapes import Float, Tensor
+
+if TYPE_CHECKING:
+    from lvexp.models.base import LatentModel
 
 
 @dataclasses.dataclass(frozen=True)
