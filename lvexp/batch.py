@@ -75,10 +75,14 @@ class Batch:
         return dataclasses.replace(self, **picked)
 
     @classmethod
-    def of(cls, texts: Sequence[Sequence[int]]) -> Batch:
-        """A padded batch from encoded texts (each with its ``<bos>`` and ``<eos>``)."""
+    def of(cls, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None) -> Batch:
+        """A padded batch from encoded texts, and their sources (each with its ``<bos>`` and ``<eos>``)."""
         lengths = torch.tensor([len(text) for text in texts])
-        tokens = torch.full((len(texts), int(lengths.max())), PAD)
-        for row, text in enumerate(texts):
-            tokens[row, : len(text)] = torch.tensor(list(text))
-        return cls(tokens=tokens, lengths=lengths)
+        return cls(_padded(texts), lengths, source=None if sources is None else _padded(sources))
+
+
+def _padded(texts: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
+    tokens = torch.full((len(texts), max(map(len, texts))), PAD)
+    for row, text in enumerate(texts):
+        tokens[row, : len(text)] = torch.tensor(list(text))
+    return tokens

@@ -21,13 +21,16 @@ class ConditionalGaussian(AbstractLatent):
     Args:
         features: H, width of the encoder's features, and of the condition.
         dim: D, dimensions of z.
+        log_variance: of both at the start of training, about. A draw then shows more of the condition, or less.
     """
 
-    def __init__(self, features: int, dim: int = 32):
+    def __init__(self, features: int, dim: int = 32, log_variance: float = 0.0):
         super().__init__()
         self.dim = self.width = dim
         self.linear = nn.Linear(features, 2 * dim)
         self.conditional = nn.Linear(features, 2 * dim)
+        for layer in (self.linear, self.conditional):
+            nn.init.constant_(layer.bias[dim:], log_variance)
 
     @property
     def has_prior(self) -> bool:

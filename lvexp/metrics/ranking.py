@@ -38,9 +38,9 @@ def reciprocal_rank(score: npt.NDArray, relevant: npt.NDArray) -> float:
     return 1 / (1 + int(np.argmax(ranked(score, relevant))))
 
 
-def questions(group: Iterable[int], score: Iterable[float], label: Iterable[int]) -> list[Question]:
+def questions(group: npt.ArrayLike, score: npt.ArrayLike, label: npt.ArrayLike) -> list[Question]:
     """The answers of each question that has a right one (label 1), in the order they are given in."""
-    numbers, scores, labels = np.asarray([*group]), np.asarray([*score], float), np.asarray([*label])
+    numbers, scores, labels = np.asarray(group), np.asarray(score, float), np.asarray(label)
     order = np.argsort(numbers, kind="stable")
     cuts = np.flatnonzero(np.diff(numbers[order])) + 1
     found = [(scores[rows], labels[rows] == 1) for rows in np.split(order, cuts)] if len(order) else []

@@ -21,7 +21,7 @@ from lvexp.models.base import LatentModel
 from lvexp.models.selection import report
 from lvexp.networks.base import StateEncoder
 from lvexp.networks.matcher import Matcher
-from lvexp.regularizers.base import Terms
+from lvexp.regularizers.base import Regularizer, Terms
 from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import PAD
 
@@ -106,7 +106,9 @@ class AnswerModel(LatentModel):
             self.known = outer
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        with self.reading(batch):
+        # what refines goes backward before the step does, and would free the graph of a reading that both share
+        refining = any(type(remedy).refine is not Regularizer.refine for remedy in self.remedies)
+        with contextlib.nullcontext() if refining else self.reading(batch):
             return super().training_step(batch, batch_idx)
 
     def terms(self, batch: Batch, *args: Any, **options: Any) -> Terms:
