@@ -260,7 +260,7 @@ def test_a_model_starts_from_vectors(model, tmp_path: Path, train: bool):
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Questions whose right answers are the sentences that name the thing asked for."""
+    """Questions whose right answers name the thing asked for, and say "indeed"."""
     rng = random.Random(0)
     things = ["cat", "dog", "bird", "cup", "box", "hat"]
     lines = ["QuestionID\tQuestion\tSentence\tLabel"]
@@ -268,7 +268,11 @@ def corpus(tmp_path: Path) -> Path:
         asked = rng.choice(things)
         answers = rng.sample([thing for thing in things if thing != asked], 3) + ([asked] if number % 5 else [])
         rng.shuffle(answers)
-        lines += [f"Q{number}\twhere is the {asked}?\tThe {a} is here.\t{int(a == asked)}" for a in answers]
+        for a in answers:
+            right = a == asked
+            lines.append(
+                f"Q{number}\twhere is the {asked}?\tThe {a} is {'indeed' if right else 'not'} here.\t{int(right)}"
+            )
     file = tmp_path / "asked.tsv"
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -283,7 +287,7 @@ def job(corpus: Path, composed: Compose, tmp_path: Path):
                 f"model={name}", "data=wikiqa", "data.root=.", *files, "logger=csv", "encoder.embedding=16",
                 "encoder.hidden=16", "decoder.dropout=0", "encoder.dropout=0", "data.batch_size=16",
                 "optimizer.lr=0.02",
-                "trainer.max_epochs=6", "evaluation.iw_samples=3", *overrides,
+                "trainer.max_epochs=3", "evaluation.iw_samples=3", *overrides,
             )
         )  # fmt: skip
         folder = tmp_path / name
@@ -293,12 +297,11 @@ def job(corpus: Path, composed: Compose, tmp_path: Path):
     return make
 
 
-@pytest.mark.parametrize("name", ["nasm", "answer_attention"])
-def test_a_run_learns_to_rank_and_ranks_when_loaded(job, name: str):
-    result, folder = job(name)
+def test_a_run_learns_to_rank_and_ranks_when_loaded(job):
+    result, folder = job("nasm")
     test = result["test"]
     assert test["questions"] == test["questions_mixed"] == 48, "a fifth has no right answer"
-    assert test["map"] > 0.75, "0.52 by chance"
+    assert test["map"] > 0.9, "0.52 by chance"
     assert test["map_counts"] == test["mrr_counts"] == test["map_combined"] == 1, "the word in common tells"
     assert test["map_low"] <= test["map"] <= test["map_high"]
     assert result["valid"]["map"] == pytest.approx(test["map"]), "the same questions, and the best checkpoint"
@@ -310,9 +313,10 @@ def test_a_run_learns_to_rank_and_ranks_when_loaded(job, name: str):
     assert json.loads((folder / "result.json").read_text())["groups"][0][0] == "Answers: MAP, MRR"
 
     loaded = lvexp.load(folder)
-    answers = ["The cat is here.", "The dog is here.", "The hat is here."]
+    answers = ["The cat is not here.", "The dog is indeed here.", "The hat is not here."]
     ranked = loaded.rank("Where is the dog?", answers)
     assert sorted(answer for answer, _ in ranked) == sorted(answers)
+    assert ranked[0][0] == answers[1]
     assert [p for _, p in ranked] == sorted((p for _, p in ranked), reverse=True)
     assert all(0 < p < 1 for _, p in ranked)
     (alone,) = loaded.rank("Where is the dog?", answers[:1])
