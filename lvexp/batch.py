@@ -19,7 +19,8 @@ class Batch:
         tokens: token ids, [B, T].
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [B].
         labels: class of each text, -1 where it is not observed, [B]; None if the corpus has none.
-        source: a second text to condition on, [B, T2].
+        source: a second text to condition on, with its own ``<bos>`` and ``<eos>``, padded, [B, T2].
+        group: number of the group that a text belongs to (the question that it may answer), [B].
         counts: bag-of-words counts, [B, V].
         index: row of each text in its split, [B].
     """
@@ -30,6 +31,7 @@ class Batch:
     source: Int[Tensor, "B T2"] | None = None
     counts: Float[Tensor, "B V"] | None = None
     index: Int[Tensor, " B"] | None = None
+    group: Int[Tensor, " B"] | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -73,10 +75,14 @@ class Batch:
         return dataclasses.replace(self, **picked)
 
     @classmethod
-    def of(cls, texts: Sequence[Sequence[int]]) -> Batch:
-        """A padded batch from encoded texts (each with its ``<bos>`` and ``<eos>``)."""
+    def of(cls, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None) -> Batch:
+        """A padded batch from encoded texts, and their sources (each with its ``<bos>`` and ``<eos>``)."""
         lengths = torch.tensor([len(text) for text in texts])
-        tokens = torch.full((len(texts), int(lengths.max())), PAD)
-        for row, text in enumerate(texts):
-            tokens[row, : len(text)] = torch.tensor(list(text))
-        return cls(tokens=tokens, lengths=lengths)
+        return cls(_padded(texts), lengths, source=None if sources is None else _padded(sources))
+
+
+def _padded(texts: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
+    tokens = torch.full((len(texts), max(map(len, texts))), PAD)
+    for row, text in enumerate(texts):
+        tokens[row, : len(text)] = torch.tensor(list(text))
+    return tokens

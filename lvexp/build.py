@@ -40,7 +40,10 @@ def model(config: Mapping[str, Any], vocabulary: Vocabulary | Bag, steps_per_epo
     """The model of a resolved configuration, its parameters new."""
     encoder = _make("encoder", config["encoder"], vocabulary=vocabulary.size)
     latent = _make("latent", config["latent"], features=encoder.width)
-    decoder = functools.partial(_make, "decoder", config["decoder"], vocabulary=vocabulary.size, code=latent.width)
+    # one that reads the encoder's states must know their width
+    states = {"states": encoder.width} if "states" in (config["decoder"].get("requires") or ()) else {}
+    sizes = {"vocabulary": vocabulary.size, "code": latent.width, **states}
+    decoder = functools.partial(_make, "decoder", config["decoder"], **sizes)
     built = _make(
         "model",
         {**config["model"], "_recursive_": False},

@@ -37,6 +37,10 @@ TRAITS = {
     "bag_decoder": ("scores texts word by word", "has documents that are counts of words"),
     "simplex": ("has no proportions for a code", "mixes topics in proportion"),
     "skippable": ("has no layers for z to join", "joins z to each layer"),
+    "states": ("has no state for each word", "reads them"),
+    "relevance": ("writes words", "needs to know how well an answer fits a question"),
+    "pairs": ("reads single texts", "compares two"),
+    "condition": ("has nothing to condition a prior on", "needs it"),
     "tokens": ("has no token sequences", "needs them"),
     "labels": ("has no labels", "needs a label for each text"),
     "source": ("has no source texts", "needs one for each text"),
@@ -44,7 +48,8 @@ TRAITS = {
 }
 #: trait → the groups whose options may offer it, to name the one that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent") | {"features": "encoder", "autoregressive": "decoder"}
-_GIVERS |= {"skippable": "decoder", "bag": "encoder", "bag_decoder": "decoder"}
+_GIVERS |= {"skippable": "decoder", "states": "encoder", "relevance": "decoder", "pairs": "model", "condition": "model"}
+_GIVERS |= {"bag": "encoder", "bag_decoder": "decoder"}
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 #: what a yaml says of its option, to be told from what the option takes
 DECLARED = ("requires", "provides", "owns", "ignores")
@@ -311,14 +316,26 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             "these choices do not go together\n  model=rnnlm   has only words to predict from\n"
             f"  {blind}   reads none\ntry  {seeing} | model=svae"
         )
-    if "no_latent" in (plain["latent"].get("provides") or []) and "features" in (
-        plain["encoder"].get("provides") or []
-    ):
+    encoder, codeless = plain["encoder"].get("provides") or [], "no_latent" in (plain["latent"].get("provides") or [])
+    reads = "states" in (plain["decoder"].get("requires") or [])
+    if codeless and "features" in encoder and not reads:
         raise Refusal(
             f"these choices do not go together\n  {latent}   has nothing to infer\n"
             f"  encoder={choices.get('encoder')}   would read the text in vain\n"
             "try  model=rnnlm | encoder=none | latent=gaussian"
         )
+    if not codeless and plain["decoder"].get("attention") is False:
+        raise Refusal(
+            f"these choices do not go together\n  {latent}   drives the attention\n"
+            "  decoder.attention=false   leaves it out\ntry  decoder.attention=true | model=answer_lstm"
+        )
+    if latent == "latent=conditional" and (sure := [name for name in ("delta", "batch_norm") if name in remedies]):
+        raise Refusal(
+            f"these choices do not go together\n  {latent}   has a learned prior\n"
+            f"  regularizer={sure[0]}   commits a rate against N(0, I)\ntry  latent=gaussian | regularizer=free_bits"
+        )
+    if (path := (plain.get("embeddings") or {}).get("path")) and not Path(str(path)).expanduser().is_file():
+        raise ConfigError(f"embeddings.path={path}: there is no such file\ntry  embeddings.path=null")
     if plain["trainer"]["precision"] == "16-mixed" and plain["optimizer"].get("fused"):
         raise Refusal(
             "these choices do not go together\n  trainer.precision=16-mixed   scales the gradients\n"

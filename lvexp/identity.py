@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -38,9 +39,22 @@ def essence(config: DictConfig) -> dict[str, Any]:
     texts = fingerprint(data)
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
+    if path := (plain.get("embeddings") or {}).get("path"):
+        plain["embeddings"]["path"] = _content(path)
+        plain["model"]["embeddings"] = plain["embeddings"]
     if "run" in ((plain.get("regularizer") or {}).get("lm_init") or {}):
         plain["regularizer"]["lm_init"]["run"] = parent.run_id(plain["regularizer"]["lm_init"]["run"])
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
+
+
+@functools.cache
+def _content(path: str) -> str:
+    """A hash of a file, wherever it lies; its name where it cannot be read."""
+    try:
+        with open(Path(path).expanduser(), "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return path
 
 
 def arguments(option: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A finished run as an object: encode, decode, sample, reconstruct, interpolate, score."""
+"""A finished run as an object: encode, decode, sample, reconstruct, interpolate, score, rank."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lvexp.batch import Batch
 from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
 from lvexp.errors import RunError
+from lvexp.models.answers import AnswerModel
 from lvexp.models.base import LatentModel
 from lvexp.models.document import DocumentModel
 from lvexp.shapes import Float, Tensor
@@ -85,6 +86,8 @@ class Run:
             RunError: the model has no prior (a plain auto-encoder).
         """
         latent = self.model.latent
+        if isinstance(self.model, AnswerModel):
+            raise RunError("sample: a model of answers writes no texts\ntry  a run of model=svae")
         prior = latent.prior()
         if prior is None and latent.dim is not None:
             raise RunError("sample: an auto-encoder has no prior to draw from\ntry  a run of model=svae")
@@ -119,13 +122,32 @@ class Run:
         if latent.dim is None:
             with torch.no_grad():
                 return self.model.terms(self._batch(texts)).distortion.tolist()
-        if latent.prior() is None:
+        if not latent.has_prior:
             raise RunError("score: an auto-encoder has no prior, hence no likelihood\ntry  a run of model=svae")
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             return importance_weighted(self.model, self._batch(texts), samples).nll.tolist()
 
+    def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:
+        """The answers with p(y=1|q,a), the probability that each is right, best first; of equals as they were given.
+        A latent variable stands at the mean of p(h|q).
+
+        Raises:
+            RunError: the model does not judge answers.
+        """
+        if not isinstance(self.model, AnswerModel):
+            raise RunError("rank: this model does not judge answers\ntry  a run of model=nasm")
+        if isinstance(answers, str) or not answers:
+            raise ValueError("rank: a list of one answer or more is wanted")
+        asked, *texts = self.vocabulary.encode([question, *answers])
+        with torch.no_grad():
+            odds = self.model.relevance(Batch.of(texts, [asked] * len(texts)).to(self.model.device))
+        scored = zip(answers, odds.sigmoid().tolist(), strict=True)
+        return sorted(scored, key=lambda pair: -pair[1])
+
     def _batch(self, texts: Sequence[str]) -> Batch:
+        if isinstance(self.model, AnswerModel):
+            raise RunError("a model of answers reads questions and answers together\ntry  rank(question, answers)")
         if isinstance(texts, str):
             raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
         if not texts:

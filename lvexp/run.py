@@ -116,8 +116,7 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     model = build.model(config, data.vocabulary, data.steps_per_epoch)
-    for remedy in model.remedies:
-        remedy.prepare(model)
+    model.prepare()
     _announce(config, folder, console, model, data)
 
     loggers = make_loggers(

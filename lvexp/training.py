@@ -117,8 +117,11 @@ class Validation(Callback):
         used = "use" in pl_module.reported
         if used and pl_module.latent.dim is not None:
             self.metrics.append(ActiveUnits(self.threshold))
-        if used and pl_module.latent.prior() is not None:
+        if used and pl_module.latent.has_prior:
             self.metrics.append(MutualInformation(pl_module.latent.posterior, limit=self.texts))
+        self.judge = pl_module.judge()
+        if self.judge is not None:
+            self.metrics.append(self.judge)
         for metric in self.metrics:
             metric.to(pl_module.device)
 
@@ -132,7 +135,15 @@ class Validation(Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
         assert isinstance(pl_module, LatentModel)
         measured = {name: value for metric in self.metrics for name, value in metric.compute().items()}
-        kept = ("distortion", "rate", "nelbo", "ppl", "active_units", "mi")
+        kept = [
+            "distortion",
+            "rate",
+            "nelbo",
+            *(["ppl"] if "bound" in pl_module.reported else []),
+            "active_units",
+            "mi",
+        ]
+        kept += [] if self.judge is None else self.judge.compute()
         values = {name: float(measured[name]) for name in kept if measured.get(name) is not None}
         # already computed from sums over all ranks
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)
@@ -143,8 +154,11 @@ class Validation(Callback):
 
 
 def monitored(model: LatentModel) -> str:
-    """What picks the best checkpoint: the true -ELBO; for an auto-encoder, which has none, its distortion."""
-    return "val/distortion" if model.latent.dim is not None and model.latent.prior() is None else "val/nelbo"
+    """What picks the best checkpoint: what the model names, else the true -ELBO; for an auto-encoder, which has none,
+    its distortion."""
+    if model.monitor:
+        return f"val/{model.monitor}"
+    return "val/distortion" if model.latent.dim is not None and not model.latent.has_prior else "val/nelbo"
 
 
 class Stop(EarlyStopping):

@@ -22,8 +22,8 @@ from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
 
-VERSION = 1  # of the files in an entry; a change makes old entries unused
-SETTINGS = ("name", "format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long")
+VERSION = 2  # of the files in an entry; a change makes old entries unused
+SETTINGS = ("name", "format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long", "answered")
 
 
 class Corpus:
@@ -95,7 +95,7 @@ def cache(cfg: Mapping[str, Any]) -> Path:
 
 
 def _key(cfg: Mapping[str, Any], content: str, settings: Sequence[str]) -> str:
-    values: dict[str, Any] = {key: cfg.get(key) for key in settings}
+    values: dict[str, Any] = {key: cfg[key] for key in settings if cfg.get(key) is not None}
     values["files"] = {split: path.name for split, path in files(cfg).items()}  # named in the notes
     text = json.dumps([VERSION, content, values], sort_keys=True, default=dict)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

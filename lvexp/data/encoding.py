@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ CHUNK = 4096  # texts encoded at a time
 MOST_LABELS = 10_000
 #: what a column of splits may say
 NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
+UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
 
 
 @contextmanager
@@ -47,21 +49,31 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             ``max_length`` with ``long=error``.
     """
     survey = Survey(cfg)
-    vocabulary = Vocabulary.train(survey.texts(), lowercase=bool(cfg.get("lowercase")), **dict(cfg["vocabulary"]))
+    options = {name: value for name, value in cfg["vocabulary"].items() if name != "splits"}
+    vocabulary = Vocabulary.train(survey.texts(), lowercase=bool(cfg.get("lowercase")), **options)
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
     labels = sorted(survey.labels)
     ids = {label: number for number, label in enumerate(labels)}
     long = _Long(cfg)
+    sourced, grouped = (cfg["columns"].get(name) is not None for name in ("source", "group"))
+    options = {"labelled": bool(labels), "sourced": sourced, "grouped": grouped}
     with ExitStack() as stack:
         writers = {
-            split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), labelled=bool(labels)))
+            split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), **options))
             for split in SPLITS
         }
         for path, chunk in chunks(cfg):
             for split in SPLITS:
                 mine = [row for to, row in chunk if to == split]
-                kept = long.fit(path, mine, vocabulary.encode([row.text for row in mine]))
-                writers[split].add([text for _, text in kept], [ids.get(row.label or "", -1) for row, _ in kept])
+                texts = vocabulary.encode([row.text for row in mine])
+                sources = vocabulary.encode([row.source or "" for row in mine]) if sourced else [[]] * len(mine)
+                kept = long.fit(path, mine, texts, sources)
+                writers[split].add(
+                    [text for _, text, _ in kept],
+                    [ids.get(row.label or "", -1) for row, _, _ in kept],
+                    [source for _, _, source in kept],
+                    [row.group or "" for row, _, _ in kept],
+                )
     for split, writer in writers.items():
         if not writer.rows:
             raise empty(cfg, split)
@@ -70,25 +82,30 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 class Survey:
-    """The first pass. It reads every file, counts what cannot be used, and hands out the texts of train."""
+    """The first pass. It reads every file, counts what cannot be used, and hands out the texts of train, or of the
+    splits that ``vocabulary.splits`` names; a source that several rows share is handed out once."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         self.labels: set[str] = set()
         self._cfg = cfg
         self._problems: list[Problems] = []
+        self._read = cfg["vocabulary"].get("splits") or ("train",)
 
     def texts(self) -> Iterator[str]:
         for path, found in _files(self._cfg):
             problems = Problems(path)
             self._problems.append(problems)
-            usable = 0
+            usable, source = 0, None
             for split, row in found(problems):
                 usable += 1
                 if row.label is not None:
                     self._add(row.label, path)
-                if split == "train":
+                if split in self._read:
                     yield row.text
-            bad = sum(count for kind, count in problems.counts.items() if kind != "blank lines")
+                    if row.source is not None and row.source != source:
+                        yield row.source
+                    source = row.source
+            bad = sum(count for kind, count in problems.counts.items() if kind not in ("blank lines", UNANSWERED))
             if bad > usable or not usable:
                 raise unusable(problems)
         label = self._cfg["columns"].get("label")
@@ -111,20 +128,23 @@ class Survey:
 
 
 class _Long:
-    """What happens to texts of more than ``max_length`` tokens."""
+    """What happens to texts, or sources, of more than ``max_length`` tokens."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         self._most, self._rule = int(cfg["max_length"]), cfg["long"]
         self._problems: dict[Path, Problems] = {}
 
-    def fit(self, path: Path, found: list[Row], texts: list[list[int]]) -> list[tuple[Row, list[int]]]:
+    def fit(
+        self, path: Path, found: list[Row], texts: list[list[int]], sources: list[list[int]]
+    ) -> list[tuple[Row, list[int], list[int]]]:
         """The rows of ``path`` that are kept, with their ids."""
         kept = []
-        for row, text in zip(found, texts, strict=True):
-            if len(text) - 2 > self._most:
+        for row, text, source in zip(found, texts, sources, strict=True):
+            length = max(len(text), len(source)) - 2
+            if length > self._most:
                 if self._rule == "error":
                     raise DataError(
-                        f"{path}:{row.line}: {len(text) - 2} tokens, more than data.max_length={self._most}\n"
+                        f"{path}:{row.line}: {length} tokens, more than data.max_length={self._most}\n"
                         "try  a larger data.max_length, or data.long=drop|truncate"
                     )
                 done = "skipped" if self._rule == "drop" else "cut"
@@ -132,8 +152,10 @@ class _Long:
                 problems.add(f"texts of more than {self._most} tokens: {done}", row.line)
                 if self._rule == "drop":
                     continue
-                text = [*text[: self._most + 1], EOS]
-            kept.append((row, text))
+                text, source = (
+                    [*ids[: self._most + 1], EOS] if len(ids) - 2 > self._most else ids for ids in (text, source)
+                )
+            kept.append((row, text, source))
         return kept
 
     def notes(self) -> list[str]:
@@ -144,14 +166,16 @@ def _files(cfg: Mapping[str, Any]):
     """Each file with a function that reads it: its rows, and the split that each belongs to."""
     named = files(cfg)
     shares = {split: float(cfg["split"][split]) for split in ("valid", "test") if split not in named}
+    answered = cfg.get("answered")
     for split, path in named.items():
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
-            for row in rows(path, Layout.of(path, dict(cfg)), problems):
+            read = rows(path, Layout.of(path, dict(cfg)), problems)
+            for row in read if answered is None else _answered(read, str(answered), problems):
                 if row.split is not None:
                     yield _named(row, path), row
-                elif split == "train" and shares:
-                    yield _cut(row.text, shares, int(cfg["split"]["seed"])), row
+                elif split == "train" and shares:  # rows of a group stay together
+                    yield _cut(row.group or row.text, shares, int(cfg["split"]["seed"])), row
                 else:
                     yield split, row
 
@@ -166,6 +190,17 @@ def _named(row: Row, path: Path) -> str:
             f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
         )
     return NAMES[row.split]
+
+
+def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[Row]:
+    """The groups of rows of which one at least has this label."""
+    for _, rows_of_group in itertools.groupby(found, lambda row: row.group):
+        group = list(rows_of_group)
+        if any(row.label == label for row in group):
+            yield from group
+        else:
+            for row in group:
+                problems.add(UNANSWERED, row.line)
 
 
 def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import itertools
 import json
 import re
 import zlib
@@ -27,8 +26,13 @@ SHOWN = 3  # line numbers named per kind of problem
 _PAIRS = re.compile(r"(?:\d++:\d++(?: ++|$))*+")
 
 
+#: columns that a file may have beside the text
+COLUMNS = ("label", "split", "source", "group")
+
+
 class Row(NamedTuple):
-    """One usable row: its line number (from 1), its text with single blanks, its label and its split or None.
+    """One usable row: its line number (from 1), its text with single blanks, its label or None, and where the layout
+    has these columns its split, the text that it answers (``source``) and the name of the group of rows it belongs to.
 
     A text of format ``feat`` is its ``id:count`` pairs.
     """
@@ -37,6 +41,8 @@ class Row(NamedTuple):
     text: str
     label: str | None
     split: str | None = None
+    source: str | None = None
+    group: str | None = None
 
 
 class Problems:
@@ -66,13 +72,15 @@ class Problems:
 
 
 class Layout(NamedTuple):
-    """How rows lie in a file. ``text``, ``label`` and ``split`` are column names or 0-based numbers."""
+    """How rows lie in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
 
     format: str
     header: bool
     text: str | int
     label: str | int | None
     split: str | int | None = None
+    source: str | int | None = None
+    group: str | int | None = None
 
     @classmethod
     def of(cls, path: Path, cfg: dict) -> Layout:
@@ -87,24 +95,26 @@ class Layout(NamedTuple):
                     f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
                 )
         columns = cfg.get("columns") or {}
-        text, label, split = columns.get("text", 0), columns.get("label"), columns.get("split")
         if kind == "feat" and cfg.get("view") != "counts":
             raise ConfigError(
                 f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
             )
-        if kind == "txt" and label is not None:
-            raise ConfigError(
-                f"data.columns.label={label}: {path.name} is read as plain text, which has no columns\n"
-                "try  data.columns.label=null, or data.format=tsv|csv|jsonl if the file does have columns"
-            )
-        named = any(isinstance(column, str) for column in (text, label, split))
+        text, *others = columns.get("text", 0), *(columns.get(name) for name in COLUMNS)
+        for name, column in zip(COLUMNS, others, strict=True):
+            if kind == "txt" and column is not None:
+                raise ConfigError(
+                    f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
+                    f"try  data.columns.{name}=null, or data.format=tsv|csv|jsonl if the file does have columns"
+                )
+        named = any(isinstance(column, str) for column in (text, *others))
         header = cfg.get("header")
         if kind in ("tsv", "csv") and named and header is False:
             raise ConfigError(
-                f"data.columns={{text: {text}, label: {label}}}: columns are given by name but data.header=false says "
-                "that the first line does not name them\ntry  data.header=true, or columns by number, counted from 0"
+                f"data.columns={{text: {text}, label: {others[0]}}}: columns are given by name but data.header=false "
+                "says that the first line does not name them\n"
+                "try  data.header=true, or columns by number, counted from 0"
             )
-        return cls(kind, named if header is None else bool(header), text, label, split)
+        return cls(kind, named if header is None else bool(header), text, *others)
 
 
 def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
@@ -151,16 +161,21 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
 
 
 def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:
-    for number, text, label, split in found:
-        # One rule for all formats: runs of white space become one blank, so a text is always one line.
-        # Every white space but the blank is unprintable, which spares most lines the splitting.
-        text = text.strip()
-        if "  " in text or not text.isprintable():
-            text = " ".join(text.split())
-        if text:
-            yield Row(number, text, label, split)
+    for number, text, label, split, source, group in found:
+        text = _blanks(text)
+        if source is not None and not (source := _blanks(source)):
+            problems.add("lines without a source", number)
+        elif text:
+            yield Row(number, text, label, split, source, group)
         else:
             problems.add("blank lines", number)
+
+
+def _blanks(text: str) -> str:
+    # One rule for all formats: runs of white space become one blank, so a text is always one line.
+    # Every white space but the blank is unprintable, which spares most lines the splitting.
+    text = text.strip()
+    return " ".join(text.split()) if "  " in text or not text.isprintable() else text
 
 
 def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
@@ -169,14 +184,20 @@ def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, prob
     first = next(fields, None)
     if first is None:
         return
-    chosen = (layout.text, layout.label, layout.split)
-    text, label, split = (_number(column, first[1], path, layout) for column in chosen)
+    chosen = (layout.text, layout.label, layout.split, layout.source, layout.group)
+    text, label, split, source, group = (_number(column, first[1], path, layout) for column in chosen)
     assert text is not None
+
+    def picked(number: int, row: list[str]) -> Row:
+        labelled, to = (None if at is None else row[at] or None for at in (label, split))
+        return Row(number, row[text], labelled, to, *(None if at is None else row[at] for at in (source, group)))
+
     width = len(first[1])
-    for number, row in fields if layout.header else itertools.chain([first], fields):
+    if not layout.header:
+        yield picked(*first)
+    for number, row in fields:
         if len(row) == width:
-            named = None if label is None else row[label] or None
-            yield Row(number, row[text], named, None if split is None else row[split] or None)
+            yield picked(number, row)
         elif not any(row):
             problems.add("blank lines", number)
         else:
@@ -252,14 +273,15 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
             problems.add(f"lines without text under '{layout.text}'", number)
             continue
         known = True
+        source, group = (None if key is None else str(item.get(str(key), "")) for key in (layout.source, layout.group))
         try:
-            text.encode()
+            (text + (source or "")).encode()
         except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
         chosen = (None if key is None else item.get(str(key)) for key in (layout.label, layout.split))
         label, split = (None if value is None or value == "" else str(value) for value in chosen)
-        yield Row(number, text, label, split)
+        yield Row(number, text, label, split, source, group)
 
 
 def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:

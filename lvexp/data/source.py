@@ -17,7 +17,7 @@ from lvexp.data.rows import FORMATS, Layout, Problems, rows
 from lvexp.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
-KINDS = ("words", "characters", "bpe")
+KINDS = ("words", "characters", "bpe", "wordpunct")
 LONG = ("drop", "truncate", "error")
 VIEWS = ("tokens", "counts")
 LOOKED_AT = 100  # lines that `check` reads of each file
@@ -67,12 +67,15 @@ def word_file(cfg: Mapping[str, Any]) -> Path | None:
 def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
     """What the batches will hold: of ``tokens``, ``labels``, ``source``, ``counts``.
 
-    ``labels`` follows from ``columns.label``, so that switching the column off or on is enough; ``counts`` from
-    ``view``, and they come without tokens.
+    ``labels`` and ``source`` follow from ``columns.label`` and ``columns.source``, so that switching a column off or on
+    is enough; ``counts`` from ``view``, and they come without tokens.
     """
+    named = {"labels": "label", "source": "source"}
     counted = cfg.get("view") == "counts"
-    found = {"counts"} if counted else set(cfg.get("provides") or ("tokens",)) - {"labels", "counts"}
-    return frozenset(found | {"labels"} if (cfg.get("columns") or {}).get("label") is not None else found)
+    found = {"counts"} if counted else set(cfg.get("provides") or ("tokens",)) - {*named, "counts"}
+    return frozenset(
+        found | {what for what, column in named.items() if (cfg.get("columns") or {}).get(column) is not None}
+    )
 
 
 def fingerprint(cfg: Mapping[str, Any]) -> str:
@@ -139,6 +142,13 @@ def _check_settings(cfg: Mapping[str, Any]) -> None:
     # The smallest that makes sense: four special tokens and a word; every byte and they for BPE.
     _at_least("data.vocabulary.max_size", vocabulary.get("max_size"), 260 if vocabulary.get("kind") == "bpe" else 5)
     _at_least("data.vocabulary.min_count", vocabulary.get("min_count"), 1)
+    for split in vocabulary.get("splits") or ():
+        _one_of("data.vocabulary.splits", split, SPLITS)
+    if cfg.get("answered") is not None and None in ((cfg["columns"]).get(column) for column in ("label", "group")):
+        raise ConfigError(
+            f"data.answered={cfg['answered']}: keeps groups of rows by their labels, and one of the two columns is not "
+            "named\ntry  data.columns.label=NAME data.columns.group=NAME, or data.answered=null"
+        )
     for key in ("max_length", "batch_size", "eval_batch_size"):
         _at_least(f"data.{key}", cfg.get(key), 1)
     named, split = cfg.get("files") or {}, cfg.get("split") or {}

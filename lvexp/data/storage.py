@@ -1,7 +1,8 @@
 """Encoded texts on disk: written as a stream, read through memory maps.
 
 A split is five flat arrays: ``tokens`` of all texts one after another, ``offsets`` where each begins (and the last
-ends), ``lengths``, ``order`` (the rows sorted by length, ties by row), and ``labels`` where the corpus has them.
+ends), ``lengths``, ``order`` (the rows sorted by length, ties by row), and ``labels`` where the corpus has them. With
+sources there are ``source.tokens`` and ``source.offsets`` besides, and with groups ``groups``, a number for each row.
 Neither writing nor reading holds more than a chunk in memory, however long the corpus.
 """
 
@@ -12,7 +13,7 @@ import mmap
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from lvexp.batch import Batch
-from lvexp.special import UNK
+from lvexp.special import PAD, UNK
 
 CHUNK = 1 << 15  # rows sorted at a time
 ROW, LENGTH, LABEL = np.dtype("<u4"), np.dtype("<u4"), np.dtype("<i4")
@@ -58,6 +59,7 @@ class Split:
     Attributes:
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [N].
         labels: class of each text, -1 where it is not observed, [N]; None if the corpus has none.
+        groups: number of each text's group, [N]; None if the corpus has none.
         order: rows sorted by length, ties by row, [N].
         buckets: (length, texts of that length), ascending; they follow one another in :attr:`order`.
     """
@@ -70,9 +72,15 @@ class Split:
         self._offsets = Stored(folder / f"{name}.offsets", OFFSET)
         self._order = Stored(folder / f"{name}.order", ROW)
         self._labels = Stored(folder / f"{name}.labels", LABEL) if summary["labels"] else None
+        self._groups = Stored(folder / f"{name}.groups", ROW) if summary["groups"] else None
+        self._source = None
+        if summary["source"]:
+            self._source = Stored(folder / f"{name}.source.tokens", np.dtype(summary["tokens"]))
+            self._source_offsets = Stored(folder / f"{name}.source.offsets", OFFSET)
         self.lengths = Stored(folder / f"{name}.lengths", LENGTH).array
         self.order = self._order.array
         self.labels = None if self._labels is None else self._labels.array
+        self.groups = None if self._groups is None else self._groups.array
 
     def __len__(self) -> int:
         return self._size
@@ -99,28 +107,54 @@ class Split:
     def batch(self, places: np.ndarray, length: int) -> Batch:
         """The texts at ``places`` of :attr:`order`, which all have ``length`` tokens."""
         rows = self.sorted(places)
-        labels = self.classes(rows)
+        others = {"labels": self.classes(rows), "source": self.sources(rows), "group": self.members(rows)}
         return Batch(
             tokens=torch.from_numpy(self.block(rows, length)),
             lengths=torch.full((len(rows),), length),
-            labels=None if labels is None else torch.from_numpy(labels),
             index=torch.from_numpy(rows),
+            **{name: torch.from_numpy(found) for name, found in others.items() if found is not None},
         )
 
     def classes(self, numbers: np.ndarray) -> npt.NDArray[np.int64] | None:
         """The labels of several texts, [B]; None if the corpus has none."""
         return None if self._labels is None else self._labels.gather(numbers)[:, 0]
 
+    def members(self, numbers: np.ndarray) -> npt.NDArray[np.int64] | None:
+        """The groups of several texts, [B]; None if the corpus has none."""
+        return None if self._groups is None else self._groups.gather(numbers)[:, 0]
+
+    def sources(self, numbers: np.ndarray) -> npt.NDArray[np.int64] | None:
+        """The sources of several texts, padded, [B, T2]; None if the corpus has none."""
+        if self._source is None:
+            return None
+        starts, ends = self._source_offsets.gather(numbers, 2).T
+        found = np.full((len(numbers), int((ends - starts).max())), PAD, np.int64)
+        for row, start, end in zip(found, starts, ends, strict=True):
+            row[: end - start] = self._source.gather(np.array([start]), int(end - start))[0]
+        return found
+
 
 class SplitWriter:
     """Appends encoded texts to the files of one split. A context manager, which closes them."""
 
-    def __init__(self, folder: Path, name: str, dtype: np.dtype, labelled: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        dtype: np.dtype,
+        labelled: bool,
+        sourced: bool = False,
+        grouped: bool = False,
+    ) -> None:
         self.rows = self.size = self.unknown = 0
-        self._folder, self._name, self._dtype, self._labelled = folder, name, dtype, labelled
-        kinds = ["tokens", "offsets", "lengths", *(["labels"] if labelled else [])]
+        self._folder, self._name, self._dtype = folder, name, dtype
+        self._labelled, self._sourced, self._grouped = labelled, sourced, grouped
+        self._group, self._number, self._source_size = None, -1, 0
+        kinds = ["tokens", "offsets", "lengths", *(["labels"] if labelled else []), *(["groups"] if grouped else [])]
+        kinds += ["source.tokens", "source.offsets"] if sourced else []
         self._files = {kind: open(folder / f"{name}.{kind}", "wb") for kind in kinds}  # noqa: SIM115
-        self._files["offsets"].write(np.zeros(1, OFFSET).tobytes())
+        for kind in ("offsets", *(["source.offsets"] if sourced else [])):
+            self._files[kind].write(np.zeros(1, OFFSET).tobytes())
 
     def __enter__(self) -> SplitWriter:
         return self
@@ -129,14 +163,28 @@ class SplitWriter:
         for file in self._files.values():
             file.close()
 
-    def add(self, texts: list[list[int]], labels: list[int]) -> None:
-        """Appends ``texts`` (ids with ``<bos>`` and ``<eos>``) and, if the split is labelled, their ``labels``."""
+    def add(
+        self,
+        texts: list[list[int]],
+        labels: list[int],
+        sources: Sequence[list[int]] = (),
+        groups: Sequence[str] = (),
+    ) -> None:
+        """Appends ``texts`` (ids with ``<bos>`` and ``<eos>``) and, where the split has them, their ``labels``,
+        ``sources`` and ``groups``. The rows of a group follow one another: where its name changes, a new one begins."""
         lengths = np.fromiter(map(len, texts), LENGTH, len(texts))
         tokens = np.fromiter(itertools.chain.from_iterable(texts), self._dtype, int(lengths.sum()))
         offsets = self.size + np.cumsum(lengths, dtype=OFFSET)
         self._write(tokens=tokens, offsets=offsets, lengths=lengths)
         if self._labelled:
             self._write(labels=np.asarray(labels, LABEL))
+        if self._sourced:
+            ends = self._source_size + np.cumsum(np.fromiter(map(len, sources), LENGTH, len(sources)), dtype=OFFSET)
+            flat = np.fromiter(itertools.chain.from_iterable(sources), self._dtype, sum(map(len, sources)))
+            self._write(**{"source.tokens": flat, "source.offsets": ends})
+            self._source_size += len(flat)
+        if self._grouped:
+            self._write(groups=np.fromiter(map(self._numbered, groups), ROW, len(groups)))
         self.rows += len(texts)
         self.size += len(tokens)
         self.unknown += int((tokens == UNK).sum())
@@ -148,9 +196,16 @@ class SplitWriter:
             "buckets": self._sort(),
             "tokens": self._dtype.str,
             "labels": self._labelled,
+            "source": self._sourced,
+            "groups": self._grouped,
             # <eos> is never unknown and is not a word; <bos> neither.
             "oov": self.unknown / max(1, self.size - 2 * self.rows),
         }
+
+    def _numbered(self, group: str) -> int:
+        if group != self._group:
+            self._group, self._number = group, self._number + 1
+        return self._number
 
     def _write(self, **arrays: np.ndarray) -> None:
         for kind, array in arrays.items():

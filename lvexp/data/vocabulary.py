@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, SupportsInt
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN = TOKENS[UNK]
+_WORDPUNCT = re.compile(rf"{UNKNOWN}|\w+|[^\w\s]+")
 # The tokenizer's threads and a later fork (a sweep, a data loader) do not go together; jobs of a sweep share the
 # processors anyway. Whoever sets the variable has the last word.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -26,6 +28,7 @@ class Vocabulary:
 
     ============  ====================================================================================
     words         split at white space, nowhere else
+    wordpunct     runs of letters, digits and ``_``, and runs of other signs, white space or not between them
     characters    code points; a literal ``<unk>`` in the text is one symbol
     bpe           byte-level byte-pair encoding: no text is unknown to it
     ============  ====================================================================================
@@ -35,7 +38,7 @@ class Vocabulary:
 
     Args:
         tokenizer: maps text to ids, without ``<bos>`` and ``<eos>``.
-        kind: ``words``, ``characters`` or ``bpe``.
+        kind: ``words``, ``wordpunct``, ``characters`` or ``bpe``.
         lowercase: whether text is lower-cased first.
     """
 
@@ -54,7 +57,7 @@ class Vocabulary:
 
         Args:
             texts: read once.
-            kind: ``words``, ``characters`` or ``bpe``.
+            kind: ``words``, ``wordpunct``, ``characters`` or ``bpe``.
             max_size: entries at most, the four special tokens included.
             min_count: rarer words and characters become ``<unk>``; for BPE, rarer pairs are not merged.
             lowercase: whether to lower-case first.
@@ -63,7 +66,7 @@ class Vocabulary:
             return cls(_byte_pairs(texts, max_size, min_count, lowercase), kind, lowercase)
         pieces = (_pieces(_lower(text) if lowercase else text, kind) for text in texts)
         counts = Counter(itertools.chain.from_iterable(pieces))
-        for token in TOKENS if kind == "words" else (UNKNOWN,):
+        for token in (UNKNOWN,) if kind == "characters" else TOKENS:
             counts.pop(token, None)
         kept = sorted((entry for entry, count in counts.items() if count >= min_count), key=lambda e: (-counts[e], e))
         entries = [*TOKENS, *kept[: max_size - len(TOKENS)]]
@@ -93,7 +96,7 @@ class Vocabulary:
         kept = list(_words(ids))
         if self.kind == "bpe":
             return self.tokenizer.decode(kept, skip_special_tokens=False).strip()
-        return (" " if self.kind == "words" else "").join(self.tokens(kept))
+        return ("" if self.kind == "characters" else " ").join(self.tokens(kept))
 
     def tokens(self, ids: Iterable[SupportsInt]) -> list[str]:
         """The entry of each id, special tokens included."""
@@ -133,6 +136,8 @@ def _lower(text: str) -> str:
 def _pieces(text: str, kind: str) -> list[str]:
     if kind == "words":
         return text.split()
+    if kind == "wordpunct":
+        return _WORDPUNCT.findall(text)
     if UNKNOWN not in text:
         return list(text)
     head, *rest = text.split(UNKNOWN)
@@ -151,6 +156,8 @@ def _table(entries: list[str], kind: str, lowercase: bool) -> Tokenizer:
         steps.append(normalizers.Replace(Regex("[\x1c-\x1f]"), " "))
         steps.append(normalizers.Replace(Regex(r"(?<!\S)<(pad|bos|eos)>(?!\S)"), UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    elif kind == "wordpunct":
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDPUNCT.pattern), "removed", invert=True)
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{UNKNOWN}|[\s\S]"), "isolated")
     tokenizer.normalizer = normalizers.Sequence(steps)

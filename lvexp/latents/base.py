@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterable
 
 from torch import nn
 from torch.distributions import Distribution
@@ -20,6 +21,15 @@ class AbstractLatent(nn.Module, abc.ABC):
 
     width: int
     dim: int | None
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether there is a prior, and so a rate, whatever it may be conditioned on."""
+        return self.prior() is not None
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        """The parameters of q(z|x); all others are the prior's."""
+        return self.parameters()
 
     @abc.abstractmethod
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:

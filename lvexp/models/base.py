@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import lightning as L
 import torch
 from torch import nn
+from torchmetrics import Metric
 
 from lvexp.anneal.base import AbstractAnneal
 from lvexp.batch import Batch
@@ -51,9 +52,12 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     Attributes:
         reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
+        monitor: the figure of :meth:`judge`, the lower the better, that picks the best validation; None leaves that to
+            the bound.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset(PARTS)
+    monitor: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -106,9 +110,19 @@ class LatentModel(L.LightningModule, abc.ABC):
         """
         return Findings()
 
+    def judge(self) -> Metric | None:
+        """A metric of the model's own for its validations: updated with the terms of each batch, it computes a dict of
+        figures, logged as ``val/…``."""
+        return None
+
+    def prepare(self) -> None:
+        """Called once before training, and not where a finished run is loaded."""
+        for remedy in self.remedies:
+            remedy.prepare(self)
+
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """The parameters of q(z|x); all others are the generative model's."""
-        return self.latent.parameters()
+        return self.latent.inference_parameters()
 
     @property
     def remedies(self) -> list[Regularizer]:

@@ -24,6 +24,21 @@ class AbstractEncoder(nn.Module, abc.ABC):
     def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]: ...
 
 
+class StateEncoder(AbstractEncoder):
+    """An encoder with a state for each token. Its features are a summary of them."""
+
+    @abc.abstractmethod
+    def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
+        """The states; those of padding mean nothing."""
+
+    @abc.abstractmethod
+    def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+        """One vector for a text, from its states."""
+
+    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+        return self.summary(self.states(tokens, lengths), lengths)
+
+
 class AbstractDecoder(nn.Module, abc.ABC):
     """Scores a text given a code, and writes one from left to right."""
 

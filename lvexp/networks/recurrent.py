@@ -7,19 +7,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractEncoder, WordDecoder, word_vectors
+from lvexp.networks.base import StateEncoder, WordDecoder, word_vectors
 from lvexp.networks.dropout import Dropout
 from lvexp.networks.unroll import unroll
 from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import UNK
 
-_CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 #: where the code may enter the decoder
 _ENTRIES = ("initial", "every_step", "both")
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class RecurrentEncoder(AbstractEncoder):
+class RecurrentEncoder(StateEncoder):
     """The last hidden state after reading the whole text, ``<bos>`` and ``<eos>`` included (Bowman et al. 2016).
 
     No dropout, as He et al. 2019: noise here blurs what the decoder could learn from z.
@@ -36,10 +36,12 @@ class RecurrentEncoder(AbstractEncoder):
         super().__init__()
         self.width = hidden
         self.embedding = word_vectors(vocabulary, embedding)
-        self.rnn = _CELLS[cell](embedding, hidden, layers, batch_first=True)
+        self.rnn = CELLS[cell](embedding, hidden, layers, batch_first=True)
 
-    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
-        states, _ = self.rnn(self.embedding(tokens))
+    def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
+        return self.rnn(self.embedding(tokens))[0]
+
+    def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         # reading on over padding does not change the state at a text's own last token
         return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
 
@@ -89,7 +91,7 @@ class RecurrentDecoder(WordDecoder):
         self.inputless = inputless
         self.embedding = word_vectors(vocabulary, embedding)
         self.every = code if entry != "initial" else 0
-        self.rnn = _CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
+        self.rnn = CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
         self.initial = nn.Linear(code, hidden, bias=False) if code and entry != "every_step" else None
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)

@@ -1,0 +1,56 @@
+"""The diagonal Gaussian whose prior is Gaussian too, and depends on a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.distributions import Distribution, Independent, Normal
+
+from lvexp.latents.base import AbstractLatent
+from lvexp.shapes import Float, Shaped, Tensor
+
+
+class ConditionalGaussian(AbstractLatent):
+    r""":math:`q(z|x,c) = N(\mu(x,c), \mathrm{diag}\,\sigma^2(x,c))`, :math:`p(z|c) = N(\mu_p(c), \mathrm{diag}\,
+    \sigma_p^2(c))`, both diagonal (Sohn, Lee & Yan 2015; Miao, Yu & Blunsom 2016).
+
+    Means and log variances are one linear map, of the features for q and of the condition for p. Parameters P = 2D:
+    means, then log variances.
+
+    Args:
+        features: H, width of the encoder's features, and of the condition.
+        dim: D, dimensions of z.
+        log_variance: of both at the start of training, about. A draw then shows more of the condition, or less.
+    """
+
+    def __init__(self, features: int, dim: int = 32, log_variance: float = 0.0):
+        super().__init__()
+        self.dim = self.width = dim
+        self.linear = nn.Linear(features, 2 * dim)
+        self.conditional = nn.Linear(features, 2 * dim)
+        for layer in (self.linear, self.conditional):
+            nn.init.constant_(layer.bias[dim:], log_variance)
+
+    @property
+    def has_prior(self) -> bool:
+        return True
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        return self.linear.parameters()
+
+    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
+        return self.linear(features)
+
+    def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
+        mean, log_variance = params.chunk(2, -1)
+        return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+
+    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
+        """p(z|condition). Raises ValueError without one: there is no other prior."""
+        if condition is None:
+            raise ValueError("this prior is conditional: there is no p(z) without a condition")
+        return self.posterior(self.conditional(condition))
+
+    def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
+        return value

@@ -1,0 +1,214 @@
+"""The report of answer selection: rankings, what word counts do without and with the model, attention."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lvexp.batch import Batch
+from lvexp.findings import Findings, Row, Score
+from lvexp.metrics import ranking
+from lvexp.metrics.overlap import Combination, Overlap
+
+if TYPE_CHECKING:
+    from lvexp.evaluation import EvaluationSettings
+    from lvexp.models.answers import AnswerModel
+
+DRAWS, SHOWN = 20, 4  # of p(h|q); questions in the picture of attention
+#: words and their weights
+Attended = list[tuple[str, float]]
+
+
+def report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
+    """MAP and MRR on the test set, of the model, of the two counts of common words (+Cnt) and of both together.
+
+    Both are combined by a logistic regression fitted on the validation set, whose answers the model was not trained
+    on; idf is counted in the answers of the training set. Without these splits that part is left out.
+    """
+    test = _Pairs(model, splits["test"])
+    scores = _ranked(test, test.score, "")
+    rows = [
+        _pair("model", scores, "", f"{scores['questions']} questions with a right answer"),
+        _pair("  from", scores, "_low", "95 % bootstrap interval,"),
+        _pair("  to", scores, "_high", "over questions"),
+        _pair("  mixed questions", scores, "_mixed", f"{scores['questions_mixed']}, not all of it right"),
+    ]
+    if test.drawn is not None:
+        found = _ranked(test, test.drawn, "_drawn")
+        scores |= {name: found[name] for name in ("map_drawn", "mrr_drawn")}
+        rows.append(_pair("  h drawn", found, "_drawn", f"{DRAWS} draws of p(h|q), not its mean"))
+    if "train" in splits and "valid" in splits:
+        overlap = Overlap(model.vocabulary, (text for batch in splits["train"] for text in batch.tokens.tolist()))
+        valid = _Pairs(model, splits["valid"])
+        for counted in (test, valid):
+            counted.counts = np.array([overlap(*pair) for pair in counted.pairs])
+        if len({*valid.label.tolist()}) > 1:
+            alone = Combination(valid.counts, valid.label)(test.counts)
+            both = Combination(np.c_[valid.score, valid.counts], valid.label)(np.c_[test.score, test.counts])
+            scores |= _ranked(test, alone, "_counts") | _ranked(test, both, "_combined")
+            rows.append(_pair("word counts", scores, "_counts", "common words, by a logistic"))
+            rows.append(_pair("model + counts", scores, "_combined", "regression on validation"))
+    groups: list[tuple[str, Sequence[Row]]] = [
+        ("Answers: MAP, MRR", rows),
+        _bound(model, test, scores, settings),
+    ]
+    best = test.best()
+    pictured = [best[at * len(best) // SHOWN] for at in range(min(SHOWN, len(best)))]
+    attended = model.decoder.attention and {row: test.attention(row) for row in pictured}
+    return Findings(
+        scores=scores,
+        groups=groups,
+        verdict=f"answers: MAP {scores['map']:.4f}, MRR {scores['mrr']:.4f} over {scores['questions']} questions"
+        if scores["map"] is not None
+        else "answers: no question of the test set has a right one",
+        texts={"Answers ranked first": [line for row in pictured for line in test.told(row)]},
+        figures={"attention": functools.partial(draw, [(test.told(row)[0], attended[row]) for row in pictured])}
+        if attended
+        else {},
+    )
+
+
+class _Pairs:
+    """What the model says of every pair of a split, in the order of their rows."""
+
+    def __init__(self, model: AnswerModel, batches: Iterable[Batch]):
+        self.model = model
+        self.batches = [batch.to(model.device) for batch in batches]
+        self.drawn: np.ndarray | None = None
+        self.counts: np.ndarray = np.zeros((0, 2))
+        where = [ranking.grouped(batch) for batch in self.batches]
+        self.row = torch.cat([index for _, index in where]).cpu().numpy()
+        self.order = np.argsort(self.row)
+        self.group = self._sorted([group for group, _ in where])
+        self.label = self._sorted([batch.labels for batch in self.batches if batch.labels is not None])
+        self.score = self._sorted([model.relevance(batch) for batch in self.batches])
+        if model.latent.dim is not None:
+            self.drawn = self._sorted([model.relevance(batch, DRAWS) for batch in self.batches])
+        sources = [source for batch in self.batches if batch.source is not None for source in batch.source.tolist()]
+        tokens = [text for batch in self.batches for text in batch.tokens.tolist()]
+        self.pairs = [(sources[at], tokens[at]) for at in self.order]
+
+    def _sorted(self, columns: list) -> np.ndarray:
+        return torch.cat(columns).cpu().numpy()[self.order]
+
+    def best(self) -> list[int]:
+        """The place of the answer ranked first to each question that has a right one."""
+        found = []
+        for group in np.unique(self.group):
+            places = np.flatnonzero(self.group == group)
+            if (self.label[places] == 1).any():
+                found.append(int(places[np.argmax(self.score[places])]))
+        return found
+
+    def told(self, place: int) -> list[str]:
+        """The question, and the answer with its relevance."""
+        question, answer = (self.model.vocabulary.decode(text[1:]) for text in self.pairs[place])
+        right = "right" if self.label[place] == 1 else "wrong"
+        return [question, f"→ {answer}  ({right}, p = {1 / (1 + math.exp(-self.score[place])):.2f})"]
+
+    def attention(self, place: int) -> Attended:
+        row = int(self.row[self.order[place]])
+        for batch in self.batches:
+            _, index = ranking.grouped(batch)
+            if (at := (index == row).nonzero()[:, 0]).numel():
+                one = batch[at]
+                length = int(one.lengths[0])
+                weights = self.model.attention(one)[0, :length].tolist()
+                return list(zip(self.model.vocabulary.tokens(one.tokens[0, :length].tolist()), weights, strict=True))
+        raise AssertionError("every place has a row")
+
+
+def _ranked(pairs: _Pairs, score: np.ndarray, suffix: str) -> dict[str, Score]:
+    """MAP and MRR with their intervals, over the questions with a right answer and over those that have both kinds."""
+    found = ranking.questions(pairs.group, score, pairs.label)
+    both = ranking.mixed(found)
+    scores: dict[str, Score] = {"questions": len(found), "questions_mixed": len(both)}
+    for name, figure in (("map", ranking.average_precision), ("mrr", ranking.reciprocal_rank)):
+        each, some = ([figure(*question) for question in part] for part in (found, both))
+        low, high = ranking.interval(each) if each else (None, None)
+        scores |= {
+            f"{name}{suffix}": float(np.mean(each)) if each else None,
+            f"{name}{suffix}_mixed": float(np.mean(some)) if some else None,
+            f"{name}{suffix}_low": low,
+            f"{name}{suffix}_high": high,
+        }
+    return scores
+
+
+def _pair(name: str, scores: Mapping[str, Score], suffix: str, how: str = "") -> Row:
+    """MAP, and MRR where the usual rows have a unit."""
+    first, second = (scores.get(f"{figure}{suffix}") for figure in ("map", "mrr"))
+    return (name, "–", "–", how) if first is None else (name, f"{first:.4f}", f"{second:.4f}", how)
+
+
+def _bound(
+    model: AnswerModel, pairs: _Pairs, scores: dict[str, Score], settings: EvaluationSettings
+) -> tuple[str, Sequence[Row]]:
+    """D, R and what they bound; figures per word, which the usual report has, would mean nothing here."""
+    count, distortion, rate, nll = len(pairs.label), 0.0, 0.0, 0.0
+    for batch in pairs.batches:
+        terms = model.terms(batch)
+        distortion += float(terms.distortion.double().sum())
+        rate += 0.0 if terms.rate is None else float(terms.rate.double().sum())
+        assert batch.labels is not None
+        sign = 2 * batch.labels.double() - 1
+        nll -= float(F.logsigmoid(sign * model.relevance(batch, settings.iw_samples)).sum())
+    right = float((pairs.label == 1).mean())
+    chance = -sum(p * math.log(p) for p in (right, 1 - right) if p)
+    kind = "exact" if model.latent.dim is None else f"{settings.iw_samples} draws"
+    scores |= {"nll": nll / count, "nll_kind": kind, "ppl": None, "nll_constant": chance, "pairs": count}
+    rows: list[Row] = []
+    if model.latent.dim is not None:
+        rows = [
+            ("−ELBO", f"{(distortion + rate) / count:.4f}", "nats/pair", "D + R with β = 1"),
+            ("distortion D", f"{distortion / count:.4f}", "nats/pair", "−E log p(y|q,a,h)"),
+            ("rate R", f"{rate / count:.4f}", "nats/pair", "q(h|q,a,y) from p(h|q)"),
+        ]
+    rows += [
+        ("NLL", f"{nll / count:.4f}", "nats/pair", f"−log p(y|q,a), {kind}"),
+        ("  of a constant", f"{chance:.4f}", "nats/pair", f"{right:.1%} of {count:,} are right"),
+    ]
+    return "Bound", rows
+
+
+def draw(pictures: Sequence[tuple[str, Attended]], path: Path, width: int = 88) -> None:
+    """Writes a picture of answers, each word on a ground as dark as its weight beside the largest of the answer."""
+    from matplotlib.figure import Figure
+
+    lines: list[list[tuple[str, float | None]]] = []
+    for title, attended in pictures:
+        lines += [[(title[:width], None)], []]
+        most, used = max(weight for _, weight in attended), 0
+        for word, weight in attended:
+            if used + len(word) > width:
+                lines.append([])
+                used = 0
+            lines[-1].append((word, weight / most))
+            used += len(word) + 1
+        lines.append([])
+    figure = Figure(figsize=(9, 0.28 * len(lines) + 0.3))
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
+    axes.set_axis_off()
+    axes.set_xlim(0, width + 2)
+    axes.set_ylim(len(lines), -0.5)
+    for row, line in enumerate(lines):
+        column = 0.5
+        for word, weight in line:
+            ground = (
+                None
+                if weight is None
+                else {"facecolor": (0.85, 0.37, 0.05, 0.75 * weight), "edgecolor": "none", "pad": 1.5}
+            )
+            axes.text(
+                column, row + 0.5, word.replace("$", r"\$"), family="monospace", fontsize=9, va="center", bbox=ground,
+                weight="bold" if weight is None else "normal",
+            )  # fmt: skip
+            column += len(word) + 1
+    figure.savefig(path, dpi=150, format="png", facecolor="white")

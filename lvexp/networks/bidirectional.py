@@ -1,0 +1,52 @@
+"""A recurrent encoder that reads from both ends."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from lvexp.networks.base import StateEncoder, word_vectors
+from lvexp.networks.dropout import Dropout
+from lvexp.networks.recurrent import CELLS
+from lvexp.shapes import Float, Int, Tensor
+
+
+class BidirectionalEncoder(StateEncoder):
+    """A token's state is those of two recurrent networks that read up to it from either end (Graves & Schmidhuber
+    2005); the summary of a text is where each of the two ended.
+
+    Args:
+        vocabulary: V.
+        cell: "lstm" or "gru".
+        embedding: width of the word vectors.
+        hidden: width of the states of each direction; H is twice that.
+        layers: how many recurrent layers.
+        dropout: share of the word vectors' entries set to 0 in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        cell: str = "lstm",
+        embedding: int = 256,
+        hidden: int = 128,
+        layers: int = 1,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.width = 2 * hidden
+        self.embedding = word_vectors(vocabulary, embedding)
+        self.drop = Dropout(dropout)
+        self.rnn = CELLS[cell](embedding, hidden, layers, batch_first=True, bidirectional=True)
+
+    def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
+        words = self.drop(self.embedding(tokens))
+        if bool((lengths == tokens.shape[1]).all()):
+            return self.rnn(words)[0]
+        packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])[0]
+
+    def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+        forward, backward = states.chunk(2, -1)
+        last = torch.arange(len(lengths), device=lengths.device), lengths - 1
+        return torch.cat([forward[last], backward[:, 0]], -1)
