@@ -43,6 +43,7 @@ class BatchLoader:
         limit: batches of this rank that are taken of each epoch, as a number (int) or a share (float) as in Lightning's
             ``limit_train_batches``. It only tells when a saved epoch was complete.
         fixed: every pass is the first epoch again, to overfit a few batches.
+        shown: whether the label of each text may be seen, [N]; the others become -1. None shows all.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class BatchLoader:
         world: int = 1,
         limit: int | float = 1.0,
         fixed: bool = False,
+        shown: np.ndarray | None = None,
     ) -> None:
         self.split, self.batch_size, self.shuffle, self.seed = split, batch_size, shuffle, seed
-        self.rank, self.world, self.fixed = rank, world, fixed
+        self.rank, self.world, self.fixed, self.shown = rank, world, fixed, shown
         self.epoch = self.position = 0
         self._begun = False  # whether a batch of this epoch was taken
         self._lengths, self._counts = (np.array(part, np.int64) for part in zip(*split.buckets, strict=True))
@@ -138,6 +140,8 @@ class BatchLoader:
     def _batch(self, length: int, places: np.ndarray) -> Batch:
         rows = self.split.sorted(places)
         labels = self.split.classes(rows)
+        if labels is not None and self.shown is not None:
+            labels = np.where(self.shown[rows], labels, -1)
         return Batch(
             tokens=torch.from_numpy(self.split.block(rows, length)),
             lengths=torch.full((len(rows),), length),
