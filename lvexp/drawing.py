@@ -64,11 +64,12 @@ def _passes(at: str, estimator: Mapping[str, Any], latent: Mapping[str, Any], ty
     values = latent.get("categories", 2)
     passes, limit = values**variables, estimator["limit"]
     if passes > limit:
-        smaller = f"latent{at}.{'dim' if variables > 1 else 'categories'}"
+        smaller = f"a smaller latent{at}.{'dim' if variables > 1 else 'categories'}"
+        sampled = f"estimator{'@estimator' + at if at else ''}=score"
         raise Refusal(
             f"{_APART}\n  {drawn}   has {values}^{variables} = {passes:,} values\n"
             f"  {typed}   takes a decoder pass for each, and estimator{at}.limit={limit}\n"
-            f"try  estimator{'@estimator' + at if at else ''}=score | a smaller {smaller} | estimator{at}.limit={passes}"
+            f"try  {sampled} | {smaller} | estimator{at}.limit={passes}"
         )
 
 

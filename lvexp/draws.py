@@ -59,8 +59,8 @@ def expect(
 
     .. math:: \sum_s w_s\,(c_s + \mathrm{stop}((c_s - b) / a)\,(\ell_s - \mathrm{stop}(\ell_s)))
 
-    with weights w, cost c, score :math:`\ell = \log q(z_s)`, baseline b and scale a. The value is the weighted mean of the
-    cost whatever the baseline; the second term is zero in value and is the score-function gradient (Williams 1992,
+    with weights w, cost c, score :math:`\ell = \log q(z_s)`, baseline b and scale a. The value is the weighted mean of
+    the cost whatever the baseline; the second term is zero in value and is the score-function gradient (Williams 1992,
     REINFORCE). Enumerated draws carry their gradient in w, reparameterised ones (Kingma & Welling 2014) in c.
 
     Args:

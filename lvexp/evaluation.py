@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from lvexp.batch import Batch
 from lvexp.errors import ConfigError, DataError
@@ -143,16 +143,18 @@ def evaluate(
       the best statement of -log p(x), ``nll_kind`` which that is: "exact" (no latent variable), "exact marginal"
       (the sum over all values of a discrete z, where they are at most 256; there is no ``nll_iw`` then) or
       "importance-weighted" (from ``iw_samples`` draws);
-    - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens`` predicted tokens of ``sentences`` texts;
+    - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens``
+      predicted tokens of ``sentences`` texts;
     - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that; ``mi_near_cap`` within 5 % of it;
       ``mi_batch`` over groups of ``mi_batch_size``;
     - ``active_units`` of ``latent_dim``, where z is continuous;
-    - ``code_perplexity`` of at most ``code_values``: :class:`~lvexp.metrics.code_usage.CodeUsage`, where it is discrete;
-      with labels ``cluster_accuracy``, ``cluster_nmi``, ``cluster_ari``: :func:`~lvexp.metrics.clustering.clustering`;
-      ``class_accuracy``, the share of texts whose most probable value of c is their class, where a model learned
-      from labels;
-    - ``recon_bleu`` of greedy decoding from the posterior mean (the mode of what is discrete), over ``recon_bleu_sentences`` texts; the reference is
-      the text as the model can write it, out-of-vocabulary words as ``<unk>``;
+    - ``code_perplexity`` of at most ``code_values``, where it is discrete (see
+      :class:`~lvexp.metrics.code_usage.CodeUsage`); with labels ``cluster_accuracy``, ``cluster_nmi``, ``cluster_ari``
+      (:func:`~lvexp.metrics.clustering.clustering`), and ``class_accuracy``, the share of texts whose most probable
+      value of c is their class, where a model learned from labels;
+    - ``recon_bleu`` of greedy decoding from the posterior mean (the mode of what is discrete), over
+      ``recon_bleu_sentences`` texts; the reference is the text as the model can write it, out-of-vocabulary words as
+      ``<unk>``;
     - ``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
       from p(x|z), no truncation, for language models too;
     - ``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at posteriors that a remedy refined text by text.
@@ -315,7 +317,7 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
     return seen
 
 
-def _marginal(metric: MeanMetric, seen: _Measured) -> dict[str, Score]:
+def _marginal(metric: Metric, seen: _Measured) -> dict[str, Score]:
     nll = float(metric.compute())
     tokens = seen.scores["tokens"]
     assert isinstance(tokens, int)

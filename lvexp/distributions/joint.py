@@ -20,8 +20,6 @@ class Joint(Distribution):
         blocks: name → distribution, all of one batch shape; a block of batch shape [] goes with any.
     """
 
-    arg_constraints = {}  # noqa: RUF012  # torch's own form
-
     def __init__(self, blocks: Mapping[str, Distribution]):
         self.blocks = dict(blocks)
         self.sizes = [block.event_shape.numel() for block in self.blocks.values()]

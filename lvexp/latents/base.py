@@ -55,7 +55,7 @@ class AbstractLatent(nn.Module, abc.ABC):
         """The parameters of q(z|x); any others are the generative model's."""
         return self.parameters()
 
-    def point(self, q: Distribution) -> Shaped[Tensor, B *event]:
+    def point(self, q: Distribution) -> Shaped[Tensor, "B ..."]:
         """The value that stands for q where one is wanted: its mean, or its mode where z is discrete."""
         return q.mean
 

@@ -50,7 +50,7 @@ class Categoricals(AbstractLatent):
         return self.linear(features)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
-        return self._variables(params.unflatten(-1, (self.dim, self.categories)))
+        return self._variables(params.unflatten(-1, (len(self.values), self.categories)))
 
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
         return self._variables(self.logits)

@@ -14,17 +14,17 @@ from lvexp.shapes import Float, Int, Tensor
 
 
 class M2(SentenceModel):
-    r"""A class c, observed for a part of the texts, beside whatever else z holds (Kingma et al. 2014, M2; for texts Yang
-    et al. 2017).
+    r"""A class c, observed for a part of the texts, beside whatever else z holds (Kingma et al. 2014, M2; for texts
+    Yang et al. 2017).
 
     The loss of a text whose class y is shown takes the point y for q(c|x), and the classifier is trained beside it:
 
     .. math:: -E_{q(z|x)} \log p(x|z, y) - \log p(y) + KL(q(z|x) \| p(z)) - \alpha \log q(y|x)
 
     All other texts have the bound of every latent-variable model, and so has every text in validations and reports,
-    where no label is shown. The mean is over the texts of a batch, labelled or not: α = 1 weighs a label like a nat of
-    that text. Kingma et al. take 0.1 N for the mean over labelled texts, which is α = 0.1 divided by the labelled share.
-    Which labels are shown, ``data.labelled`` says.
+    where no label is shown. The mean is over the texts of a batch, labelled or not: α = 1 weighs a label like a nat
+    of that text. Kingma et al. take 0.1 N for the mean over labelled texts, which is α = 0.1 divided by the labelled
+    share. Which labels are shown, ``data.labelled`` says.
 
     Args:
         alpha: weight of -log q(y|x).
