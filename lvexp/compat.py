@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp import parent
+from lvexp import drawing, parent
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
@@ -28,7 +28,9 @@ TRAITS = {
     "point": ("is not a point", "has a point for a posterior"),
     "rsample": ("has no reparameterised sample", "needs one"),
     "density": ("has no density", "needs one"),
-    "enumerable": ("has no finite set of values", "runs through all values"),
+    "discrete": ("is not discrete", "is for discrete variables"),
+    "blocks": ("is a single block", "has an estimator for each block"),
+    "classes": ("holds no variable that could be the class of a text", "needs one"),
     "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
     "features": ("reads nothing", "is inferred from what an encoder read"),
@@ -75,6 +77,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     _types(plain, choices, menu)
     _values(plain)
     _traits(plain, choices, menu)
+    drawing.check(plain, choices, TRAITS)
     _explicit(plain, choices)
 
 
@@ -118,6 +121,9 @@ def _types(plain: dict, choices: Mapping, menu: Path) -> None:
 def _defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*_GROUPS, "optimizer", "trainer")]
     files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
+    for choice, option in choices.items():  # blocks: latent@latent.c
+        group, _, package = str(choice).partition("@")
+        files += [(package, menu / group / f"{option}.yaml")] if package else []
     files += [("", menu / "config.yaml")]
     for group, file in files:
         if not file.exists():
@@ -142,12 +148,16 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         re.compile(
             r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
             r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|threads|kernel|bottleneck|dilations)$"
+            r"|checkpoint_steps|threads|kernel|bottleneck|dilations|limit|width)$"
         ),
         lambda v: v >= 1,
         "at least 1",
     ),
     (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    (re.compile(r"\.categories$"), lambda v: v >= 2, "at least 2"),
+    (re.compile(r"^estimator(\.\w+)?\.(temperature|alpha)$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^estimator(\.\w+)?\.rate$|^model\.alpha$|^data\.labelled$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"^estimator(\.\w+)?\.decay$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
     (
         re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay|momentum)$"),
@@ -185,6 +195,8 @@ _ONE_OF = {
     "decoder.mixture": ("logits", "words"),
     "data.view": ("tokens", "counts"),
     "decoder.size": ("small", "medium", "large"),
+    "estimator.baseline": ("none", "mean", "input", "leave_one_out"),
+    "latent.prior": ("uniform", "learned"),
     "regularizer.free_bits.per": ("dimension", "example", "batch"),
     "regularizer.pretrain.reset": ("decoder", "none"),
     "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
