@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ BLOCK = 256  # batches planned at a time
 FIXED = 0  # seed of the order in which evaluation visits its batches
 
 
+@runtime_checkable
 class Stock(Protocol):
     """The texts of a split, in order of length.
 
