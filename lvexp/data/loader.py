@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ BLOCK = 256  # batches planned at a time
 FIXED = 0  # seed of the order in which evaluation visits its batches
 
 
+@runtime_checkable
 class Stock(Protocol):
     """The texts of a split, in order of length.
 

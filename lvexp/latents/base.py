@@ -60,10 +60,6 @@ class AbstractLatent(nn.Module, abc.ABC):
     def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
         """What the decoder reads for a draw of z."""
 
-    def inference_parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters of q(z|x); any others are the generative model's."""
-        return self.parameters()
-
     def point(self, q: Distribution) -> Shaped[Tensor, "B ..."]:
         """The value that stands for q where one is wanted: its mean, or its mode where z is discrete."""
         return q.mean

@@ -29,8 +29,9 @@ _TOP, _DIVERSE, _NEAREST = (5, 10), 25, (10, 100)
 class DocumentModel(LatentModel):
     """p(x|z) by one distribution over words, q(z|x) from a perceptron over counts.
 
-    The choice of latent and decoder makes it an NVDM (``model=nvdm``: Gaussian z, logits linear in it; Miao et al. 2016), a
-    ProdLDA or a neural LDA (``model=prodlda``, ``neurallda``: proportions of topics; Srivastava & Sutton 2017).
+    The choice of latent and decoder makes it an NVDM (``model=nvdm``: Gaussian z, logits linear in it; Miao et al.
+    2016), a ProdLDA or a neural LDA (``model=prodlda``, ``neurallda``: proportions of topics; Srivastava & Sutton
+    2017).
 
     Args:
         encoder: reads x. decoder: scores it.
@@ -134,10 +135,9 @@ class _Seen:
             means = model.latent.code(terms.q.mean[None])[0]
             columns.append((terms.distortion, terms.rate, nll, error, batch.counts.sum(-1), means))
             labels += [] if batch.labels is None else [batch.labels]
-        numbers = [torch.cat(column).cpu() for column in zip(*columns, strict=True)]
-        return cls(
-            *[column.double() for column in numbers[:5]], numbers[5], torch.cat(labels).cpu() if labels else None
-        )
+        *nats, means = (torch.cat(column).cpu() for column in zip(*columns, strict=True))
+        distortion, rate, nll, error, words = (column.double() for column in nats)
+        return cls(distortion, rate, nll, error, words, means, torch.cat(labels).cpu() if labels else None)
 
     def scores(self, samples: int) -> dict[str, Score]:
         bound, texts = self.distortion + self.rate, len(self.words)
@@ -172,27 +172,27 @@ def _groups(scores: Mapping[str, Any], draws: int) -> list[tuple[str, list[Row]]
     k, reference = f"importance-weighted, k = {scores['iw_samples']}", f"{scores.get('npmi_documents', 0):,} of train"
     error = f" ±{scores['nll_iw_se']:.2g}" if scores["nll_iw_se"] is not None else ""
     bound = [
-        ("−ELBO", f"{-scores['elbo']:.2f}", "nats/doc.", f"D + R with β = 1; {draws} draws of z"),
+        ("−ELBO", f"{-scores['elbo']:.2f}", "nats/doc.", f"D + R, β = 1; {draws} draws of z"),
         row("distortion D", "distortion", ".2f", "nats/doc.", "−E log p(x|z)"),
         row("rate R", "rate", ".2f", "nats/doc.", "KL of q(z|x) from p(z)"),
         ("NLL ± s.e.", f"{scores['nll_iw']:.2f}{error}", "nats/doc.", k),
     ]
     perplexity = [
-        row("per document", "ppl_document", ".1f", "", "exp mean(−ELBO / N), as papers print it"),
+        row("per document", "ppl_document", ".1f", "", "exp mean(−ELBO/N), as in papers"),
         row("of the corpus", "ppl", ".1f", "", "exp(sum −ELBO / sum N)"),
         row("per document, NLL", "ppl_iw_document", ".1f", "", "the same, from the NLL"),
         row("of the corpus, NLL", "ppl_iw", ".1f", "", ""),
     ]
     topics = [
-        row("NPMI", "npmi", ".3f", "", f"mean of the two; documents: {reference}"),
-        row("  top 5", "npmi_5", ".3f", "", "words of a topic, in a document together"),
+        row("NPMI", "npmi", ".3f", "", f"of both; documents: {reference}"),
+        row("  top 5", "npmi_5", ".3f", "", "words of each topic"),
         row("  top 10", "npmi_10", ".3f", "", ""),
-        row("diversity", "topic_diversity", ".2f", "of 1", f"different words of the top {_DIVERSE}"),
+        row("diversity", "topic_diversity", ".2f", "of 1", f"different words, top {_DIVERSE}"),
     ]
     labels = [
-        row("accuracy", "accuracy", ".3f", "of 1", "logistic regression on the means"),
-        row("retrieval", "retrieval_10", ".3f", "of 1", "of the 10 nearest of train with the label"),
-        row("", "retrieval_100", ".3f", "of 1", "of the 100 nearest"),
+        row("accuracy", "accuracy", ".3f", "of 1", "logistic regression on means"),
+        row("retrieval", "retrieval_10", ".3f", "of 1", "same label, of 10 nearest"),
+        row("", "retrieval_100", ".3f", "of 1", "of 100 nearest in train"),
     ]
     groups = [("Bound", bound), ("Perplexity", perplexity), ("Topics", topics)]
     return [*groups, ("Labels", labels)] if scores.get("accuracy") is not None else groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class BowEncoder(AbstractEncoder):
         self.vocabulary, self.width, self.reads = vocabulary, hidden, _chosen("encoder.reads", reads, READS)
         nonlinear = _chosen("encoder.activation", activation, ACTIVATIONS)
         widths = [vocabulary, *[hidden] * layers]
-        stack = [part for a, b in zip(widths, widths[1:], strict=False) for part in (nn.Linear(a, b), nonlinear())]
+        stack = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b), nonlinear())]
         self.stack = nn.Sequential(*stack, nn.Dropout(dropout))
 
     def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
@@ -64,9 +65,9 @@ class BowDecoder(nn.Module):
 
     .. math:: \log p(x|z) = \sum_v n_v \log \pi_v(z)
 
-    with :math:`\pi = \mathrm{softmax}(W c + b)` for the code c (``mixture=logits``: NVDM, Miao et al. 2016; a product of
-    experts where c are proportions: ProdLDA, Srivastava & Sutton 2017), or :math:`\pi = \sum_k c_k\,\mathrm{softmax}(W_k)`
-    (``mixture=words``, for proportions only: LDA's).
+    with :math:`\pi = \mathrm{softmax}(W c + b)` for the code c (``mixture=logits``: NVDM, Miao et al. 2016; a product
+    of experts where c are proportions: ProdLDA, Srivastava & Sutton 2017), or
+    :math:`\pi = \sum_k c_k\,\mathrm{softmax}(W_k)` (``mixture=words``, for proportions only: LDA's).
 
     Args:
         vocabulary: V. code: W, size of the code: one topic for each of its entries.
