@@ -24,26 +24,40 @@ class RecurrentEncoder(StateEncoder):
 
     No dropout, as He et al. 2019: noise here blurs what the decoder could learn from z.
 
+    What z is good for first, in training, is to say how frequent each word is, the same for all texts. With Adam the
+    push towards that can drive the state to the ends of its range, where no text differs from another and no gradient
+    is left (docs/remedies.md has figures). ``norm`` takes the scale away from the state, and with it the push.
+
     Args:
         vocabulary: V.
         cell: "lstm" or "gru".
         embedding: width of the word vectors.
         hidden: H, width of the state and of the features.
         layers: how many recurrent layers.
+        norm: whether a layer norm (Ba et al. 2016) follows the last state.
     """
 
-    def __init__(self, vocabulary: int, cell: str = "lstm", embedding: int = 256, hidden: int = 256, layers: int = 1):
+    def __init__(
+        self,
+        vocabulary: int,
+        cell: str = "lstm",
+        embedding: int = 256,
+        hidden: int = 256,
+        layers: int = 1,
+        norm: bool = False,
+    ):
         super().__init__()
         self.width = hidden
         self.embedding = word_vectors(vocabulary, embedding)
         self.rnn = CELLS[cell](embedding, hidden, layers, batch_first=True)
+        self.norm = nn.LayerNorm(hidden) if norm else nn.Identity()
 
     def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
         return self.rnn(self.embedding(tokens))[0]
 
     def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         # reading on over padding does not change the state at a text's own last token
-        return states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        return self.norm(states[torch.arange(len(lengths), device=lengths.device), lengths - 1])
 
 
 class RecurrentDecoder(WordDecoder):

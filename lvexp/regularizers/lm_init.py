@@ -40,11 +40,11 @@ class LmInit(Regularizer):
             )
         encoder = model.get_submodule("encoder")
         known = {name.removeprefix("decoder."): value for name, value in saved["state_dict"].items()}
-        own = encoder.state_dict()
+        own = {name: value for name, value in encoder.state_dict().items() if not name.startswith("norm.")}
         other = [name for name, value in own.items() if name not in known or known[name].shape != value.shape]
         if other:
             raise ConfigError(
                 f"{typed}: that language model has nothing of the same shape for the encoder's {', '.join(other)}\n"
                 "try  the encoder's options as the language model's decoder had them"
             )
-        encoder.load_state_dict({name: known[name] for name in own})
+        encoder.load_state_dict({name: known[name] for name in own}, strict=False)  # a norm starts as it is
