@@ -18,5 +18,5 @@ class OneHot(OneHotCategorical):
     def log_prob(self, value: Shaped[Tensor, "*batch K"]) -> Float[Tensor, "*batch"]:
         return (value * self.logits).sum(-1)
 
-    def expand(self, batch_shape: torch.Size, _instance: OneHot | None = None) -> OneHot:
+    def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: OneHot | None = None) -> OneHot:
         return OneHot(logits=self.logits.expand(*batch_shape, -1), validate_args=False)
