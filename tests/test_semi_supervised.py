@@ -55,7 +55,7 @@ def test_the_loss_is_that_of_the_paper(made):
 
 
 def test_labels_are_learned_and_a_report_never_sees_them(made):
-    model, _ = made("model.alpha=5.0")
+    model, _ = made("model.alpha=20.0", "optimizer.lr=0.02")
     shown, hidden = labelled(model, [1, 0, 2]), labelled(model, [-1, -1, -1])
     optimizer = model.configure_optimizers()
     for _ in range(60):
