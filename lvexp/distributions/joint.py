@@ -42,7 +42,7 @@ class Joint(Distribution):
         with torch.no_grad():
             return self.joined({name: block.sample(torch.Size(sample_shape)) for name, block in self.blocks.items()})
 
-    def log_prob(self, value: Shaped[Tensor, "... W"]) -> Float[Tensor, "..."]:
+    def log_prob(self, value: Shaped[Tensor, "... W"]) -> Float[Tensor, "*shape"]:
         parts = self.split(value)
         return torch.stack([block.log_prob(parts[name]) for name, block in self.blocks.items()]).sum(0)
 
