@@ -41,8 +41,9 @@ def history(run: Path) -> list[dict[str, str]]:
         ["optimizer=sgd", "optimizer.decay.start_epoch=0", "optimizer.decay.patience=1", "optimizer.lr=3"],
         ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
         ["regularizer=aggressive", *(f"regularizer.aggressive.{more}" for more in ("inner=5", "check=2", "between=1"))],
+        ["latent=categorical", "estimator=score", "estimator.baseline=input", "estimator.normalise=true"],
     ],
-    ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive"],
+    ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive", "nvil"],
 )
 def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
     more: list[str], small: list[str], tmp_path: Path, lvexp: Command

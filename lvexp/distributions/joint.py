@@ -38,16 +38,16 @@ class Joint(Distribution):
         flat = [parts[name].flatten(-len(block.event_shape)) for name, block in self.blocks.items()]
         return torch.cat(flat, -1)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008  # torch's signature
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         with torch.no_grad():
-            return self.joined({name: block.sample(sample_shape) for name, block in self.blocks.items()})
+            return self.joined({name: block.sample(torch.Size(sample_shape)) for name, block in self.blocks.items()})
 
-    def log_prob(self, value: Shaped[Tensor, "*shape W"]) -> Float[Tensor, "*shape"]:
+    def log_prob(self, value: Shaped[Tensor, "... W"]) -> Float[Tensor, "*shape"]:
         parts = self.split(value)
         return torch.stack([block.log_prob(parts[name]) for name, block in self.blocks.items()]).sum(0)
 
-    def expand(self, batch_shape: torch.Size, _instance: Joint | None = None) -> Joint:
-        return Joint({name: block.expand(batch_shape) for name, block in self.blocks.items()})
+    def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: Joint | None = None) -> Joint:
+        return Joint({name: block.expand(torch.Size(batch_shape)) for name, block in self.blocks.items()})
 
     @property
     def mean(self) -> Tensor:

@@ -15,8 +15,8 @@ class OneHot(OneHotCategorical):
     log-mass, and at a relaxed one it has a gradient towards z instead of that of the nearest value.
     """
 
-    def log_prob(self, value: Shaped[Tensor, "*batch K"]) -> Float[Tensor, "*batch"]:
+    def log_prob(self, value: Shaped[Tensor, "... K"]) -> Float[Tensor, "*shape"]:
         return (value * self.logits).sum(-1)
 
-    def expand(self, batch_shape: torch.Size, _instance: OneHot | None = None) -> OneHot:
+    def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: OneHot | None = None) -> OneHot:
         return OneHot(logits=self.logits.expand(*batch_shape, -1), validate_args=False)

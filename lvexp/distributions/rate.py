@@ -31,7 +31,8 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
         return torch.stack([total for total, _ in parts]).sum(0), torch.cat(splits, -1) if whole else None
     try:
         if isinstance(q, Independent) and isinstance(p, Independent):
-            per_dimension = kl_divergence(q.base_dist, p.base_dist)
+            # of one shape: torch's formula for Bernoulli variables does not broadcast
+            per_dimension = kl_divergence(q.base_dist, p.base_dist.expand(q.base_dist.batch_shape))
             return per_dimension.sum(-1), per_dimension
         return kl_divergence(q, p), None
     except NotImplementedError:

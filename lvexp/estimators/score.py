@@ -78,7 +78,7 @@ class Score(AbstractEstimator):
                 raise ConfigError("estimator.baseline=leave_one_out needs other draws\ntry  model.samples=4")
             baseline = (cost.sum(0) - cost) / (len(cost) - 1)
         else:
-            baseline = running if self.baseline == "mean" else torch.zeros_like(running)
+            baseline = torch.zeros_like(tokens) + (running if self.baseline == "mean" else 0.0)
         advantage = cost - baseline
         scale = torch.where(self.seen > 0, self.square / self.seen.clamp(min=1e-12), 1.0).sqrt().clamp(min=1)
         with torch.no_grad():  # after the use: a baseline knows the steps before only

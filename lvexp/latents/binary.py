@@ -43,10 +43,13 @@ class Binary(AbstractLatent):
         return self.linear(features)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
-        return Independent(Bernoulli(logits=params, validate_args=False), 1, validate_args=False)
+        return self._bits(params)
 
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
-        return self.posterior(self.logits)
+        return self._bits(self.logits)
+
+    def _bits(self, logits: Float[Tensor, "*batch N"]) -> Distribution:
+        return Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
 
     def code(self, value: Shaped[Tensor, "S B N"]) -> Float[Tensor, "S B W"]:
         return 2 * value - 1

@@ -41,7 +41,9 @@ def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> 
         codes(evaluation.assigned, evaluation.usage, evaluation.labels, evaluation.label_names, path("codes"))
     # a model that diverged has nothing to show here, and one bar is no picture
     if rates is not None and (len(rates) > 1 or evaluation.assigned is None) and all(map(math.isfinite, rates)):
-        rate_per_dimension(rates, evaluation.mean_variance, path("rate_per_dimension"))
+        variances = evaluation.mean_variance
+        whole = variances is not None and len(variances) == len(rates)  # not where a part of z is discrete
+        rate_per_dimension(rates, variances if whole else None, path("rate_per_dimension"))
     if means is not None and len(means) > 1 and all(math.isfinite(value) for mean in means for value in mean):
         projection(means, evaluation.labels, evaluation.label_names, path("projection"))
     for stem, picture in evaluation.findings.figures.items():

@@ -28,6 +28,9 @@ PRICED = {
     "mi_near_cap",
     "mi_batch",
 } | {"mi_batch_size"}
+CODED = {"code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"} | {
+    "ppl_marginal"
+}
 REFINED = {"elbo_refined", "rate_refined"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples"}
 
@@ -40,9 +43,9 @@ def found():
 @pytest.mark.parametrize(
     ("latent", "missing"),
     [
-        ("gaussian", REFINED),
-        ("point", REFINED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
-        ("none", REFINED | PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}),
+        ("gaussian", REFINED | CODED),
+        ("point", REFINED | CODED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
+        ("none", REFINED | CODED | PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}),
     ],
 )
 def test_none_where_a_figure_does_not_exist(found, latent, missing):

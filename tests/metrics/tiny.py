@@ -11,7 +11,10 @@ from lvexp.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.estimators.auto import Auto
 from lvexp.latents.base import AbstractLatent
+from lvexp.latents.binary import Binary
+from lvexp.latents.categorical import Categorical
 from lvexp.latents.gaussian import Gaussian
+from lvexp.latents.mixed import Mixed
 from lvexp.latents.none import NoLatent
 from lvexp.latents.point import Point
 from lvexp.models.sentence import SentenceModel
@@ -21,6 +24,13 @@ from lvexp.regularizers.base import Regularizer
 
 WORDS = ["a", "b", "c", "d", "e", "f"]
 V = 4 + len(WORDS)
+DISCRETE = {
+    "categorical": lambda features, dim: Categorical(features, categories=dim),
+    "binary": Binary,
+    "mixed": lambda features, dim: Mixed(
+        features, z=lambda features: Gaussian(features, dim), c=lambda features: Categorical(features, categories=dim)
+    ),
+}
 LATENTS: dict[str, type[AbstractLatent]] = {"gaussian": Gaussian, "point": Point, "none": NoLatent}
 
 
@@ -42,7 +52,7 @@ def model(
         encoder, variable = NoEncoder(V), NoLatent(0)
     else:
         encoder = RecurrentEncoder(V, cell=cell, embedding=6, hidden=7)
-        variable = {"gaussian": Gaussian, "point": Point}[latent](encoder.width, dim)
+        variable = {"gaussian": Gaussian, "point": Point, **DISCRETE}[latent](encoder.width, dim)
     decoder = RecurrentDecoder(V, variable.width, cell=cell, embedding=6, hidden=7)
     made = SentenceModel(
         encoder,
