@@ -166,7 +166,7 @@ def test_large_vocabularies_take_wider_ids(make):
 def test_encoded_once(make, cache, monkeypatch):
     cfg = make(sentences(30))
     first = open_corpus(cfg)
-    monkeypatch.setattr(module, "encode", None)
+    monkeypatch.setattr(module, "encode", pytest.fail)
     again = open_corpus(cfg | {"batch_size": 7, "root": cfg["root"] + "/."})
     assert texts(again) == texts(first)
     assert len(entries(cache)) == 1
