@@ -13,6 +13,7 @@ from lvexp.errors import ConfigError, LvexpError
 from lvexp.identity import arguments
 
 if TYPE_CHECKING:
+    from lvexp.data.bag import Bag
     from lvexp.data.module import TextData
     from lvexp.data.vocabulary import Vocabulary
     from lvexp.models.base import LatentModel
@@ -35,7 +36,7 @@ def data(config: Mapping[str, Any]) -> TextData:
     return _make("data", config["data"])
 
 
-def model(config: Mapping[str, Any], vocabulary: Vocabulary, steps_per_epoch: int = 1) -> LatentModel:
+def model(config: Mapping[str, Any], vocabulary: Vocabulary | Bag, steps_per_epoch: int = 1) -> LatentModel:
     """The model of a resolved configuration, its parameters new."""
     encoder = _make("encoder", config["encoder"], vocabulary=vocabulary.size)
     latent = _make("latent", config["latent"], features=encoder.width)

@@ -227,7 +227,8 @@ def _requires(node: dict) -> list[str]:
 
 def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
     parts = list(_parts(plain, choices))
-    provided = {trait for _, _, node in parts for trait in node.get("provides") or []} | columns(plain["data"])
+    provided = {trait for group, _, node in parts if group != "data" for trait in node.get("provides") or []}
+    provided |= columns(plain["data"])
     for group, typed, node in parts:
         for trait in _requires(node):
             if trait not in provided:

@@ -10,7 +10,7 @@ import torch
 
 from lvexp import build
 from lvexp.batch import Batch
-from lvexp.data.vocabulary import Vocabulary
+from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
 from lvexp.errors import RunError
 from lvexp.models.answers import AnswerModel
@@ -35,7 +35,7 @@ def load(run_dir: str | Path, device: str = "cpu") -> Run:
     try:
         saved = torch.load(file, map_location=device, weights_only=True)
         kept = saved["hyper_parameters"]
-        vocabulary = Vocabulary.from_json(kept["vocabulary"])
+        vocabulary = vocabulary_from_json(kept["vocabulary"])
         model = build.model(kept["config"], vocabulary)
         model.load_state_dict(saved["state_dict"])
     except Exception as error:  # what torch raises on a damaged file is of many kinds
@@ -145,7 +145,7 @@ class Run:
             raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
         if not texts:
             raise ValueError("no text was given")
-        return Batch.of(self.vocabulary.encode(texts)).to(self.model.device)
+        return self.vocabulary.batch(texts).to(self.model.device)
 
     def _latent(self) -> None:
         if self.model.latent.dim is None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +54,32 @@ def open_corpus(cfg: Mapping[str, Any]) -> Corpus:
         ConfigError: a setting cannot be used.
         DataError: a file is missing or malformed, or the cache cannot be written.
     """
+    return Corpus(*cached(cfg, encode, SETTINGS))
+
+
+def cached(
+    cfg: Mapping[str, Any], write: Callable[[Mapping[str, Any], Path], dict[str, Any]], settings: Sequence[str]
+) -> tuple[Path, dict[str, Any]]:
+    """The cache entry of a corpus and its summary.
+
+    Args:
+        cfg: the ``data`` settings.
+        write: fills the folder of a new entry and returns its summary. settings: all that it looks at.
+    """
     from filelock import FileLock
 
     check(cfg)
     content = fingerprint(cfg)
     if content == ABSENT:
         raise DataError(f"data={cfg['name']}: its files vanished while they were read\ntry  again")
-    entry = cache(cfg) / f"{cfg['name']}-{_key(cfg, content)}"
+    entry = cache(cfg) / f"{cfg['name']}-{_key(cfg, content, settings)}"
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         if (summary := _valid(entry)) is None:
             with FileLock(f"{entry}.lock"):
                 if (summary := _valid(entry)) is None:
-                    summary = _build(cfg, content, entry)
-        return Corpus(entry, summary)
+                    summary = _build(cfg, content, entry, write)
+        return entry, summary
     except OSError as error:
         raise DataError(
             f"data.cache={entry.parent}: the encoded corpus cannot be kept there: {error.strerror or error}\n"
@@ -82,20 +94,20 @@ def cache(cfg: Mapping[str, Any]) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
 
 
-def _key(cfg: Mapping[str, Any], content: str) -> str:
-    settings: dict[str, Any] = {key: cfg[key] for key in SETTINGS if cfg.get(key) is not None}
-    settings["files"] = {split: path.name for split, path in files(cfg).items()}  # named in the notes
-    text = json.dumps([VERSION, content, settings], sort_keys=True, default=dict)
+def _key(cfg: Mapping[str, Any], content: str, settings: Sequence[str]) -> str:
+    values: dict[str, Any] = {key: cfg[key] for key in settings if cfg.get(key) is not None}
+    values["files"] = {split: path.name for split, path in files(cfg).items()}  # named in the notes
+    text = json.dumps([VERSION, content, values], sort_keys=True, default=dict)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _build(cfg: Mapping[str, Any], content: str, entry: Path) -> dict[str, Any]:
+def _build(cfg: Mapping[str, Any], content: str, entry: Path, write: Any) -> dict[str, Any]:
     folder, aside = (entry.with_name(f".{entry.name}-{what}") for what in ("new", "damaged"))
     for left in (folder, aside):  # by a killed writer: we hold the lock
         shutil.rmtree(left, ignore_errors=True)
     try:
         folder.mkdir()
-        summary = encode(cfg, folder)
+        summary = write(cfg, folder)
         summary |= {"fingerprint": content, "files": {path.name: _sum(path) for path in sorted(folder.iterdir())}}
         (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
         if entry.exists():

@@ -20,6 +20,8 @@ from lvexp.special import EOS
 CHUNK = 4096  # texts encoded at a time
 MOST_LABELS = 10_000
 UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
+#: what a column of splits may say
+NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    survey = _Survey(cfg)
+    survey = Survey(cfg)
     options = {name: value for name, value in cfg["vocabulary"].items() if name != "splits"}
     vocabulary = Vocabulary.train(survey.texts(), lowercase=bool(cfg.get("lowercase")), **options)
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
@@ -60,7 +62,7 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), **options))
             for split in SPLITS
         }
-        for path, chunk in _chunks(cfg):
+        for path, chunk in chunks(cfg):
             for split in SPLITS:
                 mine = [row for to, row in chunk if to == split]
                 texts = vocabulary.encode([row.text for row in mine])
@@ -74,12 +76,12 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 )
     for split, writer in writers.items():
         if not writer.rows:
-            raise _empty(cfg, split)
+            raise empty(cfg, split)
     splits = {split: writer.finish() for split, writer in writers.items()}
     return {"splits": splits, "labels": labels, "notes": survey.notes() + long.notes()}
 
 
-class _Survey:
+class Survey:
     """The first pass. It reads every file, counts what cannot be used, and hands out the texts of train, or of the
     splits that ``vocabulary.splits`` names; a source that several rows share is handed out once."""
 
@@ -170,15 +172,12 @@ def _files(cfg: Mapping[str, Any]):
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
             read = rows(path, Layout.of(path, dict(cfg)), problems)
             for row in read if answered is None else _answered(read, str(answered), problems):
-                # rows of a group stay together
-                yield (
-                    (
-                        _cut(row.group or row.text, shares, int(cfg["split"]["seed"]))
-                        if split == "train" and shares
-                        else split
-                    ),
-                    row,
-                )
+                if row.split is not None:
+                    yield _named(row, path), row
+                elif split == "train" and shares:
+                    yield _cut(row.group or row.text, shares, int(cfg["split"]["seed"])), row  # a group stays together
+                else:
+                    yield split, row
 
         yield path, found
 
@@ -192,6 +191,16 @@ def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[
         else:
             for row in group:
                 problems.add(UNANSWERED, row.line)
+
+
+def _named(row: Row, path: Path) -> str:
+    """The split that a row itself names."""
+    if row.split not in NAMES:
+        raise DataError(
+            f"{path}:{row.line}: '{row.split}' stands in the column of splits\n"
+            f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
+        )
+    return NAMES[row.split]
 
 
 def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
@@ -208,7 +217,8 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
     return "train"
 
 
-def _chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+def chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+    """All rows, each with its split, so many of a file at a time; problems are not counted again."""
     for path, found in _files(cfg):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
@@ -219,7 +229,8 @@ def _chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]
         yield path, chunk
 
 
-def _empty(cfg: Mapping[str, Any], split: str) -> DataError:
+def empty(cfg: Mapping[str, Any], split: str) -> DataError:
+    """The error for a split without texts."""
     named = files(cfg)
     cut = [other for other in SPLITS if other not in named]
     if cut and split in ("train", *cut):

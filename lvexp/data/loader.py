@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from lvexp.batch import Batch
 from lvexp.data.permute import key, permute
-from lvexp.data.storage import Split
 from lvexp.errors import RunError
 
 BLOCK = 256  # batches planned at a time
 FIXED = 0  # seed of the order in which evaluation visits its batches
+
+
+class Stock(Protocol):
+    """The texts of a split, in order of length.
+
+    Attributes:
+        buckets: (length, texts of that length), ascending; they follow one another.
+    """
+
+    buckets: list[tuple[int, int]]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, places: np.ndarray, length: int) -> Batch:
+        """The texts at ``places`` of that order, which all have ``length`` tokens."""
+        ...
 
 
 class BatchLoader:
@@ -47,7 +61,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        split: Split,
+        split: Stock,
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -81,7 +95,7 @@ class BatchLoader:
         for start in range(self.position, len(self), BLOCK):
             for length, places in self._plan(start, min(start + BLOCK, len(self))):
                 self.position += 1
-                yield self._batch(length, places)
+                yield self.split.batch(places, length)
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next pass a whole one over ``epoch``, or what is left of it if that epoch was just restored."""
@@ -134,15 +148,3 @@ class BatchLoader:
     def _first(self, bucket: np.ndarray) -> np.ndarray:
         """Number of the first batch of each bucket."""
         return np.concatenate([[0], self._ends[:-1]])[bucket]
-
-    def _batch(self, length: int, places: np.ndarray) -> Batch:
-        rows = self.split.sorted(places)
-        others = {
-            "labels": self.split.classes(rows), "source": self.split.sources(rows), "group": self.split.members(rows)
-        }  # fmt: skip
-        return Batch(
-            tokens=torch.from_numpy(self.split.block(rows, length)),
-            lengths=torch.full((len(rows),), length),
-            index=torch.from_numpy(rows),
-            **{name: torch.from_numpy(found) for name, found in others.items() if found is not None},
-        )

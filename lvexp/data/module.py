@@ -10,7 +10,9 @@ import lightning as L
 import torch
 
 from lvexp.batch import Batch
+from lvexp.data.bag import Bag
 from lvexp.data.corpus import Corpus, open_corpus
+from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.loader import BatchLoader
 from lvexp.data.vocabulary import Vocabulary
 
@@ -42,6 +44,10 @@ class TextData(L.LightningDataModule):
         answered: str | None = None,
         cache: str | None = None,
         seed: int = 0,
+        view: str = "tokens",
+        counts: Mapping[str, Any] | None = None,
+        folder: str | None = None,
+        variant: str | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
@@ -61,16 +67,19 @@ class TextData(L.LightningDataModule):
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
             "cache": cache,
+            "view": view,
+            "counts": dict(counts or {}),
+            "folder": folder,
         }
 
     @cached_property
-    def corpus(self) -> Corpus:
+    def corpus(self) -> Corpus | CountCorpus:
         """The encoded corpus, opened (and encoded, if it has not been) on first use."""
-        return open_corpus(self.cfg)
+        return open_counts(self.cfg) if self.cfg["view"] == "counts" else open_corpus(self.cfg)
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """From text to ids and back."""
+    def vocabulary(self) -> Vocabulary | Bag:
+        """From text to ids, or to counts, and back."""
         return self.corpus.vocabulary
 
     @property

@@ -9,7 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -18,19 +20,24 @@ from typing import NamedTuple
 
 from lvexp.errors import ConfigError, DataError
 
-FORMATS = ("txt", "tsv", "csv", "jsonl")
-SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
+SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".feat": "feat"}
 LONGEST_LINE = 1 << 20  # bytes; a longer line means that the file is no text, and would not fit in memory
 SHOWN = 3  # line numbers named per kind of problem
+_PAIRS = re.compile(r"(?:\d++:\d++(?: ++|$))*+")
 
 
 class Row(NamedTuple):
-    """One usable row: its line number (from 1), its text with single blanks, its label or None, and where the layout
-    has these columns the text that it answers (``source``) and the name of the group of rows it belongs to."""
+    """One usable row: its line number (from 1), its text with single blanks, its label and its split or None, and where
+    the layout has these columns the text that it answers (``source``) and the name of the group it belongs to.
+
+    A text of format ``feat`` is its ``id:count`` pairs.
+    """
 
     line: int
     text: str
     label: str | None
+    split: str | None = None
     source: str | None = None
     group: str | None = None
 
@@ -62,12 +69,13 @@ class Problems:
 
 
 class Layout(NamedTuple):
-    """How rows lie in a file. ``text``, ``label``, ``source`` and ``group`` are column names or 0-based numbers."""
+    """How rows lie in a file. All but the first two are column names or 0-based numbers."""
 
     format: str
     header: bool
     text: str | int
     label: str | int | None
+    split: str | int | None = None
     source: str | int | None = None
     group: str | int | None = None
 
@@ -84,8 +92,13 @@ class Layout(NamedTuple):
                     f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
                 )
         columns = cfg.get("columns") or {}
-        text, *others = columns.get("text", 0), *(columns.get(name) for name in ("label", "source", "group"))
-        for name, column in zip(("label", "source", "group"), others, strict=True):
+        names = ("label", "split", "source", "group")
+        text, *others = columns.get("text", 0), *map(columns.get, names)
+        if kind == "feat" and cfg.get("view") != "counts":
+            raise ConfigError(
+                f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
+            )
+        for name, column in zip(names, others, strict=True):
             if kind == "txt" and column is not None:
                 raise ConfigError(
                     f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
@@ -113,6 +126,8 @@ def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
             numbered = _lines(file, problems)
             if layout.format == "txt":
                 yield from _clean((Row(number, line, None) for number, line in numbered), problems)
+            elif layout.format == "feat":
+                yield from _clean(_counted(numbered, layout, problems), problems)
             elif layout.format == "jsonl":
                 yield from _clean(_objects(numbered, path, layout, problems), problems)
             else:
@@ -144,12 +159,12 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
 
 
 def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:
-    for number, text, label, source, group in found:
+    for number, text, label, split, source, group in found:
         text = _blanks(text)
         if source is not None and not (source := _blanks(source)):
             problems.add("lines without a source", number)
         elif text:
-            yield Row(number, text, label, source, group)
+            yield Row(number, text, label, split, source, group)
         else:
             problems.add("blank lines", number)
 
@@ -167,18 +182,16 @@ def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, prob
     first = next(fields, None)
     if first is None:
         return
-    named = (layout.text, layout.label, layout.source, layout.group)
-    text, label, source, group = (_number(column, first[1], path, layout) for column in named)
+    chosen = (layout.text, layout.label, layout.split, layout.source, layout.group)
+    text, label, split, source, group = (_number(column, first[1], path, layout) for column in chosen)
     assert text is not None
 
     def picked(number: int, row: list[str]) -> Row:
-        found = None if label is None else row[label] or None
-        return Row(number, row[text], found, *(None if at is None else row[at] for at in (source, group)))
+        named = (None if at is None else row[at] or None for at in (label, split))
+        return Row(number, row[text], *named, *(None if at is None else row[at] for at in (source, group)))
 
     width = len(first[1])
-    if not layout.header:
-        yield picked(*first)
-    for number, row in fields:
+    for number, row in fields if layout.header else itertools.chain([first], fields):
         if len(row) == width:
             yield picked(number, row)
         elif not any(row):
@@ -262,5 +275,16 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
         except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
-        label = None if layout.label is None else item.get(str(layout.label))
-        yield Row(number, text, None if label is None or label == "" else str(label), source, group)
+        chosen = (None if key is None else item.get(str(key)) for key in (layout.label, layout.split))
+        label, split = (None if value is None or value == "" else str(value) for value in chosen)
+        yield Row(number, text, label, split, source, group)
+
+
+def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:
+    """Rows of a .feat: a class and ``id:count`` pairs, all between blanks."""
+    for number, line in numbered:
+        label, _, pairs = line.strip().partition(" ")
+        if _PAIRS.fullmatch(pairs):
+            yield Row(number, pairs, None if layout.label is None else label)
+        else:
+            problems.add("lines that are no class and id:count pairs", number)

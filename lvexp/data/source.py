@@ -19,6 +19,7 @@ from lvexp.errors import ConfigError, DataError
 SPLITS = ("train", "valid", "test")
 KINDS = ("words", "characters", "bpe", "wordpunct")
 LONG = ("drop", "truncate", "error")
+VIEWS = ("tokens", "counts")
 LOOKED_AT = 100  # lines that `check` reads of each file
 ABSENT = "absent"
 
@@ -30,7 +31,7 @@ def root(cfg: Mapping[str, Any]) -> Path:
     Raises:
         DataError: neither ``data.root`` nor ``LVEXP_DATA`` says where the corpus is.
     """
-    name = str(cfg["name"])
+    name = str(cfg.get("folder") or cfg["name"])
     if cfg.get("root"):
         return Path(str(cfg["root"])).expanduser()
     shipped = Path(__file__).parent / name
@@ -57,14 +58,21 @@ def files(cfg: Mapping[str, Any]) -> dict[str, Path]:
     return {split: folder / Path(str(named[split])).expanduser() for split in SPLITS if named.get(split)}
 
 
+def word_file(cfg: Mapping[str, Any]) -> Path | None:
+    """The file of the words that are counted, where they are not taken from the texts."""
+    named = (cfg.get("counts") or {}).get("words") if cfg.get("view") == "counts" else None
+    return root(cfg) / Path(str(named)).expanduser() if named else None
+
+
 def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
     """What the batches will hold: of ``tokens``, ``labels``, ``source``, ``counts``.
 
     ``labels`` and ``source`` follow from ``columns.label`` and ``columns.source``, so that switching a column off or on
-    is enough.
+    is enough; ``counts`` from ``view``, and they come without tokens.
     """
     named = {"labels": "label", "source": "source"}
-    found = set(cfg.get("provides") or ("tokens",)) - named.keys()
+    counted = cfg.get("view") == "counts"
+    found = {"counts"} if counted else set(cfg.get("provides") or ("tokens",)) - {*named, "counts"}
     return frozenset(
         found | {what for what, column in named.items() if (cfg.get("columns") or {}).get(column) is not None}
     )
@@ -78,6 +86,8 @@ def fingerprint(cfg: Mapping[str, Any]) -> str:
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             digest.update(split.encode() + content.digest())
+        if words := word_file(cfg):
+            digest.update(words.read_bytes())
     except (OSError, DataError, ConfigError):
         return ABSENT
     return digest.hexdigest()
@@ -98,6 +108,9 @@ def check(cfg: Mapping[str, Any]) -> None:
         usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, dict(cfg)), problems), LOOKED_AT))
         if not usable:
             raise unusable(problems)
+    words = word_file(cfg)
+    if words and not words.is_file():
+        raise DataError(f"data.counts.words={cfg['counts']['words']}: there is no file {words.absolute()}")
 
 
 def unusable(problems: Problems) -> DataError:
@@ -116,13 +129,14 @@ def _where(cfg: Mapping[str, Any]) -> str:
     licence = "The Penn Treebank may not be given away with this package; get a copy of your own.\n"
     return (
         f"{licence if name == 'ptb' else ''}try  data.root=DIR, the folder that holds {' '.join(named)}\n"
-        f"or   LVEXP_DATA=DIR in the environment, where DIR/{name}/ holds them"
+        f"or   LVEXP_DATA=DIR in the environment, where DIR/{cfg.get('folder') or name}/ holds them"
     )
 
 
 def _check_settings(cfg: Mapping[str, Any]) -> None:
     vocabulary = cfg.get("vocabulary") or {}
     _one_of("data.format", cfg.get("format") or "auto", ("auto", *FORMATS))
+    _one_of("data.view", cfg.get("view") or "tokens", VIEWS)
     _one_of("data.vocabulary.kind", vocabulary.get("kind"), KINDS)
     _one_of("data.long", cfg.get("long"), LONG)
     # The smallest that makes sense: four special tokens and a word; every byte and they for BPE.

@@ -19,7 +19,9 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from lvexp.batch import Batch
 from lvexp.special import PAD, UNK
 
 CHUNK = 1 << 15  # rows sorted at a time
@@ -101,6 +103,17 @@ class Split:
     def block(self, numbers: np.ndarray, length: int) -> npt.NDArray[np.int64]:
         """The ids of several texts that all have ``length`` tokens, [B, T]."""
         return self._tokens.gather(self._offsets.gather(numbers)[:, 0], length)
+
+    def batch(self, places: np.ndarray, length: int) -> Batch:
+        """The texts at ``places`` of :attr:`order`, which all have ``length`` tokens."""
+        rows = self.sorted(places)
+        others = {"labels": self.classes(rows), "source": self.sources(rows), "group": self.members(rows)}
+        return Batch(
+            tokens=torch.from_numpy(self.block(rows, length)),
+            lengths=torch.full((len(rows),), length),
+            index=torch.from_numpy(rows),
+            **{name: torch.from_numpy(found) for name, found in others.items() if found is not None},
+        )
 
     def classes(self, numbers: np.ndarray) -> npt.NDArray[np.int64] | None:
         """The labels of several texts, [B]; None if the corpus has none."""

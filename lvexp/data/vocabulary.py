@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, SupportsInt
 
+from lvexp.batch import Batch
 from lvexp.special import BOS, EOS, TOKENS, UNK
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class Vocabulary:
             texts = [_lower(text) for text in texts]
         get, unknown = self._ids.get, itertools.repeat(UNK)
         return [[BOS, *map(get, _pieces(text, self.kind), unknown), EOS] for text in texts]
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        """Texts as a padded batch."""
+        return Batch.of(self.encode(texts))
 
     def decode(self, ids: Iterable[SupportsInt]) -> str:
         """The text up to the first ``<eos>``, without special tokens but for ``<unk>``."""

@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from lvexp.batch import Batch
 from lvexp.data.vectors import read_vectors
-from lvexp.decoding import Decoding
-from lvexp.errors import ConfigError, DataError
+from lvexp.errors import DataError
 from lvexp.findings import Findings
 from lvexp.metrics.ranking import Ranking, grouped
 from lvexp.models.base import LatentModel
@@ -163,9 +162,6 @@ class AnswerModel(LatentModel):
         assert prior is not None  # compat refuses latents without
         prior = prior.expand(torch.Size((len(batch),)))  # one that is not conditional is the same for every pair
         return self.latent.code(prior.sample(torch.Size((draws,))) if draws else prior.mean[None])
-
-    def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
-        raise ConfigError("a model of answers writes no texts\ntry  rank(question, answers)")
 
     # --- how it is judged ----------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from lvexp.batch import Batch
 from lvexp.decoding import Decoding
 from lvexp.distributions.rate import rate
 from lvexp.draws import expect
+from lvexp.errors import RunError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.findings import PARTS, Findings
 from lvexp.latents.base import AbstractLatent
@@ -24,6 +25,7 @@ from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
+    from lvexp.data.bag import Bag
     from lvexp.data.vocabulary import Vocabulary
     from lvexp.evaluation import EvaluationSettings
 
@@ -59,7 +61,7 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | Bag,
         latent: AbstractLatent,
         estimator: AbstractEstimator,
         anneal: AbstractAnneal,
@@ -93,9 +95,9 @@ class LatentModel(L.LightningModule, abc.ABC):
     ) -> Float[Tensor, "S B"]:
         """log p(x|z), nats per text; ``inputs`` stands for ``batch.inputs`` where a remedy corrupted them."""
 
-    @abc.abstractmethod
     def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
-        """Texts for codes, without ``<bos>`` and ``<eos>``."""
+        """Texts for codes, without ``<bos>`` and ``<eos>``; :class:`RunError` from a model that writes none."""
+        raise RunError(f"{type(self).__name__} writes no texts")
 
     def assess(self, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
         """What the report says of this kind of model beside the usual. Called in evaluation mode, without gradients,

@@ -1,0 +1,112 @@
+"""The vocabulary of bags of words: from texts to counts, and from places to words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, SupportsInt
+
+import numpy as np
+import torch
+
+from lvexp.batch import Batch
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import ConfigError
+from lvexp.special import BOS
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+PATTERN = r"(?u)\b\w\w+\b"
+DEFAULTS: dict[str, Any] = {"min_df": 0.0, "max_df": 1.0, "stop_words": None, "pattern": PATTERN, "words": None}
+
+
+class Bag:
+    """The words that are counted, each at its place; others are left out. Without special tokens.
+
+    Args:
+        words: V of them.
+        pattern: regular expression of what a word of a text is.
+        lowercase: whether texts are lower-cased first.
+    """
+
+    kind = "bag"
+
+    def __init__(self, words: Sequence[str], pattern: str = PATTERN, lowercase: bool = False) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        self.words, self.pattern, self.lowercase = list(words), pattern, lowercase
+        self._counter = CountVectorizer(vocabulary=self.words, token_pattern=pattern, lowercase=lowercase)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], settings: dict[str, Any], max_size: int, lowercase: bool) -> Bag:
+        """The words of ``texts``: the ``max_size`` most frequent of those within the limits, in code point order.
+
+        Args:
+            texts: documents, read once.
+            settings: ``data.counts``: ``min_df``, ``max_df``, ``stop_words`` and ``pattern``, in the sense of
+                scikit-learn's ``CountVectorizer``.
+            max_size: V at most.
+            lowercase: whether to lower-case first.
+
+        Raises:
+            ConfigError: the limits leave no word, or a setting has no meaning.
+        """
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        kept = {key: settings[key] for key in ("min_df", "max_df", "stop_words")}
+        counter = CountVectorizer(
+            **kept, token_pattern=settings["pattern"], max_features=max_size, lowercase=lowercase
+        )  # fmt: skip
+        try:
+            counter.fit(texts)
+        except ValueError as error:  # scikit-learn's own words, which name the setting
+            typed = " ".join(f"data.counts.{key}={value}" for key, value in kept.items())
+            raise ConfigError(f"{typed}: {error}\ntry  data.counts.min_df=1 data.counts.max_df=1.0") from error
+        return cls(counter.get_feature_names_out().tolist(), settings["pattern"], lowercase)
+
+    @property
+    def size(self) -> int:
+        """V."""
+        return len(self.words)
+
+    def counts(self, texts: Sequence[str]) -> csr_array:
+        """How often each word is in each text, sparse, [N, V]."""
+        from scipy.sparse import csr_array
+
+        return csr_array(self._counter.transform(texts))
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        """Texts as a batch of counts."""
+        return batch(self.counts(texts))
+
+    def decode(self, ids: Iterable[SupportsInt]) -> str:
+        """The words at ``ids``, in their order."""
+        return " ".join(self.words[int(number)] for number in ids)
+
+    def to_json(self) -> str:
+        """All of it in one string, for :func:`vocabulary_from_json`."""
+        kept = {"kind": self.kind, "words": self.words, "pattern": self.pattern, "lowercase": self.lowercase}
+        return json.dumps(kept, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Bag:
+        """The vocabulary that :meth:`to_json` wrote."""
+        saved = json.loads(text)
+        return cls(saved["words"], saved["pattern"], saved["lowercase"])
+
+
+def batch(counts: csr_array, **more: Any) -> Batch:
+    """A batch of bags of words: dense counts, and of the text itself ``<bos>`` alone.
+
+    ``lengths`` counts it and the words, so that the words are what a text predicts, as everywhere.
+    """
+    dense = torch.from_numpy(counts.toarray().astype(np.float32))
+    tokens = torch.full((len(dense), 1), BOS)
+    return Batch(tokens=tokens, lengths=1 + dense.sum(1).long(), counts=dense, **more)
+
+
+def vocabulary_from_json(text: str) -> Vocabulary | Bag:
+    """Whichever vocabulary wrote ``text``."""
+    kinds: dict[str, Any] = {Bag.kind: Bag}
+    return kinds.get(json.loads(text)["kind"], Vocabulary).from_json(text)

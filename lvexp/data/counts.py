@@ -1,0 +1,137 @@
+"""Corpora of bags of words: counted once into a cache, sparse there and in memory, dense by the batch."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lvexp.batch import Batch
+from lvexp.data.bag import DEFAULTS, Bag, batch
+from lvexp.data.corpus import SETTINGS, cached
+from lvexp.data.encoding import Survey, chunks, empty
+from lvexp.data.rows import Layout, Problems, Row
+from lvexp.data.source import SPLITS, word_file
+from lvexp.errors import DataError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+class Documents:
+    """The bags of words of one split.
+
+    Attributes:
+        counts: sparse, [N, V].
+        labels: class of each document, -1 where it is not observed, [N]; None if the corpus has none.
+        buckets: one for all: documents have no length that a batch would have to share.
+    """
+
+    def __init__(self, counts: csr_array, labels: np.ndarray | None) -> None:
+        self.counts, self.labels = counts, labels
+        self._size = int(counts.sum(1).shape[0])
+        self.buckets = [(1, self._size)]
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batch(self, places: np.ndarray, length: int) -> Batch:
+        """The documents at ``places``, dense."""
+        labels = None if self.labels is None else torch.from_numpy(self.labels[places])
+        return batch(self.counts[places], labels=labels, index=torch.from_numpy(places))
+
+
+class CountCorpus:
+    """A counted corpus. Attributes as of :class:`lvexp.data.corpus.Corpus`; ``oov`` is not known."""
+
+    def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        from scipy.sparse import csr_array, load_npz
+
+        self.vocabulary = Bag.from_json((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        self.labels: list[str] = summary["labels"]
+        self.splits = {
+            split: Documents(
+                csr_array(load_npz(folder / f"{split}.npz")),
+                np.load(folder / f"{split}.labels.npy") if self.labels else None,
+            )
+            for split in SPLITS
+        }
+        self.fingerprint: str = summary["fingerprint"]
+        self.notes: list[str] = summary["notes"]
+
+
+def open_counts(cfg: Mapping[str, Any]) -> CountCorpus:
+    """The corpus of the ``data`` settings ``cfg`` as bags of words, counted if it has not been yet.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        DataError: a file is missing or malformed, or the cache cannot be written.
+    """
+    cfg = {**cfg, "counts": {**DEFAULTS, **(cfg.get("counts") or {})}}
+    return CountCorpus(*cached(cfg, count, (*SETTINGS, "view", "counts")))
+
+
+def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Writes the vocabulary and the counts of all splits into ``folder``; the sparse counts must fit into memory.
+
+    Returns:
+        ``labels`` (names, sorted; none where all documents have the same) and ``notes`` (what was not used).
+
+    Raises:
+        DataError: a file is malformed, or a split is empty.
+    """
+    from scipy.sparse import save_npz, vstack
+
+    survey, settings = Survey(cfg), cfg["counts"]
+    if file := word_file(cfg):
+        words = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        bag = Bag(words, settings["pattern"], bool(cfg.get("lowercase")))
+        collections.deque(survey.texts(), maxlen=0)  # for what else it notes
+    else:
+        bag = Bag.train(survey.texts(), settings, int(cfg["vocabulary"]["max_size"]), bool(cfg.get("lowercase")))
+    (folder / "vocabulary.json").write_text(bag.to_json(), encoding="utf-8")
+    names = sorted(survey.labels, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    ids = {name: number for number, name in enumerate(names)}
+    parts: dict[str, list[csr_array]] = {split: [] for split in SPLITS}
+    labels: dict[str, list[int]] = {split: [] for split in SPLITS}
+    problems: dict[Path, Problems] = {}
+    for path, chunk in chunks(cfg):
+        for split in SPLITS:
+            mine = [row for to, row in chunk if to == split]
+            if not mine:
+                continue
+            counted = Layout.of(path, dict(cfg)).format == "feat"
+            counts = _pairs(mine, path, bag.size) if counted else bag.counts([row.text for row in mine])
+            kept = np.flatnonzero(counts.sum(1))
+            for number in np.flatnonzero(counts.sum(1) == 0):
+                lines = problems.setdefault(path, Problems(path))
+                lines.add("documents without a word of the vocabulary: skipped", mine[number].line)
+            parts[split].append(counts[kept])
+            labels[split] += [ids.get(mine[number].label or "", -1) for number in kept]
+    for split in SPLITS:
+        if not labels[split]:
+            raise empty(cfg, split)
+        save_npz(folder / f"{split}.npz", vstack(parts[split], format="csr"))
+        np.save(folder / f"{split}.labels.npy", np.asarray(labels[split], np.int64))
+    notes = [note for found in problems.values() for note in found.notes()]
+    return {"labels": names if len(names) > 1 else [], "notes": survey.notes() + notes}
+
+
+def _pairs(found: Sequence[Row], path: Path, size: int) -> csr_array:
+    """Rows of ``id:count``, ids from 1, as sparse counts, [N, V]."""
+    from scipy.sparse import csr_array
+
+    pairs = [[pair.split(":") for pair in row.text.split()] for row in found]
+    places = np.array([int(place) - 1 for row in pairs for place, _ in row], np.int64)
+    if len(places) and not 0 <= places.min() <= places.max() < size:
+        raise DataError(
+            f"{path}: holds word {int(places.max()) + 1} (from 1), but the vocabulary has {size:,}\n"
+            "try  another data.counts.words"
+        )
+    values = np.array([int(value) for row in pairs for _, value in row], np.int64)
+    ends = np.cumsum([0, *map(len, pairs)])
+    return csr_array((values, places, ends), shape=(len(pairs), size))
