@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp import parent
+from lvexp import drawing, parent
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
@@ -28,11 +28,16 @@ TRAITS = {
     "point": ("is not a point", "has a point for a posterior"),
     "rsample": ("has no reparameterised sample", "needs one"),
     "density": ("has no density", "needs one"),
-    "enumerable": ("has no finite set of values", "runs through all values"),
+    "discrete": ("is not discrete", "is for discrete variables"),
+    "blocks": ("is a single block", "has an estimator for each block"),
+    "classes": ("holds no variable that could be the class of a text", "needs one"),
     "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
     "features": ("reads nothing", "is inferred from what an encoder read"),
     "autoregressive": ("reads no words", "changes the words it reads"),
+    "bag": ("reads no counts of words", "is inferred from counts of words"),
+    "bag_decoder": ("scores texts word by word", "has documents that are counts of words"),
+    "simplex": ("has no proportions for a code", "mixes topics in proportion"),
     "skippable": ("has no layers for z to join", "joins z to each layer"),
     "states": ("has no state for each word", "reads them"),
     "relevance": ("writes words", "needs to know how well an answer fits a question"),
@@ -46,6 +51,7 @@ TRAITS = {
 #: trait → the groups whose options may offer it, to name the one that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent") | {"features": "encoder", "autoregressive": "decoder"}
 _GIVERS |= {"skippable": "decoder", "states": "encoder", "relevance": "decoder", "pairs": "model", "condition": "model"}
+_GIVERS |= {"bag": "encoder", "bag_decoder": "decoder"}
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 #: what a yaml says of its option, to be told from what the option takes
 DECLARED = ("requires", "provides", "owns", "ignores")
@@ -71,6 +77,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     _types(plain, choices, menu)
     _values(plain)
     _traits(plain, choices, menu)
+    drawing.check(plain, choices, TRAITS)
     _explicit(plain, choices)
 
 
@@ -114,6 +121,9 @@ def _types(plain: dict, choices: Mapping, menu: Path) -> None:
 def _defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*_GROUPS, "optimizer", "trainer")]
     files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
+    for choice, option in choices.items():  # blocks: latent@latent.c
+        group, _, package = str(choice).partition("@")
+        files += [(package, menu / group / f"{option}.yaml")] if package else []
     files += [("", menu / "config.yaml")]
     for group, file in files:
         if not file.exists():
@@ -138,12 +148,16 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         re.compile(
             r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
             r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|threads|kernel|bottleneck|dilations)$"
+            r"|checkpoint_steps|threads|kernel|bottleneck|dilations|limit|width)$"
         ),
         lambda v: v >= 1,
         "at least 1",
     ),
     (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    (re.compile(r"\.categories$"), lambda v: v >= 2, "at least 2"),
+    (re.compile(r"^estimator(\.\w+)?\.(temperature|alpha)$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^estimator(\.\w+)?\.rate$|^model\.alpha$|^data\.labelled$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"^estimator(\.\w+)?\.decay$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
     (
         re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay|momentum)$"),
@@ -158,6 +172,9 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         "at least 1",
     ),
     (re.compile(r"^anneal\.(period|steepness)$|_kl\.ki$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^latent\.alpha$"), lambda v: v > 0, "above 0"),
+    (re.compile(r"^model\.map$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"\.(passes|draws)$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
     (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
@@ -173,7 +190,13 @@ _ONE_OF = {
     "decoder.entry": ("initial", "every_step", "both"),
     "encoder.cell": ("lstm", "gru"),
     "decoder.cell": ("lstm", "gru"),
+    "encoder.activation": ("tanh", "relu", "softplus"),
+    "encoder.reads": ("counts", "log", "share"),
+    "decoder.mixture": ("logits", "words"),
+    "data.view": ("tokens", "counts"),
     "decoder.size": ("small", "medium", "large"),
+    "estimator.baseline": ("none", "mean", "input", "leave_one_out"),
+    "latent.prior": ("uniform", "learned"),
     "regularizer.free_bits.per": ("dimension", "example", "batch"),
     "regularizer.pretrain.reset": ("decoder", "none"),
     "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
@@ -272,6 +295,12 @@ def _explicit(plain: dict, choices: Mapping) -> None:
     """What traits cannot say, because it hangs on a value."""
     remedies = plain.get("regularizer") or {}
     latent, model = f"latent={choices.get('latent')}", f"model={choices.get('model')}"
+    if plain["decoder"].get("mixture") == "words" and "simplex" not in (plain["latent"].get("provides") or []):
+        raise Refusal(
+            f"these choices do not go together\n  {latent}   has no proportions for a code\n"
+            "  decoder.mixture=words   mixes topics in proportion\n"
+            "try  latent=logistic_normal | latent=dirichlet | decoder.mixture=logits"
+        )
     rated = "rate" in (plain["latent"].get("provides") or [])
     if not rated and plain["anneal"].get("beta", 1) != 1:
         raise Refusal(

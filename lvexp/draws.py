@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -32,21 +33,41 @@ class Draw:
         return cls(value=value, log_weight=none - math.log(value.shape[0]), score=none if score is None else score)
 
 
+def product(draws: Sequence[Draw]) -> Draw:
+    """All combinations of independent variables' draws, S = S_1 S_2 …, their values flattened and put one after the
+    other; weights multiply, so what was enumerated stays exact beside what was drawn."""
+    whole = draws[0]
+    whole = dataclasses.replace(whole, value=whole.value.flatten(2))
+    for other in draws[1:]:
+        first, second = len(whole.value), len(other.value)
+        left, right = whole.value.repeat_interleave(second, 0), other.value.flatten(2).repeat(first, 1, 1)
+        whole = Draw(
+            value=torch.cat([left, right], -1),
+            log_weight=(whole.log_weight[:, None] + other.log_weight[None]).flatten(0, 1),
+            score=(whole.score[:, None] + other.score[None]).flatten(0, 1),
+        )
+    return whole
+
+
 def expect(
-    cost: Float[Tensor, "S B"], draw: Draw, baseline: Float[Tensor, "S B"] | Float[Tensor, " B"] | float = 0.0
+    cost: Float[Tensor, "S B"],
+    draw: Draw,
+    baseline: Float[Tensor, "S B"] | Float[Tensor, " B"] | float = 0.0,
+    scale: Tensor | float = 1.0,
 ) -> Float[Tensor, " B"]:
     r"""E_q[cost], with the gradient of whichever estimator made ``draw``.
 
-    .. math:: \sum_s w_s\,(c_s + \mathrm{stop}(c_s - b)\,(\ell_s - \mathrm{stop}(\ell_s)))
+    .. math:: \sum_s w_s\,(c_s + \mathrm{stop}((c_s - b) / a)\,(\ell_s - \mathrm{stop}(\ell_s)))
 
-    with weights w, cost c, score :math:`\ell = \log q(z_s)` and baseline b. The value is the weighted mean of the
-    cost whatever the baseline; the second term is zero in value and is the score-function gradient (Williams 1992,
+    with weights w, cost c, score :math:`\ell = \log q(z_s)`, baseline b and scale a. The value is the weighted mean of
+    the cost whatever the baseline; the second term is zero in value and is the score-function gradient (Williams 1992,
     REINFORCE). Enumerated draws carry their gradient in w, reparameterised ones (Kingma & Welling 2014) in c.
 
     Args:
         cost: any cost of each draw, nats. [S, B]
         draw: the draws the cost was computed from.
         baseline: a control variate that does not depend on the draw it is subtracted for.
+        scale: divides the score-function gradient, and nothing else. Any but 1 changes that gradient's length.
     """
-    surrogate = (cost - baseline).detach() * (draw.score - draw.score.detach())
+    surrogate = ((cost - baseline) / scale).detach() * (draw.score - draw.score.detach())
     return (draw.log_weight.exp() * (cost + surrogate)).sum(0)

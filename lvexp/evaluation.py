@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torchmetrics import MeanMetric, Metric
 
 from lvexp.batch import Batch
 from lvexp.errors import ConfigError, DataError
@@ -16,9 +17,11 @@ from lvexp.exhibits import Interpolation, interpolate, pairs, reconstruct, sampl
 from lvexp.findings import PARTS, Findings, Score
 from lvexp.metrics.active_units import ActiveUnits
 from lvexp.metrics.bleu import corpus_bleu, self_bleu
-from lvexp.metrics.bound import Bound
+from lvexp.metrics.bound import Bound, perplexity
+from lvexp.metrics.clustering import clustering
+from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.diversity import distinct
-from lvexp.metrics.likelihood import ImportanceWeighted
+from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
 from lvexp.metrics.mutual_information import MutualInformation
 from lvexp.metrics.verdict import verdict
 from lvexp.models.base import LatentModel
@@ -41,8 +44,10 @@ SCORES = (
         "iw_draws",
         "ppl",
         "ppl_iw",
+        "ppl_marginal",
     ),
     *("mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
+    *("code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"),
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
     *("elbo_refined", "rate_refined"),
 )
@@ -95,8 +100,10 @@ class Evaluation:
         scores: figure by name, the ``test`` part of result.json; None where a figure does not exist for the model.
         rate_per_dimension: mean over texts of each dimension's rate, nats.
         mean_variance: Var_x of each dimension of the posterior mean: active above 0.01.
-        means: posterior means of the texts, [N, D].
-        labels: class of each of those texts, -1 where not observed; label_names: their names.
+        means: posterior means of the texts, [N, D], of what is continuous in z.
+        labels: class of each text, -1 where not observed; label_names: their names.
+        assigned: most probable value of each discrete variable, [N, variables]; None where z has none.
+        usage: share of texts assigned to each value, [variables, K].
         samples: texts decoded from draws of the prior (or from nothing, for a language model).
         reconstructions: a text and what greedy decoding from its posterior mean gives.
         interpolations: texts along the line between the posterior means of two test texts, the first and the last
@@ -113,6 +120,8 @@ class Evaluation:
     means: Sequence[Sequence[float]] | None = None
     labels: Sequence[int] | None = None
     label_names: Sequence[str] = ()
+    assigned: Sequence[Sequence[int]] | None = None
+    usage: Sequence[Sequence[float]] | None = None
     samples: Sequence[str] = ()
     reconstructions: Sequence[tuple[str, str]] = ()
     interpolations: Sequence[Interpolation] = ()
@@ -135,14 +144,21 @@ def evaluate(
     ``scores`` holds, None where the figure does not exist for the model:
 
     - ``elbo`` (negative), ``distortion``, ``rate``, ``nll_iw``, ``nll_iw_se``, ``nll``: nats per sentence. ``nll`` is
-      the best statement of -log p(x), ``nll_kind`` which that is: "exact" (no latent variable) or
+      the best statement of -log p(x), ``nll_kind`` which that is: "exact" (no latent variable), "exact marginal"
+      (the sum over all values of a discrete z, where they are at most 256; there is no ``nll_iw`` then) or
       "importance-weighted" (from ``iw_samples`` draws);
-    - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, over ``tokens`` predicted tokens of ``sentences`` texts;
+    - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens``
+      predicted tokens of ``sentences`` texts;
     - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that; ``mi_near_cap`` within 5 % of it;
       ``mi_batch`` over groups of ``mi_batch_size``;
-    - ``active_units`` of ``latent_dim``;
-    - ``recon_bleu`` of greedy decoding from the posterior mean, over ``recon_bleu_sentences`` texts; the reference is
-      the text as the model can write it, out-of-vocabulary words as ``<unk>``;
+    - ``active_units`` of ``latent_dim``, where z is continuous;
+    - ``code_perplexity`` of at most ``code_values``, where it is discrete (see
+      :class:`~lvexp.metrics.code_usage.CodeUsage`); with labels ``cluster_accuracy``, ``cluster_nmi``, ``cluster_ari``
+      (:func:`~lvexp.metrics.clustering.clustering`), and ``class_accuracy``, the share of texts whose most probable
+      value of c is their class, where a model learned from labels;
+    - ``recon_bleu`` of greedy decoding from the posterior mean (the mode of what is discrete), over
+      ``recon_bleu_sentences`` texts; the reference is the text as the model can write it, out-of-vocabulary words as
+      ``<unk>``;
     - ``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
       from p(x|z), no truncation, for language models too;
     - ``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at posteriors that a remedy refined text by text.
@@ -176,23 +192,24 @@ def _evaluate(
         return Evaluation({name: _finite_or_none(score) for name, score in scores.items()}, line, reported=reported)
 
     torch.manual_seed(settings.seed)  # what was drawn until here depends on the test set's size
-    means, length = measured.means, settings.max_decode
+    points, length = measured.points, settings.max_decode
     samples: list[str] = []
     shown: list[tuple[str, str]] = []
     paths: list[Interpolation] = []
-    if "text" in reported and (measured.prior or means is None):
+    if "text" in reported and (measured.prior or points is None):
         samples = sample(model, settings.samples, length)
         scores |= {"distinct_1": distinct(samples, 1), "distinct_2": distinct(samples, 2)}
         scores |= {"self_bleu": self_bleu(samples), "samples": len(samples)}
-    if "text" in reported and means is not None:
-        rows = spread(len(means), settings.bleu_sentences)
+    if "text" in reported and points is not None:
+        rows = spread(len(points), settings.bleu_sentences)
         originals = [model.vocabulary.decode(measured.texts[row]) for row in rows]
-        written = reconstruct(model, means[rows], length)
+        written = reconstruct(model, points[rows], length)
         scores |= {"recon_bleu": corpus_bleu(written, originals), "recon_bleu_sentences": len(rows)}
         shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
-        for first, last in pairs(measured.texts, settings.interpolations):
+        # between two values of a discrete variable lies nothing
+        for first, last in pairs(measured.texts, 0 if model.latent.values else settings.interpolations):
             ends = (model.vocabulary.decode(measured.texts[first]), model.vocabulary.decode(measured.texts[last]))
-            path = interpolate(model, means[first], means[last], settings.interpolation_steps, length)
+            path = interpolate(model, points[first], points[last], settings.interpolation_steps, length)
             paths.append(Interpolation(ends, path))
     torch.manual_seed(settings.seed)
     findings = model.assess(splits, settings)
@@ -202,9 +219,11 @@ def _evaluate(
         verdict=findings.verdict or verdict(scores),
         rate_per_dimension=measured.rate_per_dimension,
         mean_variance=measured.mean_variance,
-        means=None if means is None else means.flatten(1).tolist(),
+        means=None if measured.means is None else measured.means.tolist(),
         labels=measured.labels,
         label_names=label_names,
+        assigned=measured.assigned,
+        usage=measured.usage,
         samples=samples,
         reconstructions=shown,
         interpolations=paths,
@@ -223,7 +242,10 @@ class _Measured:
     tokens: int = 0
     finite: bool = True
     prior: bool = False
-    means: Float[Tensor, "N ..."] | None = None
+    points: Float[Tensor, "N ..."] | None = None
+    means: Float[Tensor, "N D"] | None = None
+    assigned: list[list[int]] | None = None
+    usage: list[list[float]] | None = None
     labels: list[int] | None = None
     rate_per_dimension: list[float] | None = None
     mean_variance: list[float] | None = None
@@ -232,12 +254,13 @@ class _Measured:
 def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings) -> _Measured:
     alone: dict[str, Any] = {"sync_on_compute": False}  # one process evaluates; no other would answer
     bound, better, active = Bound(**alone), Bound(**alone), ActiveUnits(settings.active_threshold, **alone)
+    usage, exact = CodeUsage(**alone), MeanMetric(**alone).set_dtype(torch.float64)
     information = MutualInformation(model.latent.posterior, settings.mi_sentences, settings.mi_batch, **alone)
     weighted = ImportanceWeighted(settings.iw_samples, settings.iw_tolerance, **alone)
-    for metric in (bound, better, active, information, weighted):
+    for metric in (bound, better, active, usage, exact, information, weighted):
         metric.to(model.device)
     seen = _Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))
-    means, labels = [], []
+    points, means, assigned, labels, right = [], [], [], [], []
     for number, batch in enumerate(loader):
         seen.sentences, seen.tokens = seen.sentences + len(batch), seen.tokens + batch.predicted()
         if "text" in model.reported:
@@ -253,16 +276,26 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
         if not seen.finite:
             continue
         if model.latent.dim is not None:
-            means.append(terms.q.mean)
-            if "use" in model.reported:
-                active.update(terms.q.mean.flatten(1))
+            points.append(model.latent.point(terms.q))
             labels += [] if batch.labels is None else batch.labels.tolist()
+        if (mean := model.latent.means(terms.q)) is not None and model.latent.continuous:
+            means.append(mean)
+            if "use" in model.reported:
+                active.update(mean)
+        if "use" in model.reported and (marginals := model.latent.marginals(terms.q)) is not None:
+            assigned += marginals.argmax(-1).tolist()
+            usage.update(marginals)
+        if batch.labels is not None and (guessed := model.classify(terms.params)) is not None:
+            known = batch.labels >= 0
+            right += (guessed == batch.labels)[known].tolist()
         if terms.p is not None:
             seen.prior = True
             if "use" in model.reported:
                 information.update(terms)
             with _seeded(settings.seed + number):  # on its own, so that K moves no other figure
-                if "likelihood" in model.reported:
+                if "likelihood" in model.reported and countable(model):
+                    exact.update(marginal(model, batch))
+                elif "likelihood" in model.reported:
                     weighted.update(model, batch, terms.params)
             with _seeded(settings.seed + number):
                 refined = model.refined(batch, terms.params)
@@ -282,18 +315,35 @@ def _measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSe
         seen.scores["distortion"] = math.nan
     seen.scores |= {"sentences": seen.sentences, "tokens": seen.tokens}
     if seen.finite and seen.prior:
-        seen.scores |= _likelihood(weighted) if "likelihood" in model.reported else {}
+        if "likelihood" in model.reported:
+            seen.scores |= _marginal(exact, seen) if countable(model) else _likelihood(weighted)
         seen.scores |= _information(information) if "use" in model.reported else {}
         if better.sentences:
             refined = better.compute()
             found = {"elbo_refined": -refined["nelbo"], "rate_refined": refined["rate"]}
             seen.scores |= {name: _finite_or_none(score) for name, score in found.items()}
+    if seen.finite and points:
+        seen.points, seen.labels = torch.cat(points), labels or None
+    if seen.finite and assigned:
+        found = usage.compute()
+        seen.assigned, seen.usage = assigned, found["usage"]
+        seen.scores |= {"code_perplexity": found["code_perplexity"], "code_values": max(model.latent.values)}
+        seen.scores |= clustering(assigned, labels) or {} if labels else {}
+    if seen.finite and right:
+        seen.scores["class_accuracy"] = sum(right) / len(right)
     if seen.finite and means:
-        seen.means, seen.labels = torch.cat(means), labels or None
+        seen.means = torch.cat(means)
         if "use" in model.reported:
             units = active.compute()
             seen.scores["active_units"], seen.mean_variance = units["active_units"], units["variance"]
     return seen
+
+
+def _marginal(metric: Metric, seen: _Measured) -> dict[str, Score]:
+    nll = float(metric.compute())
+    tokens = seen.scores["tokens"]
+    assert isinstance(tokens, int)
+    return {"nll": nll, "nll_kind": "exact marginal", "ppl_marginal": perplexity(nll * len(seen.texts), tokens)}
 
 
 def _likelihood(metric: ImportanceWeighted) -> dict[str, Score]:

@@ -16,6 +16,19 @@ PARTS = ("bound", "likelihood", "use", "text")
 
 
 @dataclasses.dataclass(frozen=True)
+class Map:
+    """Texts of the test set as points, to be drawn with their labels.
+
+    Attributes:
+        title: of the picture. rows: of the texts in the test set, as its batches come. points: of each, two numbers.
+    """
+
+    title: str
+    rows: Sequence[int]
+    points: Sequence[Sequence[float]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Findings:
     """What :meth:`lvexp.models.base.LatentModel.assess` found.
 
@@ -24,7 +37,7 @@ class Findings:
         groups: title and rows of each group of the table, printed above the usual ones.
         verdict: one line that stands for the usual verdict; None leaves that one.
         texts: title → lines, for samples.txt.
-        figures: stem of a file → what draws the picture, given the path of the PNG.
+        figures: stem of a file → what draws the picture, given the path of the PNG. maps: the same for maps of texts.
     """
 
     scores: Mapping[str, Score] = dataclasses.field(default_factory=dict)
@@ -32,3 +45,4 @@ class Findings:
     verdict: str | None = None
     texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     figures: Mapping[str, Callable[[Path], None]] = dataclasses.field(default_factory=dict)
+    maps: Mapping[str, Map] = dataclasses.field(default_factory=dict)

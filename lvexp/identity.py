@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp import parent
 from lvexp.compat import DECLARED, resolved
 from lvexp.data.source import fingerprint
+from lvexp.errors import ConfigError
 
 #: groups and keys that do not change what a run computes
 VOLATILE = ("hydra", "logger", "paths", "force", "name")
@@ -37,6 +38,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
     data = plain["data"]
     texts = fingerprint(data)
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
+    if "labels" not in (plain["model"].get("requires") or []):
+        plain["data"].pop("labelled", None)  # such a model never sees them
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)
@@ -84,12 +87,22 @@ def group_id(config: DictConfig, model: str) -> str:
 
 
 def register() -> None:
-    """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder."""
+    """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder, and ``${share:0.5}``, a share of
+    ``trainer.max_epochs``; ``${share:0.3,whole}`` is rounded, and at least 1."""
 
     def resolve(_root_: DictConfig) -> str:
         return run_id(_root_, _root_.hydra.runtime.choices.model)
 
+    def share(part: float, whole: str | None = None, *, _root_: DictConfig) -> float:
+        epochs = _root_.trainer.max_epochs
+        if epochs < 1:
+            raise ConfigError(
+                f"trainer.max_epochs={epochs}: this arm needs a share of them\ntry  trainer.max_epochs=15"
+            )
+        return max(1, round(part * epochs)) if whole else float(part * epochs)
+
     OmegaConf.register_new_resolver("run_id", resolve, replace=True)
+    OmegaConf.register_new_resolver("share", share, replace=True)
 
 
 def commit() -> str | None:

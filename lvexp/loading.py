@@ -15,6 +15,7 @@ from lvexp.decoding import Decoding
 from lvexp.errors import RunError
 from lvexp.models.answers import AnswerModel
 from lvexp.models.base import LatentModel
+from lvexp.models.document import DocumentModel
 from lvexp.shapes import Float, Tensor
 
 
@@ -58,11 +59,18 @@ class Run:
         return f"Run({type(self.model).__name__}, latent {self.model.latent.dim}, {self.vocabulary.size} types)"
 
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "N W"]:
-        """The code of each text's posterior mean, [N, W]. Raises :class:`RunError` without a latent variable."""
+        """The code of each text's posterior mean (the mode of a discrete z), [N, W]. Raises :class:`RunError` without a
+        latent variable."""
         self._latent()
         with torch.no_grad():
             q = self.model.latent.posterior(self.model.params(self._batch(texts)))
-            return self.model.latent.code(q.mean[None])[0]
+            return self.model.latent.code(self.model.latent.point(q)[None])[0]
+
+    def topics(self, words: int = 10) -> list[list[str]]:
+        """The words that each entry of the code speaks for most. Raises :class:`RunError` but for document models."""
+        if not isinstance(self.model, DocumentModel):
+            raise RunError("topics: this model has none\ntry  a run of model=nvdm, prodlda or neurallda")
+        return self.model.topics(words)
 
     def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
         """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.decoding.Decoding`)."""
@@ -96,6 +104,8 @@ class Run:
 
     def interpolate(self, a: str, b: str, steps: int = 5, **how: Any) -> list[str]:
         """``steps`` texts on the line between the posterior means of two texts, both ends included."""
+        if self.model.latent.values:
+            raise RunError("interpolate: between two values of a discrete latent variable lies nothing")
         if steps < 2:
             raise ValueError(f"interpolate: steps={steps}; a line has at least its two ends")
         ends = self.encode([a, b])
@@ -103,13 +113,13 @@ class Run:
         return self.decode((1 - share) * ends[0] + share * ends[1], **how)
 
     def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0) -> list[float]:
-        """-log p(x) of each text in nats, ``<eos>`` counted: exact for a language model, else the
-        importance-weighted estimate with ``samples`` draws.
+        """-log p(x) of each text in nats, ``<eos>`` counted: exact for a language model and for a discrete z of up to
+        256 values, else the importance-weighted estimate with ``samples`` draws.
 
         Raises:
             RunError: the model has no likelihood (a plain auto-encoder).
         """
-        from lvexp.metrics.likelihood import importance_weighted
+        from lvexp.metrics.likelihood import countable, importance_weighted, marginal
 
         latent = self.model.latent
         if latent.dim is None:
@@ -119,6 +129,8 @@ class Run:
             raise RunError("score: an auto-encoder has no prior, hence no likelihood\ntry  a run of model=svae")
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
+            if countable(self.model):
+                return marginal(self.model, self._batch(texts)).tolist()
             return importance_weighted(self.model, self._batch(texts), samples).nll.tolist()
 
     def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:

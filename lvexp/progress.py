@@ -153,6 +153,8 @@ class Progress(ProgressBar):
             parts.append(f"val {monitored[0]} {monitored[1]:.2f}")
         if "val/active_units" in metrics:
             parts.append(f"AU {float(metrics['val/active_units']):.0f}")
+        if "val/code_perplexity" in metrics:
+            parts.append(f"codes {float(metrics['val/code_perplexity']):.1f}")
         if "val/mi" in metrics:
             parts.append(f"MI {float(metrics['val/mi']):.2f}")
         if self.improved:

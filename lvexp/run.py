@@ -109,6 +109,7 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
     _quiet()
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
+    _check_precision(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     data.prepare_data()
@@ -154,6 +155,21 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
         return result
     finally:
         finish(loggers, failed=failed)
+
+
+def _check_precision(config: Mapping[str, Any]) -> None:
+    """Refuses bf16 on a processor whose LSTM has no such form: only a try tells."""
+    precision, cells = config["trainer"]["precision"], {config[part].get("cell") for part in ("encoder", "decoder")}
+    if config["trainer"]["accelerator"] != "cpu" or not precision.startswith("bf16") or "lstm" not in cells:
+        return
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
+    except RuntimeError:
+        raise ConfigError(
+            f"trainer.precision={precision}: this processor has no LSTM in bf16\n"
+            "try  trainer.precision=32-true | encoder=gru decoder=gru (slow here)"
+        ) from None
 
 
 def _quiet() -> None:
@@ -275,7 +291,8 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:
     pairs = [f"{text}\n→ {again or '(nothing)'}" for text, again in evaluation.reconstructions[:3]]
-    for title, lines in (("samples", evaluation.samples[:5]), ("reconstructions", pairs)):
+    more = [(title, lines[:5]) for title, lines in evaluation.findings.texts.items()]
+    for title, lines in (*more, ("samples", evaluation.samples[:5]), ("reconstructions", pairs)):
         if lines:
             console.print(f"[bold]{title}[/bold]")
             for line in lines:

@@ -17,6 +17,7 @@ from lvexp.evaluation import EvaluationSettings
 from lvexp.logging import CsvLogger
 from lvexp.metrics.active_units import ActiveUnits
 from lvexp.metrics.bound import Bound
+from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.mutual_information import MutualInformation
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Terms
@@ -115,8 +116,10 @@ class Validation(Callback):
         assert isinstance(pl_module, LatentModel)
         self.metrics: list[Metric] = [Bound()]
         used = "use" in pl_module.reported
-        if used and pl_module.latent.dim is not None:
+        if used and pl_module.latent.continuous:
             self.metrics.append(ActiveUnits(self.threshold))
+        if used and pl_module.latent.values:
+            self.metrics.append(CodeUsage())
         if used and pl_module.latent.has_prior:
             self.metrics.append(MutualInformation(pl_module.latent.posterior, limit=self.texts))
         self.judge = pl_module.judge()
@@ -128,22 +131,17 @@ class Validation(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ):
-        assert isinstance(outputs, Terms)
+        assert isinstance(outputs, Terms) and isinstance(pl_module, LatentModel)  # noqa: PT018
+        seen = {ActiveUnits: pl_module.latent.means, CodeUsage: pl_module.latent.marginals}
         for metric in self.metrics:
-            metric.update(outputs.q.mean if isinstance(metric, ActiveUnits) else outputs)
+            look = seen.get(type(metric))
+            metric.update(look(outputs.q) if look else outputs)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
         assert isinstance(pl_module, LatentModel)
         measured = {name: value for metric in self.metrics for name, value in metric.compute().items()}
-        kept = [
-            "distortion",
-            "rate",
-            "nelbo",
-            *(["ppl"] if "bound" in pl_module.reported else []),
-            "active_units",
-            "mi",
-        ]
-        kept += [] if self.judge is None else self.judge.compute()
+        bound = ["distortion", "rate", "nelbo", *(["ppl"] if "bound" in pl_module.reported else [])]
+        kept = [*bound, "active_units", "code_perplexity", "mi", *(self.judge.compute() if self.judge else ())]
         values = {name: float(measured[name]) for name in kept if measured.get(name) is not None}
         # already computed from sums over all ranks
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)

@@ -12,7 +12,7 @@ import lvexp
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
     ["errors", "shapes", "special", "findings"],
-    ["batch", "parent"],
+    ["batch", "parent", "drawing"],
     ["draws"],
     ["distributions"],
     ["estimators", "latents", "networks"],
@@ -70,7 +70,9 @@ def test_every_layer_exists():
     assert set(RANK) == {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES}
 
 
-@pytest.mark.parametrize("name", ["compat", "identity", "parent", "mistakes", "sweep", "data/source", "__main__"])
+@pytest.mark.parametrize(
+    "name", ["compat", "drawing", "identity", "parent", "mistakes", "sweep", "data/source", "__main__"]
+)
 def test_what_answers_a_mistake_does_not_load_torch(name: str):
     import subprocess
     import sys

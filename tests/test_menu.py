@@ -20,10 +20,11 @@ from lvexp.errors import Refusal
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "regularizer", "optimizer")
 OPTIONS = {group: sorted(path.stem for path in (MENU / group).glob("*.yaml")) for group in GROUPS}
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
-TEXTS = WORDS.encode(["a b c", "d e f", "f e d", "c c c"])
-BATCH = dataclasses.replace(
-    Batch.of(TEXTS, WORDS.encode(["a", "b c d", "d f", "c"])), labels=torch.tensor([1, 0, 0, 1])
+BATCH = dataclasses.replace(  # each model takes what it needs
+    Batch.of(WORDS.encode(["a b c", "d e f", "f e d", "c c c"]), WORDS.encode(["a", "b c d", "d f", "c"])),
+    labels=torch.tensor([1, 0, 0, 1]),
 )
+BATCH.counts = torch.nn.functional.one_hot(BATCH.tokens, WORDS.size).sum(1).float()
 
 
 def step(config: dict) -> tuple[float, float]:
@@ -65,6 +66,44 @@ def test_a_preset_is_accepted_as_it_stands_and_takes_a_step(preset: str, compose
     assert moved > 0
 
 
+ARMS = sorted(path.stem for path in (MENU / "arm").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_arm_is_accepted_in_each_comparison_and_takes_a_step(arm: str, composed: Compose):
+    for comparison in ("remedies", "remedies_ptb"):
+        config = composed(f"experiment={comparison}", f"arm={arm}")
+        if arm == "lm_init":
+            with pytest.raises(Refusal, match="no language model to start from is named"):
+                checked(config)
+            continue
+        checked(config)
+        assert config.name == comparison
+        if comparison == "remedies":
+            loss, moved = step(plain(config))
+            assert 0 < loss < 1000
+            assert moved > 0
+
+
+def test_a_comparison_names_arms_that_exist_and_that_of_all_remedies_has_every_remedy(composed: Compose):
+    for comparison in ("remedies", "remedies_ptb"):
+        named = composed(f"experiment={comparison}").hydra.sweeper.params.arm.split(",")
+        assert set(named) <= set(ARMS)
+        assert len(set(named)) == len(named)
+        if comparison == "remedies":
+            assert set(ARMS) - set(named) == {"lm_init"}, "which needs a run to start from"
+    assert set(REMEDIES) <= {*ARMS}
+
+
+def test_a_share_of_the_epochs_needs_a_number_of_epochs(composed: Compose):
+    config = composed("experiment=remedies", "arm=li2019", "trainer.max_epochs=10")
+    assert config.anneal.warmup == 5.0
+    assert config.regularizer.pretrain.epochs == 3
+    endless = composed("arm=linear", "trainer.max_epochs=-1", "trainer.max_steps=10")
+    with pytest.raises(Exception, match="needs a share of them"):
+        plain(endless)
+
+
 def subsets(names: list[str]) -> list[tuple[str, ...]]:
     """None, one, and every pair: refusals speak of two remedies at most, and all subsets would be too many."""
     return [chosen for size in range(3) for chosen in itertools.combinations(names, size)]
@@ -80,8 +119,13 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, 
     # each option is composed once, and the product put together from their nodes: composing is what takes time
     corpora = {paired: plain(composed(f"data={'wikiqa' if paired else 'snips'}"))["data"] for paired in (False, True)}
     nodes = {(g, o): plain(composed(f"{g}={o}", *sizes))[g] for g in groups for o in OPTIONS[g]}
+    views = {model: plain(composed(f"model={model}"))["data"] for model in OPTIONS["model"]}  # a model chooses its own
     taken, met, refused, advised = set(), set(), 0, 0
-    for *chosen, remedies in itertools.product(*(OPTIONS[group] for group in groups), subsets(REMEDIES)):
+    hopeless = set()  # what is refused without a remedy and with beta = 1: nothing added makes it good
+    plainest = sorted(OPTIONS["anneal"], key=lambda name: name != "constant")
+    for *chosen, remedies in itertools.product(*(OPTIONS[group] for group in groups[:-1]), plainest, subsets(REMEDIES)):
+        if tuple(chosen[:-1]) in hopeless:
+            continue
         choices = dict(zip(groups, chosen, strict=True))
         if {choices["encoder"], choices["decoder"]} == {"gru", "lstm"}:
             continue  # the two kinds of cell meet nowhere: each with itself is enough
@@ -89,13 +133,15 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, 
         if len(remedies) > 1 and not usual:
             continue  # what two remedies do to each other hangs on none of these
         config = everything | {group: nodes[group, option] for group, option in choices.items()}
+        config["data"] = corpora[True] if "source" in config["model"]["requires"] else views[choices["model"]]
         config["regularizer"] = {name: everything["regularizer"][name] for name in remedies}
-        config["data"] = corpora["source" in config["model"]["requires"]]
         try:
             compat.check(config, choices, MENU)
         except Refusal as error:
             refused += 1
             advised += "try" in str(error)
+            if choices["anneal"] == "constant" and not remedies:
+                hopeless.add(tuple(chosen[:-1]))
             continue
         taken.add((choices["model"], choices["anneal"], *remedies))
         pairs = set(itertools.combinations([*choices.items(), *remedies], 2))

@@ -95,7 +95,8 @@ def test_finite_differences_agree_on_a_model_with_dropout_and_draws():
 
 def test_refinement_is_in_full_precision_where_training_is_not():
     def gradient(through: str) -> torch.Tensor:
-        model = tiny.model(remedies=[SemiAmortized(steps=3, through=through)], scale=3.0)
+        # GRU: not every processor has an LSTM in bf16
+        model = tiny.model(remedies=[SemiAmortized(steps=3, through=through)], scale=3.0, cell="gru")
         torch.manual_seed(5)
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.training_step(next(iter(tiny.corpus())), 0)

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
 import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from helpers import script
 
-from lvexp.__main__ import MENU
 from lvexp.batch import Batch
 from lvexp.latents.gaussian import Gaussian
 
 
 @pytest.fixture
 def toy() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("toy", str(MENU.parent / "scripts" / "toy"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("toy", loader))
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = writes
-    return module
+    return script("toy")
 
 
 def test_the_language_is_fixed_by_its_seed(toy, monkeypatch, tmp_path):

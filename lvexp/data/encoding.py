@@ -19,9 +19,9 @@ from lvexp.special import EOS
 
 CHUNK = 4096  # texts encoded at a time
 MOST_LABELS = 10_000
-UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
 #: what a column of splits may say
 NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
+UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
 
 
 @contextmanager
@@ -174,12 +174,22 @@ def _files(cfg: Mapping[str, Any]):
             for row in read if answered is None else _answered(read, str(answered), problems):
                 if row.split is not None:
                     yield _named(row, path), row
-                elif split == "train" and shares:
-                    yield _cut(row.group or row.text, shares, int(cfg["split"]["seed"])), row  # a group stays together
+                elif split == "train" and shares:  # rows of a group stay together
+                    yield _cut(row.group or row.text, shares, int(cfg["split"]["seed"])), row
                 else:
                     yield split, row
 
         yield path, found
+
+
+def _named(row: Row, path: Path) -> str:
+    """The split that a row itself names."""
+    if row.split not in NAMES:
+        raise DataError(
+            f"{path}:{row.line}: '{row.split}' stands in the column of splits\n"
+            f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
+        )
+    return NAMES[row.split]
 
 
 def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[Row]:
@@ -191,16 +201,6 @@ def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[
         else:
             for row in group:
                 problems.add(UNANSWERED, row.line)
-
-
-def _named(row: Row, path: Path) -> str:
-    """The split that a row itself names."""
-    if row.split not in NAMES:
-        raise DataError(
-            f"{path}:{row.line}: '{row.split}' stands in the column of splits\n"
-            f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
-        )
-    return NAMES[row.split]
 
 
 def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 
 from lvexp.batch import Batch
 from lvexp.data.permute import key, permute
@@ -16,6 +18,7 @@ BLOCK = 256  # batches planned at a time
 FIXED = 0  # seed of the order in which evaluation visits its batches
 
 
+@runtime_checkable
 class Stock(Protocol):
     """The texts of a split, in order of length.
 
@@ -57,6 +60,7 @@ class BatchLoader:
         limit: batches of this rank that are taken of each epoch, as a number (int) or a share (float) as in Lightning's
             ``limit_train_batches``. It only tells when a saved epoch was complete.
         fixed: every pass is the first epoch again, to overfit a few batches.
+        shown: whether the label of each text may be seen, [N]; the others become -1. None shows all.
     """
 
     def __init__(
@@ -70,9 +74,10 @@ class BatchLoader:
         world: int = 1,
         limit: int | float = 1.0,
         fixed: bool = False,
+        shown: np.ndarray | None = None,
     ) -> None:
         self.split, self.batch_size, self.shuffle, self.seed = split, batch_size, shuffle, seed
-        self.rank, self.world, self.fixed = rank, world, fixed
+        self.rank, self.world, self.fixed, self.shown = rank, world, fixed, shown
         self.epoch = self.position = 0
         self._begun = False  # whether a batch of this epoch was taken
         self._lengths, self._counts = (np.array(part, np.int64) for part in zip(*split.buckets, strict=True))
@@ -95,7 +100,7 @@ class BatchLoader:
         for start in range(self.position, len(self), BLOCK):
             for length, places in self._plan(start, min(start + BLOCK, len(self))):
                 self.position += 1
-                yield self.split.batch(places, length)
+                yield self._seen(self.split.batch(places, length))
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next pass a whole one over ``epoch``, or what is left of it if that epoch was just restored."""
@@ -144,6 +149,13 @@ class BatchLoader:
         places = inside + self._starts[bucket][:, None]
         for length, row, here in zip(self._lengths[bucket].tolist(), places, present, strict=True):
             yield length, row[here]
+
+    def _seen(self, batch: Batch) -> Batch:
+        """The batch with only the labels that may be seen."""
+        if self.shown is None or batch.labels is None or batch.index is None:
+            return batch
+        hidden = torch.from_numpy(~self.shown[batch.index.numpy()])
+        return dataclasses.replace(batch, labels=batch.labels.masked_fill(hidden, -1))
 
     def _first(self, bucket: np.ndarray) -> np.ndarray:
         """Number of the first batch of each bucket."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from lvexp.batch import Batch
@@ -15,6 +16,9 @@ from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.loader import BatchLoader
 from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import ConfigError
+
+_LABELS = 1  # tells the picking of labels from what else is drawn by the seed
 
 
 class TextData(L.LightningDataModule):
@@ -42,6 +46,7 @@ class TextData(L.LightningDataModule):
         max_length: int = 200,
         long: str = "drop",
         answered: str | None = None,
+        labelled: int | float = 1.0,
         cache: str | None = None,
         seed: int = 0,
         view: str = "tokens",
@@ -50,7 +55,7 @@ class TextData(L.LightningDataModule):
         variant: str | None = None,
     ) -> None:
         super().__init__()
-        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.batch_size, self.eval_batch_size, self.seed, self.labelled = batch_size, eval_batch_size, seed, labelled
         self.cfg: dict[str, Any] = {
             "name": name,
             "root": root,
@@ -66,6 +71,7 @@ class TextData(L.LightningDataModule):
             "answered": answered,
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
+            "labelled": labelled,
             "cache": cache,
             "view": view,
             "counts": dict(counts or {}),
@@ -87,6 +93,23 @@ class TextData(L.LightningDataModule):
         """Names of the classes; empty without labels."""
         return self.corpus.labels
 
+    @cached_property
+    def shown(self) -> np.ndarray | None:
+        """Whether a training text's label may be seen, [N], ``labelled`` of those that have one, picked by ``seed``;
+        None where all may."""
+        labels = self.corpus.splits["train"].labels
+        if labels is None or (self.labelled == 1.0 and isinstance(self.labelled, float)):
+            return None
+        known = np.flatnonzero(labels >= 0)
+        count = self.labelled if isinstance(self.labelled, int) else round(self.labelled * len(known))
+        if count > len(known):
+            raise ConfigError(
+                f"data.labelled={self.labelled}: {len(known):,} training texts have a label\ntry  data.labelled=1.0"
+            )
+        found = np.zeros(len(labels), bool)
+        found[np.random.default_rng((self.seed, _LABELS)).permutation(known)[:count]] = True
+        return found
+
     @property
     def steps_per_epoch(self) -> int:
         """Batches that one process trains on in an epoch, before any limit of the trainer."""
@@ -98,7 +121,7 @@ class TextData(L.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches; the same ones in every epoch when the trainer overfits a few."""
-        options: dict[str, Any] = {"shuffle": True, "seed": self.seed}
+        options: dict[str, Any] = {"shuffle": True, "seed": self.seed, "shown": self.shown}
         if self.trainer is not None:
             few = self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]  # set at run time
             options |= {"limit": self.trainer.limit_train_batches, "fixed": few}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import itertools
 import json
 import re
 import zlib
@@ -27,9 +26,13 @@ SHOWN = 3  # line numbers named per kind of problem
 _PAIRS = re.compile(r"(?:\d++:\d++(?: ++|$))*+")
 
 
+#: columns that a file may have beside the text
+COLUMNS = ("label", "split", "source", "group")
+
+
 class Row(NamedTuple):
-    """One usable row: its line number (from 1), its text with single blanks, its label and its split or None, and where
-    the layout has these columns the text that it answers (``source``) and the name of the group it belongs to.
+    """One usable row: its line number (from 1), its text with single blanks, its label or None, and where the layout
+    has these columns its split, the text that it answers (``source``) and the name of the group of rows it belongs to.
 
     A text of format ``feat`` is its ``id:count`` pairs.
     """
@@ -69,7 +72,7 @@ class Problems:
 
 
 class Layout(NamedTuple):
-    """How rows lie in a file. All but the first two are column names or 0-based numbers."""
+    """How rows lie in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
 
     format: str
     header: bool
@@ -92,13 +95,12 @@ class Layout(NamedTuple):
                     f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
                 )
         columns = cfg.get("columns") or {}
-        names = ("label", "split", "source", "group")
-        text, *others = columns.get("text", 0), *map(columns.get, names)
         if kind == "feat" and cfg.get("view") != "counts":
             raise ConfigError(
                 f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
             )
-        for name, column in zip(names, others, strict=True):
+        text, *others = columns.get("text", 0), *(columns.get(name) for name in COLUMNS)
+        for name, column in zip(COLUMNS, others, strict=True):
             if kind == "txt" and column is not None:
                 raise ConfigError(
                     f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
@@ -187,11 +189,13 @@ def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, prob
     assert text is not None
 
     def picked(number: int, row: list[str]) -> Row:
-        named = (None if at is None else row[at] or None for at in (label, split))
-        return Row(number, row[text], *named, *(None if at is None else row[at] for at in (source, group)))
+        labelled, to = (None if at is None else row[at] or None for at in (label, split))
+        return Row(number, row[text], labelled, to, *(None if at is None else row[at] for at in (source, group)))
 
     width = len(first[1])
-    for number, row in fields if layout.header else itertools.chain([first], fields):
+    if not layout.header:
+        yield picked(*first)
+    for number, row in fields:
         if len(row) == width:
             yield picked(number, row)
         elif not any(row):

@@ -151,6 +151,12 @@ def _check_settings(cfg: Mapping[str, Any]) -> None:
         )
     for key in ("max_length", "batch_size", "eval_batch_size"):
         _at_least(f"data.{key}", cfg.get(key), 1)
+    labelled = cfg.get("labelled", 1.0)
+    if isinstance(labelled, float) and labelled > 1:
+        raise ConfigError(
+            f"data.labelled={labelled}: a share of the labels is at most 1.0\n"
+            f"try  data.labelled={round(labelled)}, so many labels"
+        )
     named, split = cfg.get("files") or {}, cfg.get("split") or {}
     shares = {key: split.get(key) for key in ("valid", "test") if not named.get(key)}
     for key, share in shares.items():

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from torch.distributions import Distribution
 
+from lvexp.batch import Batch
 from lvexp.draws import Draw
-from lvexp.estimators.base import AbstractEstimator
-from lvexp.estimators.enumerate import Enumerate
-from lvexp.estimators.pathwise import Pathwise
+from lvexp.estimators.base import AbstractEstimator, Control, fitting
 from lvexp.estimators.score import Score
+from lvexp.shapes import Float, Tensor
 
 
 class Auto(AbstractEstimator):
-    """Pathwise where q has a reparameterised sample, else enumeration where its support is finite, else score."""
+    """Pathwise where q has a reparameterised sample, enumeration where its values are few (at most 32), else score:
+    with the leave-one-out baseline where there is more than one draw, without any where there is not."""
 
-    def __call__(self, q: Distribution, samples: int) -> Draw:
-        if q.has_rsample:
-            return Pathwise()(q, samples)
-        return (Enumerate() if q.has_enumerate_support else Score())(q, samples)
+    def draw(self, q: Distribution, samples: int) -> Draw:
+        return fitting(q, samples) or Score().draw(q, samples)
+
+    def control(self, cost: Float[Tensor, "S B"], batch: Batch) -> Control:
+        # draws without a score, which the others are, have no use for a baseline
+        several = len(cost) > 1 and self.training
+        return Score("leave_one_out").control(cost, batch) if several else Control()

@@ -3,15 +3,83 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 
+import torch
+from torch import nn
 from torch.distributions import Distribution
 
-from lvexp.draws import Draw
+from lvexp.batch import Batch
+from lvexp.distributions.joint import Joint
+from lvexp.distributions.support import configurations, support
+from lvexp.draws import Draw, product
+from lvexp.shapes import Float, Tensor
+
+#: values of z up to which a validation, and estimator=auto, run through all of them
+FEW = 32
 
 
-class AbstractEstimator(abc.ABC):
-    """Turns a distribution into weighted draws; :func:`lvexp.draws.expect` turns those into a gradient."""
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """What :func:`lvexp.draws.expect` is to make of a cost, [S, B].
+
+    Attributes:
+        baseline, scale: as ``expect`` takes them.
+        fit: 0 in value; its gradient fits a learned baseline. [B]
+    """
+
+    baseline: Tensor | float = 0.0
+    scale: Tensor | float = 1.0
+    fit: Tensor | float = 0.0
+
+
+class AbstractEstimator(nn.Module, abc.ABC):
+    """Turns a distribution into weighted draws; :func:`lvexp.draws.expect` turns those into a gradient.
+
+    That is so in training. In evaluation mode every estimator gives what :func:`judged` does: what is reported must not
+    depend on how a model was trained.
+    """
 
     @abc.abstractmethod
-    def __call__(self, q: Distribution, samples: int) -> Draw:
+    def draw(self, q: Distribution, samples: int) -> Draw:
         """``samples`` draws from ``q`` (an estimator that enumerates returns one draw for each value instead)."""
+
+    def forward(self, q: Distribution, samples: int) -> Draw:
+        return self.draw(q, samples) if self.training else judged(q, samples)
+
+    def attach(self, vocabulary: int) -> None:
+        """Called once when the model is built, to make parameters; V is the vocabulary's size. They are trained with
+        those of q(z|x)."""
+
+    def begin(self, step: int) -> None:
+        """Called before each training step, with the optimiser steps taken so far."""
+
+    def control(self, cost: Float[Tensor, "S B"], batch: Batch) -> Control:
+        """Baseline and scale for the cost of the last draw; may learn from it, for the next."""
+        return Control()
+
+
+def judged(q: Distribution, samples: int) -> Draw:
+    """The draws that validations and reports are made from: every value of a discrete variable where they are
+    :data:`FEW`, true draws elsewhere, never relaxed ones."""
+    return fitting(q, samples) or Draw.equal(q.sample(torch.Size((samples,))))
+
+
+def fitting(q: Distribution, samples: int) -> Draw | None:
+    """Reparameterised draws where ``q`` has them, else all values of it where they are :data:`FEW`; None where neither
+    will do. Blocks are taken one by one."""
+    if isinstance(q, Joint):
+        parts = [fitting(block, samples) for block in q.blocks.values()]
+        whole = [part for part in parts if part is not None]
+        return product(whole) if len(whole) == len(parts) else None
+    if q.has_rsample:
+        return Draw.equal(q.rsample(torch.Size((samples,))))
+    count = configurations(q)
+    return enumerated(q) if count is not None and count <= FEW else None
+
+
+def enumerated(q: Distribution) -> Draw:
+    """Every value of ``q``, weighted by its probability."""
+    value = support(q)
+    log_weight = q.log_prob(value)
+    return Draw(value=value, log_weight=log_weight, score=log_weight.new_zeros(log_weight.shape))

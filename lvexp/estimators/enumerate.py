@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from torch.distributions import Distribution
 
+from lvexp.distributions.support import configurations
 from lvexp.draws import Draw
-from lvexp.estimators.base import AbstractEstimator
+from lvexp.errors import ConfigError
+from lvexp.estimators.base import AbstractEstimator, enumerated
 
 
 class Enumerate(AbstractEstimator):
-    r"""E_q[c] = Σ_z q(z) c(z), exactly, gradient included; costs one decoder pass for each value of z."""
+    r"""E_q[c] = Σ_z q(z) c(z), exactly, gradient included; costs one decoder pass for each value of z.
 
-    def __call__(self, q: Distribution, samples: int) -> Draw:
-        value = q.enumerate_support(expand=True)
-        log_weight = q.log_prob(value)
-        return Draw(value=value, log_weight=log_weight, score=log_weight.new_zeros(log_weight.shape))
+    N variables of K values have K^N of them. The encoder reads a text once.
+
+    Args:
+        limit: decoder passes for a text, at most.
+    """
+
+    def __init__(self, limit: int = 256):
+        super().__init__()
+        self.limit = limit
+
+    def draw(self, q: Distribution, samples: int) -> Draw:
+        passes = configurations(q)
+        if passes is None or passes > self.limit:
+            raise ConfigError(
+                f"estimator.limit={self.limit}: z has {'no end of' if passes is None else f'{passes:,}'} values, a "
+                "decoder pass for each of them\ntry  estimator=score | estimator=gumbel | a smaller z"
+            )
+        return enumerated(q)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch.distributions import Distribution
 
 from lvexp.draws import Draw
@@ -14,5 +15,5 @@ class Pathwise(AbstractEstimator):
     Unbiased, of low variance; needs a distribution with ``rsample``.
     """
 
-    def __call__(self, q: Distribution, samples: int) -> Draw:
-        return Draw.equal(q.rsample((samples,)))
+    def draw(self, q: Distribution, samples: int) -> Draw:
+        return Draw.equal(q.rsample(torch.Size((samples,))))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterable
 
 from torch import nn
 from torch.distributions import Distribution
 
-from lvexp.shapes import Float, Shaped, Tensor
+from lvexp.shapes import Float, Int, Shaped, Tensor
 
 
 class AbstractLatent(nn.Module, abc.ABC):
@@ -17,10 +18,22 @@ class AbstractLatent(nn.Module, abc.ABC):
     Attributes:
         width: W, size of the code the decoder reads.
         dim: D, dimensions over which the rate splits; None where there is no latent variable.
+        values: of a discrete z, how many values each of its variables has; empty where nothing of z is discrete.
     """
 
     width: int
     dim: int | None
+    values: tuple[int, ...] = ()
+
+    @property
+    def continuous(self) -> bool:
+        """Whether something of z is continuous."""
+        return self.dim is not None and len(self.values) < self.dim
+
+    @property
+    def configurations(self) -> int | None:
+        """How many values z has; None where they are no finite set."""
+        return math.prod(self.values) if self.values and not self.continuous else None
 
     @property
     def has_prior(self) -> bool:
@@ -46,3 +59,27 @@ class AbstractLatent(nn.Module, abc.ABC):
     @abc.abstractmethod
     def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
         """What the decoder reads for a draw of z."""
+
+    def point(self, q: Distribution) -> Shaped[Tensor, "B ..."]:
+        """The value that stands for q where one is wanted: its mean, or its mode where z is discrete."""
+        return q.mean
+
+    def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
+        """The means of what is continuous in z, for active units and pictures; None where nothing is."""
+        return q.mean.flatten(1)
+
+    def marginals(self, q: Distribution) -> Float[Tensor, "B N K"] | None:
+        """q(z_n = k|x) of each discrete variable, 0 for values it does not have; None where nothing is discrete."""
+        return None
+
+
+class AbstractClassLatent(AbstractLatent, abc.ABC):
+    """A latent variable, or one that holds a variable, that may stand for the class of a text."""
+
+    @abc.abstractmethod
+    def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
+        """log q(c|x), up to a constant of the text."""
+
+    @abc.abstractmethod
+    def observe(self, params: Float[Tensor, "B P"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
+        """The parameters, with q(c|x) a point at the label where there is one (labels ≥ 0)."""

@@ -10,6 +10,7 @@ import torch
 from torchmetrics import Metric
 
 from lvexp.batch import Batch
+from lvexp.distributions.support import support
 from lvexp.metrics.bound import perplexity
 from lvexp.shapes import Float, Tensor
 
@@ -90,6 +91,33 @@ def importance_weighted(
             if not len(left):
                 break
     return Likelihood(used.log() - first, _error(first, second, used), (2 * first - second).exp(), used)
+
+
+#: values of z up to which the likelihood is summed over all of them
+ENUMERATED = 256
+
+
+@torch.no_grad()
+def marginal(model: LatentModel, batch: Batch, positions: int = 2**13) -> Float[Tensor, " B"]:
+    r"""-log p(x) itself, for a z of finitely many values, nats per text: :math:`-\log \sum_z p(z)\, p(x|z)`.
+
+    Costs a decoder pass for each value of z, as many draws would.
+
+    Args:
+        model: in evaluation mode, its z discrete.
+        batch: the texts.
+        positions: as :func:`importance_weighted` takes it.
+    """
+    p = model.latent.prior(model.condition(batch))
+    assert p is not None, "without a prior there is no likelihood"
+    value = support(p.expand(torch.Size((len(batch),))))
+    log_p = _scored(model, batch, model.latent.code(value), positions)
+    return -(log_p.double() + p.log_prob(value).double()).logsumexp(0)
+
+
+def countable(model: LatentModel) -> bool:
+    """Whether :func:`marginal` is to be had: z has at most :data:`ENUMERATED` values."""
+    return (model.latent.configurations or math.inf) <= ENUMERATED
 
 
 def _scored(model: LatentModel, batch: Batch, code: Float[Tensor, "S B W"], positions: int) -> Float[Tensor, "S B"]:

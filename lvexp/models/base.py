@@ -78,6 +78,7 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.spent: tuple[Tensor | float, int] = (0.0, 0)  # loss and words since the last optimiser step
         self.validated: dict[str, float] = {}  # the last validation's metrics, which a resumed run would not know
         self.renew: Callable[[], nn.Module] | None = None  # makes the decoder anew
+        estimator.attach(vocabulary.size)
 
     # --- what a model says ---------------------------------------------------------------------------------------
 
@@ -124,6 +125,14 @@ class LatentModel(L.LightningModule, abc.ABC):
         """The parameters of q(z|x); all others are the generative model's."""
         return self.latent.inference_parameters()
 
+    def observe(self, batch: Batch, params: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Tensor | float]:
+        """The posterior's parameters in training, where something of z is observed, and what that adds to the loss."""
+        return params, 0.0
+
+    def classify(self, params: Float[Tensor, "B P"]) -> Int[Tensor, " B"] | None:
+        """The most probable class of each text, where the model learned classes from labels."""
+        return None
+
     @property
     def remedies(self) -> list[Regularizer]:
         """The regularizers, in the order they act."""
@@ -155,7 +164,9 @@ class LatentModel(L.LightningModule, abc.ABC):
         q, p = self.latent.posterior(params), self.latent.prior(self.condition(batch))
         draw = self.estimator(q, samples)
         code = self.latent.code(draw.value)
-        distortion = expect(-self.log_likelihood(batch, code, inputs), draw)
+        cost = -self.log_likelihood(batch, code, inputs)
+        control = self.estimator.control(cost, batch)
+        distortion = expect(cost, draw, control.baseline, control.scale) + control.fit
         total, split = (None, None) if p is None else rate(q, p, draw)
         return Terms(batch, distortion, total, split, draw, code, params, q, p)
 
@@ -199,6 +210,7 @@ class LatentModel(L.LightningModule, abc.ABC):
     # --- training ------------------------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self.estimator.begin(self.global_step)
         for remedy in self.remedies:
             remedy.begin(self)
 
@@ -207,11 +219,11 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.weight = beta
         for remedy in self.remedies:
             inputs = remedy.corrupt(inputs)
-        params = self.params(batch)
+        params, observed = self.observe(batch, self.params(batch))
         for remedy in self.remedies:
             params = remedy.refine(params, lambda p: self.loss(self.terms(batch, self.samples, p, inputs), beta))
         terms = self.terms(batch, self.samples, params, inputs)
-        losses = self.loss(terms, beta)
+        losses = self.loss(terms, beta) + observed
         loss = losses.mean()
         self.spent = (self.spent[0] + losses.detach().sum(), self.spent[1] + batch.predicted())
         self.measured = {"loss": loss.detach(), "distortion": terms.distortion.detach().mean()}
@@ -289,9 +301,10 @@ class LatentModel(L.LightningModule, abc.ABC):
             nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
 
     def configure_optimizers(self) -> Any:
-        # what constrains the posterior is part of it
+        # what constrains the posterior is part of it, and a baseline serves it alone
         constraints = [remedy for remedy in self.remedies if type(remedy).constrain is not Regularizer.constrain]
-        inference = [*self.inference_parameters(), *itertools.chain(*(remedy.parameters() for remedy in constraints))]
+        serving = [self.estimator, *constraints]
+        inference = [*self.inference_parameters(), *itertools.chain(*(part.parameters() for part in serving))]
         known = {id(parameter) for parameter in inference}
         generative = [parameter for parameter in self.parameters() if id(parameter) not in known]
         groups = [

@@ -44,4 +44,4 @@ class SentenceModel(LatentModel):
         return write(self.decoder, code, how)
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return itertools.chain(self.encoder.parameters(), self.latent.parameters())
+        return itertools.chain(self.encoder.parameters(), self.latent.inference_parameters())

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvexp.errors import RunError
-from lvexp.report.style import BEST, COLOURS, FAINT, dress
+from lvexp.report.style import BEST, COLOURS, FAINT, MARKERS, QUIET, dress
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Result = Mapping[str, Any]
@@ -51,8 +52,11 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _typed(result: Result) -> list[str]:
-    quiet = ("seed=", "name=", "paths.", "logger", "trainer.threads", "force=", "experiment=")
-    return [word for word in result["overrides"] if not word.startswith(quiet)]
+    quiet = (
+        *("seed=", "name=", "paths.", "logger", "trainer.threads", "force=", "experiment=", "hydra"),
+        "regularizer.lm_init.run=",
+    )
+    return [word.removeprefix("arm=") for word in result["overrides"] if not word.startswith(quiet)]
 
 
 def spread(runs: Sequence[Result], key: str) -> tuple[float, float | None] | None:
@@ -86,46 +90,81 @@ def _cell(found: tuple[float, float | None] | None, digits: int) -> str:
     if found is None:
         return "–"
     mean, deviation = found
-    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation is not None else "")
+    return f"{round(mean, digits) + 0.0:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation is not None else "")
 
 
 def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
-    """Distortion against rate, a numbered point for each group with a rate; on a dashed line -ELBO is the same."""
+    """Rate and distortion, and rate and mutual information, with a numbered point for each group that has a rate.
+
+    On the left -ELBO is the same along a dashed line. On the right a rate on the dashed diagonal is all information;
+    what lies below it was paid for and not used.
+    """
     import numpy as np
     from matplotlib.figure import Figure
 
+    kinds = ("rate", "distortion", "mi")
     placed = {
-        name: (rate, distortion)
+        name: {kind: found for kind in kinds if (found := spread(runs, kind)) is not None}
         for name, runs in named.items()
-        if (rate := spread(runs, "rate")) and (distortion := spread(runs, "distortion"))
     }
-    if not placed:
+    order = [name for name, at in placed.items() if "rate" in at and "distortion" in at]
+    if not order:
         raise RunError("none of these runs has a rate: there is nothing to draw")
-    order = sorted(placed, key=lambda name: sum(part[0] for part in placed[name]))
-    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
-    axes = figure.add_subplot()
-    dress(axes, "Rate and distortion on the test set", "rate R, nats per text", "distortion D, nats per text")
-    for number, name in enumerate(order, 1):
-        (rate, rate_sd), (distortion, distortion_sd) = placed[name]
-        colour = COLOURS[(number - 1) % len(COLOURS)]
-        short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-        axes.errorbar(
-            rate, distortion, xerr=rate_sd, yerr=distortion_sd, color=colour, marker="o", markersize=5,
-            linewidth=0.8, linestyle="none", label=f"{number}  {short}  ({rate + distortion:.2f})",
-        )  # fmt: skip
-        axes.annotate(str(number), (rate, distortion), xytext=(5, 4), textcoords="offset points", fontsize=8)
-    left, right = axes.get_xlim()
-    low, high = axes.get_ylim()
-    left = min(left, 0.0)
-    for bound in np.linspace(left + low, right + high, 12):
-        axes.plot([left, right], [bound - left, bound - right], color=FAINT, linewidth=0.8, linestyle="--", zorder=0)
-    best = placed[order[0]]
-    total = best[0][0] + best[1][0]
-    axes.plot([left, right], [total - left, total - right], color=BEST, linewidth=0.9, linestyle="--", zorder=0)
-    axes.set_xlim(left, right)
-    axes.set_ylim(low, high)
+    order.sort(key=lambda name: placed[name]["rate"][0] + placed[name]["distortion"][0])
+    placed = {name: placed[name] for name in order}
+    informed = [name for name in order if "mi" in placed[name]]
+    figure = Figure(figsize=(13.6 if informed else 9.6, max(5.6, 1.2 + 0.17 * len(order))), layout="constrained")
+    left, *right = figure.subplots(1, 2 if informed else 1, squeeze=False)[0]
+    dress(left, "Rate and distortion on the test set", "rate R, nats per text", "distortion D, nats per text")
+    numbers = {name: number for number, name in enumerate(order, 1)}
+    _points(left, placed, numbers, "distortion")
+    (low, high), (bottom, top) = left.get_xlim(), left.get_ylim()
+    low = min(low, 0.0)
+    for bound in np.linspace(low + bottom, high + top, 12):
+        left.plot([low, high], [bound - low, bound - high], color=FAINT, linewidth=0.8, linestyle="--", zorder=0)
+    total = placed[order[0]]["rate"][0] + placed[order[0]]["distortion"][0]
+    left.plot([low, high], [total - low, total - high], color=BEST, linewidth=0.9, linestyle="--", zorder=0)
+    left.set(xlim=(low, high), ylim=(bottom, top))
+    for axes in right:
+        dress(axes, "Rate and what z tells of the text", "rate R, nats per text", "mutual information, nats")
+        _points(axes, {name: placed[name] for name in informed}, numbers, "mi")
+        axes.plot([0, high], [0, high], color=QUIET, linewidth=0.9, linestyle="--", zorder=0)
+        axes.set(
+            xlim=(low, high), ylim=(min(0.0, axes.get_ylim()[0]), 1.05 * max(placed[n]["mi"][0] for n in informed))
+        )
     legend = figure.legend(
-        loc="outside right upper", fontsize=8, frameon=False, title="by −ELBO = D + R, in brackets", title_fontsize=8
-    )
+        *left.get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False,
+        title="by −ELBO = D + R, in brackets", title_fontsize=8,
+    )  # fmt: skip
     legend.set_alignment("left")
     return figure
+
+
+def _points(
+    axes: Axes, placed: Mapping[str, Mapping[str, tuple[float, float | None]]], numbers: Mapping[str, int], up: str
+) -> None:
+    """A point with its number for each group, ``up`` over the rate; points that all but coincide share one label."""
+    for name, at in placed.items():
+        (rate, across), (height, along) = at["rate"], at[up]
+        short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+        number = numbers[name]
+        axes.errorbar(
+            rate, height, xerr=across, yerr=along, color=COLOURS[(number - 1) % len(COLOURS)], linestyle="none",
+            marker=MARKERS[(number - 1) // len(COLOURS) % len(MARKERS)], markersize=5, linewidth=0.8,
+            label=f"{number}  {short}  ({rate + at['distortion'][0]:.2f})",
+        )  # fmt: skip
+    width, tall = (abs(edges[1] - edges[0]) for edges in (axes.get_xlim(), axes.get_ylim()))
+    near: list[tuple[float, float, list[int]]] = []
+    for name, at in placed.items():
+        x, y = at["rate"][0], at[up][0]
+        for other_x, other_y, shared in near:
+            if abs(x - other_x) < 0.02 * width and abs(y - other_y) < 0.025 * tall:
+                shared.append(numbers[name])
+                break
+        else:
+            near.append((x, y, [numbers[name]]))
+    for x, y, shared in near:
+        axes.annotate(
+            ", ".join(map(str, shared)), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8,
+            clip_on=True,
+        )  # fmt: skip

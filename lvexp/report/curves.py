@@ -27,6 +27,7 @@ def curves_figure(history: Sequence[Row]) -> Figure:
         ("−ELBO, validation", "nats per text", (None, "val/nelbo")),
         ("β, weight of the rate", "", ("train/beta", None)),
         ("Active units, validation", "dimensions", (None, "val/active_units")),
+        ("Values of z in use, validation", "perplexity", (None, "val/code_perplexity")),
         ("Mutual information, validation", "nats", (None, "val/mi")),
     ]
     priced = any(_series(history, key)[0] for key in ("train/rate", "val/rate"))

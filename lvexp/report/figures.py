@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
-from lvexp.report.projection import projection_figure
+from lvexp.report.projection import projection_figure, scatter_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ DPI = 150
 
 def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> list[Path]:
     """Writes all figures that a run has something for, and returns their files."""
+    import numpy as np
+
     folder, drawn = Path(folder), []
 
     def path(name: str) -> Path:
@@ -34,14 +37,20 @@ def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> 
     if history:
         curves(history, path("curves"))
     rates, means = evaluation.rate_per_dimension, evaluation.means
-    # a model that diverged has nothing to show here
-    if rates is not None and all(map(math.isfinite, rates)):
+    if evaluation.assigned is not None and evaluation.usage is not None:
+        codes(evaluation.assigned, evaluation.usage, evaluation.labels, evaluation.label_names, path("codes"))
+    # a model that diverged has nothing to show here, and one bar is no picture
+    if rates is not None and (len(rates) > 1 or evaluation.assigned is None) and all(map(math.isfinite, rates)):
         rate_per_dimension(rates, evaluation.mean_variance, path("rate_per_dimension"))
     if means is not None and len(means) > 1 and all(math.isfinite(value) for mean in means for value in mean):
         projection(means, evaluation.labels, evaluation.label_names, path("projection"))
     for stem, picture in evaluation.findings.figures.items():
         folder.mkdir(parents=True, exist_ok=True)
         picture(path(stem))
+    for stem, found in evaluation.findings.maps.items():
+        labels = None if evaluation.labels is None else [evaluation.labels[row] for row in found.rows]
+        points = np.asarray(found.points, dtype=float)
+        _write(scatter_figure(points, labels, evaluation.label_names, found.title), path(stem))
     return drawn
 
 
@@ -86,6 +95,25 @@ def projection(
         lengths: tokens of each text, for the colour where there are no labels.
     """
     _write(projection_figure(means, labels, label_names, lengths), path)
+
+
+def codes(
+    assigned: Sequence[Sequence[int]],
+    usage: Sequence[Sequence[float]],
+    labels: Sequence[int] | None,
+    label_names: Sequence[str],
+    path: str | Path,
+) -> None:
+    """Which values of a discrete z the texts have, by label where there is one variable.
+
+    Args:
+        assigned: most probable value of each variable, [N, variables].
+        usage: share of texts with each value, [variables, K].
+        labels: class of each text, -1 where it is not observed; None for a corpus without labels.
+        label_names: names of the classes.
+        path: of the PNG.
+    """
+    _write(codes_figure(assigned, usage, labels, label_names), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:

@@ -22,14 +22,32 @@ def projection_figure(
 ) -> Figure:
     """The figure that :func:`lvexp.report.figures.projection` writes."""
     import numpy as np
-    from matplotlib.figure import Figure
 
     points, explained = _principal(np.asarray(means, dtype=float))
+    shown = [f"component {axis} ({share:.0%} of the variance)" for axis, share in enumerate(explained, 1)]
+    title = f"Posterior means of {len(points):,} texts, principal components"
+    # Not narrower than three times the deviation from which a dimension is active: a collapsed posterior is then the
+    # dot it is, and not noise at full size.
+    return scatter_figure(points, labels, label_names, title, shown, lengths, least=3 * ACTIVE**0.5)
+
+
+def scatter_figure(
+    points: np.ndarray,
+    labels: Sequence[int] | None,
+    label_names: Sequence[str],
+    title: str,
+    axes_labels: Sequence[str] = ("", ""),
+    lengths: Sequence[int] | None = None,
+    least: float = 0.0,
+) -> Figure:
+    """Texts as ``points``, [N, 2], by label or else by length; the axes reach out to ``least`` at the least."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
     classes = None if labels is None or max(labels, default=-1) < 0 else [int(label) for label in labels]
     figure = Figure(figsize=(7.4 if classes or lengths else 5.6, 5.2), layout="compressed")
     axes = figure.add_subplot()
-    shown = [f"component {axis} ({share:.0%} of the variance)" for axis, share in enumerate(explained, 1)]
-    dress(axes, f"Posterior means of {len(points):,} texts, principal components", *shown)
+    dress(axes, title, *axes_labels)
     style: dict[str, Any] = {"s": 11 if len(points) > 500 else 22, "alpha": 0.7, "linewidths": 0}
     if classes is not None:
         _scatter_classes(axes, points, classes, label_names, style)
@@ -38,9 +56,7 @@ def projection_figure(
         figure.colorbar(dots, ax=axes, label="tokens", shrink=0.8)
     else:
         axes.scatter(*points.T, color=VALID, **style)
-    # Not narrower than three times the deviation from which a dimension is active: a collapsed posterior is then the
-    # dot it is, and not noise at full size.
-    half = max(1.05 * float(np.abs(points).max(initial=0.0)), 3 * ACTIVE**0.5)
+    half = max(1.05 * float(np.abs(points).max(initial=0.0)), least)
     axes.set_xlim(-half, half)
     axes.set_ylim(-half, half)
     axes.set_aspect("equal")

@@ -18,6 +18,9 @@ class Scores(TypedDict, total=False):
     elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with
     its standard error nll_iw_se. ppl, ppl_iw: perplexity from -elbo and nll_iw over ``tokens`` predicted tokens
     (``<eos>`` counted). mi: mutual information of x and z under q, against the aggregate of mi_n posteriors.
+    ppl_marginal: from nll where that is the sum over all values of a discrete z. code_perplexity: values of it in use,
+    of code_values. cluster_accuracy, cluster_nmi, cluster_ari: agreement of those with the labels; class_accuracy:
+    share of classes that a model with labels gets right.
     active_units: dimensions of latent_dim whose posterior mean varies by more than 0.01. recon_bleu: corpus BLEU,
     0 to 100, of greedy reconstructions.
     """
@@ -30,10 +33,17 @@ class Scores(TypedDict, total=False):
     iw_samples: int | None
     ppl: float | None
     ppl_iw: float | None
+    ppl_marginal: float | None
     mi: float | None
     mi_n: int | None
     active_units: int | None
     latent_dim: int | None
+    code_perplexity: float | None
+    code_values: int | None
+    cluster_accuracy: float | None
+    cluster_nmi: float | None
+    cluster_ari: float | None
+    class_accuracy: float | None
     recon_bleu: float | None
     sentences: int
     tokens: int

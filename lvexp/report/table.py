@@ -86,7 +86,9 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
         return _number(scores.get(key), form)
 
     tokens, texts, rebuilt = of("tokens", ",d"), of("sentences", ",d"), of("recon_bleu_sentences", ",d")
+    summed = scores.get("nll_kind") == "exact marginal"
     nll, perplexity = ("nll", "ppl") if exact or scores.get("nll_iw") is None else ("nll_iw", "ppl_iw")
+    perplexity = "ppl_marginal" if summed else perplexity
     error, units = scores.get("nll_iw_se"), scores.get("active_units")
     k, mean = scores.get("iw_samples"), scores.get("iw_draws")
     draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {mean:.0f}"
@@ -108,10 +110,14 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
             "Likelihood",
             [
                 row(
-                    "NLL" if exact else "NLL ± s.e.",
+                    "NLL" if exact or summed else "NLL ± s.e.",
                     of(nll) + (f" ±{error:.2g}" if error is not None and not exact else ""),
                     "nats/text",
-                    f"exact, {texts} texts" if exact else f"importance-weighted, {draws}",
+                    "exact: the sum over all z"
+                    if summed
+                    else f"exact, {texts} texts"
+                    if exact
+                    else f"importance-weighted, {draws}",
                 ),
                 row("perplexity", of(perplexity), "per token", "from this NLL"),
             ],
@@ -121,11 +127,18 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
             [
                 row("mutual information", of("mi"), "nats", f"N = {of('mi_n', ',d')}{cap}"),
                 row("  in minibatches", of("mi_batch"), "nats", f"of {of('mi_batch_size', 'd')}, as papers print it"),
-                row(
-                    "active units",
-                    NONE if units is None else f"{units} of {scores.get('latent_dim')}",
-                    "",
-                    "variance of mean > 0.01",
+                *_codes(scores),
+                *(
+                    []
+                    if units is None and scores.get("code_perplexity") is not None
+                    else [
+                        row(
+                            "active units",
+                            NONE if units is None else f"{units} of {scores.get('latent_dim')}",
+                            "",
+                            "variance of mean > 0.01",
+                        )
+                    ]
                 ),
                 *(reconstruction if "text" in reported else ()),
             ],
@@ -140,6 +153,20 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
         ),
     }
     return [group for part, group in groups.items() if part in reported]
+
+
+def _codes(scores: Scores) -> list[Row]:
+    """What only a discrete z has."""
+    if scores.get("code_perplexity") is None:
+        return []
+    perplexity = _number(scores["code_perplexity"], ".2f")
+    rows = [("values in use", perplexity, f"of {scores['code_values']}", "perplexity of the modes")]
+    if scores.get("cluster_accuracy") is not None:
+        agreement = f"NMI {scores['cluster_nmi']:.2f}, ARI {scores['cluster_ari']:.2f}"
+        rows.append(("clusters as labels", _number(scores["cluster_accuracy"], ".1%"), "matched", agreement))
+    if scores.get("class_accuracy") is not None:
+        rows.append(("class", _number(scores["class_accuracy"], ".1%"), "right", "argmax q(c|x) is the label"))
+    return rows
 
 
 def _refined(scores: Scores) -> list[Row]:
@@ -199,7 +226,8 @@ def summary(jobs: Sequence[Mapping[str, Any]], console: Console) -> None:
         own = " ".join(override for override in job.get("overrides") or [] if override not in common)
         told = Text(own or "(defaults)", style="" if own else "dim")
         seconds = job.get("seconds")
-        perplexity = scores.get("ppl_iw") if scores.get("ppl_iw") is not None else scores.get("ppl")
+        perplexities = (scores.get(key) for key in ("ppl_marginal", "ppl_iw", "ppl"))
+        perplexity = next((value for value in perplexities if value is not None), None)
         table.add_row(
             str(job.get("number", place)),
             Text(status, style=STATUSES.get(status, "")),

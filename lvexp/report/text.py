@@ -17,8 +17,10 @@ def samples_text(evaluation: Evaluation) -> str:
     parts = [evaluation.verdict]
     for title, lines in evaluation.findings.texts.items():
         parts += ["", title, "=" * len(title), *(_entry("", line) for line in lines)]
+    latent = evaluation.means is not None or evaluation.assigned is not None
+    middle = "posterior means" if evaluation.assigned is None else "posteriors' modes"
     if evaluation.samples:
-        drawn = "decoded from draws of the prior" if evaluation.means is not None else "drawn from the model"
+        drawn = "decoded from draws of the prior" if latent else "drawn from the model"
         width = len(str(len(evaluation.samples)))
         parts += _heading("Samples", f"texts {drawn}")
         parts += [_entry(f"{number:>{width}}  ", text) for number, text in enumerate(evaluation.samples, 1)]
@@ -26,7 +28,7 @@ def samples_text(evaluation: Evaluation) -> str:
         exact = sum(text == copy for text, copy in evaluation.reconstructions)
         parts += _heading(
             "Reconstructions",
-            f"texts, and the greedy decodings of their posterior means; {exact} of {len(evaluation.reconstructions)} "
+            f"texts, and the greedy decodings of their {middle}; {exact} of {len(evaluation.reconstructions)} "
             "are exact, marked =",
         )
         for text, copy in evaluation.reconstructions:

@@ -29,16 +29,21 @@ def vocabulary() -> Vocabulary:
 
 
 def model(
-    latent: str = "gaussian", dim: int = 3, seed: int = 0, scale: float = 8.0, remedies: Sequence[Regularizer] = ()
+    latent: str = "gaussian",
+    dim: int = 3,
+    seed: int = 0,
+    scale: float = 8.0,
+    remedies: Sequence[Regularizer] = (),
+    cell: str = "lstm",
 ) -> SentenceModel:
     """A model in training mode with random weights, ``scale`` times the usual so that z matters."""
     torch.manual_seed(seed)
     if latent == "none":
         encoder, variable = NoEncoder(V), NoLatent(0)
     else:
-        encoder = RecurrentEncoder(V, embedding=6, hidden=7)
+        encoder = RecurrentEncoder(V, cell=cell, embedding=6, hidden=7)
         variable = {"gaussian": Gaussian, "point": Point}[latent](encoder.width, dim)
-    decoder = RecurrentDecoder(V, variable.width, embedding=6, hidden=7)
+    decoder = RecurrentDecoder(V, variable.width, cell=cell, embedding=6, hidden=7)
     made = SentenceModel(
         encoder,
         decoder,

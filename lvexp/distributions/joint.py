@@ -1,0 +1,54 @@
+"""Independent variables of different kinds as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch.distributions import Distribution
+
+from lvexp.shapes import Float, Shaped, Tensor
+
+
+class Joint(Distribution):
+    r"""Named blocks, independent of each other: :math:`q(z) = \prod_b q_b(z_b)`.
+
+    A value is one vector, the blocks' values flattened and put one after the other, so that whatever takes draws of a
+    latent variable takes these.
+
+    Args:
+        blocks: name → distribution, all of one batch shape; a block of batch shape [] goes with any.
+    """
+
+    def __init__(self, blocks: Mapping[str, Distribution]):
+        self.blocks = dict(blocks)
+        self.sizes = [block.event_shape.numel() for block in self.blocks.values()]
+        batch = torch.broadcast_shapes(*(block.batch_shape for block in self.blocks.values()))
+        super().__init__(batch, torch.Size([sum(self.sizes)]), validate_args=False)
+
+    def split(self, value: Shaped[Tensor, "*shape W"]) -> dict[str, Tensor]:
+        """The value of each block, in its own shape."""
+        return {
+            name: part.unflatten(-1, block.event_shape)
+            for (name, block), part in zip(self.blocks.items(), value.split(self.sizes, -1), strict=True)
+        }
+
+    def joined(self, parts: Mapping[str, Tensor]) -> Shaped[Tensor, "*shape W"]:
+        """The other way round."""
+        flat = [parts[name].flatten(-len(block.event_shape)) for name, block in self.blocks.items()]
+        return torch.cat(flat, -1)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008  # torch's signature
+        with torch.no_grad():
+            return self.joined({name: block.sample(sample_shape) for name, block in self.blocks.items()})
+
+    def log_prob(self, value: Shaped[Tensor, "*shape W"]) -> Float[Tensor, "*shape"]:
+        parts = self.split(value)
+        return torch.stack([block.log_prob(parts[name]) for name, block in self.blocks.items()]).sum(0)
+
+    def expand(self, batch_shape: torch.Size, _instance: Joint | None = None) -> Joint:
+        return Joint({name: block.expand(batch_shape) for name, block in self.blocks.items()})
+
+    @property
+    def mean(self) -> Tensor:
+        return self.joined({name: block.mean for name, block in self.blocks.items()})

@@ -1,0 +1,36 @@
+"""One categorical variable."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+from lvexp.latents.base import AbstractClassLatent
+from lvexp.latents.categoricals import Categoricals
+from lvexp.shapes import Float, Int, Tensor
+
+#: how far below the label's logit those of the other values lie: e^-1e4 is 0 in every precision, 1e4 finite in all
+_SURE = 1e4
+
+
+class Categorical(Categoricals, AbstractClassLatent):
+    r""":math:`q(z|x) = \mathrm{Cat}(\mathrm{softmax}(W h(x)))`: which of K kinds a text is of.
+
+    :class:`~lvexp.latents.categoricals.Categoricals` with N = 1. Clusters texts where it is not observed (Yang et al.
+    2017), and is their class where it is (Kingma et al. 2014).
+
+    Args:
+        features: H, width of the encoder's features.
+        categories: K.
+        embedding: W, width of a value's embedding, and of the code.
+        prior: "uniform" or "learned".
+    """
+
+    def __init__(self, features: int, categories: int = 10, embedding: int = 32, prior: str = "uniform"):
+        super().__init__(features, 1, categories, embedding, prior)
+
+    def class_logits(self, params: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        return params
+
+    def observe(self, params: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B K"]:
+        point = _SURE * (F.one_hot(labels.clamp(min=0), self.categories).to(params) - 1)
+        return point.where((labels >= 0)[:, None], params)

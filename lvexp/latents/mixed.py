@@ -1,0 +1,100 @@
+"""Named blocks of different kinds as one latent variable."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from lvexp.distributions.joint import Joint
+from lvexp.errors import ConfigError
+from lvexp.latents.base import AbstractClassLatent, AbstractLatent
+from lvexp.shapes import Float, Int, Shaped, Tensor
+
+
+class Mixed(AbstractClassLatent):
+    r""":math:`q(z, c|x) = q(z|x)\, q(c|x)`, :math:`p(z, c) = p(z)\, p(c)`: any number of named blocks.
+
+    The decoder reads the blocks' codes one after the other; the rate is the sum of theirs. Blocks are independent given
+    x: where a paper has q(z|x, c), this is the simpler posterior (Kingma et al. 2014 have q(z|x, y)).
+
+    Args:
+        features: H, width of the encoder's features.
+        blocks: name → what makes the block from ``features``.
+    """
+
+    def __init__(self, features: int, **blocks: Callable[..., AbstractLatent]):
+        super().__init__()
+        self.blocks = nn.ModuleDict({name: make(features=features) for name, make in blocks.items()})
+        with torch.no_grad():
+            params = {name: part.params(torch.zeros(1, features)) for name, part in self._parts().items()}
+        self.sizes = [part.shape[-1] for part in params.values()]
+        parts = self._parts().values()
+        if not parts or any(part.dim is None or part.prior() is None for part in parts):
+            raise ConfigError(f"latent.{'|'.join(blocks)}: every block of a mixed latent needs a prior")
+        self.width = sum(part.width for part in parts)
+        self.dim = sum(part.dim or 0 for part in parts)
+        self.values = tuple(itertools.chain(*(part.values for part in parts)))
+
+    def _parts(self) -> dict[str, AbstractLatent]:
+        return {name: part for name, part in self.blocks.items() if isinstance(part, AbstractLatent)}
+
+    def _split(self, params: Float[Tensor, "B P"]) -> dict[str, Tensor]:
+        return dict(zip(self.blocks, params.split(self.sizes, -1), strict=True))
+
+    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
+        return torch.cat([part.params(features) for part in self._parts().values()], -1)
+
+    def posterior(self, params: Float[Tensor, "*B P"]) -> Joint:
+        parts = self._split(params)
+        return Joint({name: part.posterior(parts[name]) for name, part in self._parts().items()})
+
+    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Joint:
+        priors = {name: part.prior(condition) for name, part in self._parts().items()}
+        return Joint({name: prior for name, prior in priors.items() if prior is not None})
+
+    def code(self, value: Shaped[Tensor, "S B E"]) -> Float[Tensor, "S B W"]:
+        values = self.prior().split(value)
+        return torch.cat([part.code(values[name]) for name, part in self._parts().items()], -1)
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        return itertools.chain(*(part.inference_parameters() for part in self._parts().values()))
+
+    def point(self, q: Distribution) -> Shaped[Tensor, "B E"]:
+        assert isinstance(q, Joint)
+        return q.joined({name: part.point(q.blocks[name]) for name, part in self._parts().items()})
+
+    def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
+        assert isinstance(q, Joint)
+        found = [part.means(q.blocks[name]) for name, part in self._parts().items()]
+        found = [means for means in found if means is not None]
+        return torch.cat(found, -1) if found else None
+
+    def marginals(self, q: Distribution) -> Float[Tensor, "B N K"] | None:
+        assert isinstance(q, Joint)
+        found = [part.marginals(q.blocks[name]) for name, part in self._parts().items()]
+        most = max(self.values, default=0)
+        padded = [F.pad(each, (0, most - each.shape[-1])) for each in found if each is not None]
+        return torch.cat(padded, 1) if padded else None
+
+    def _class(self) -> tuple[str, AbstractClassLatent]:
+        found = [(name, part) for name, part in self._parts().items() if isinstance(part, AbstractClassLatent)]
+        if len(found) != 1:
+            raise ConfigError(
+                f"latent=mixed holds {len(found)} blocks that could be the class of a text, not 1\n"
+                "try  latent@latent.c=categorical"
+            )
+        return found[0]
+
+    def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
+        name, part = self._class()
+        return part.class_logits(self._split(params)[name])
+
+    def observe(self, params: Float[Tensor, "B P"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
+        name, part = self._class()
+        parts: Mapping[str, Tensor] = self._split(params)
+        return torch.cat([*({**parts, name: part.observe(parts[name], labels)}).values()], -1)

@@ -1,0 +1,35 @@
+"""How good topics are: whether their words occur together, and whether topics differ."""
+
+from __future__ import annotations
+
+import torch
+
+from lvexp.shapes import Float, Int, Tensor
+
+
+def npmi(topics: Int[Tensor, "K N"], presence: Float[Tensor, "D V"]) -> Float[Tensor, " K"]:
+    r"""Normalised pointwise mutual information of each topic's words (Bouma 2009; Lau et al. 2014), in [-1, 1].
+
+    .. math:: \binom{N}{2}^{-1} \sum_{i<j} \frac{\log \frac{p(i,j)}{p(i) p(j)}}{-\log p(i,j)}
+
+    where p counts the documents that hold a word, or both, of D. Words that never meet have the limit, -1 (gensim,
+    which adds 1e-12 to p(i,j), gives them more; Lau's script 0); words that are in every document, 1.
+
+    Args:
+        topics: places of each topic's N words, at least 2.
+        presence: of the reference corpus, 1 where a document holds a word, else 0.
+    """
+    used, places = topics.unique(return_inverse=True)
+    held = presence[:, used].double()
+    together = (held.T @ held) / len(held)
+    first, second = torch.triu_indices(topics.shape[1], topics.shape[1], offset=1)
+    i, j = places[:, first], places[:, second]
+    alone, joint = together.diagonal(), together[i, j]
+    found = (joint.log() - alone[i].log() - alone[j].log()) / -joint.log()
+    found = found.where(joint > 0, -1.0).where(joint < 1, 1.0)
+    return found.mean(-1).float()
+
+
+def diversity(topics: Int[Tensor, "K N"]) -> float:
+    """Share of different words among the top words of all topics; 1: no word in two of them (Dieng et al. 2020)."""
+    return topics.unique().numel() / topics.numel()

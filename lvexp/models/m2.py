@@ -1,0 +1,53 @@
+"""Semi-supervised sentence VAE: the class is observed for some texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.nn import functional as F
+
+from lvexp.batch import Batch
+from lvexp.errors import ConfigError
+from lvexp.latents.base import AbstractClassLatent
+from lvexp.models.sentence import SentenceModel
+from lvexp.shapes import Float, Int, Tensor
+
+
+class M2(SentenceModel):
+    r"""A class c, observed for a part of the texts, beside whatever else z holds (Kingma et al. 2014, M2; for texts
+    Yang et al. 2017).
+
+    The loss of a text whose class y is shown takes the point y for q(c|x), and the classifier is trained beside it:
+
+    .. math:: -E_{q(z|x)} \log p(x|z, y) - \log p(y) + KL(q(z|x) \| p(z)) - \alpha \log q(y|x)
+
+    All other texts have the bound of every latent-variable model, and so has every text in validations and reports,
+    where no label is shown. The mean is over the texts of a batch, labelled or not: α = 1 weighs a label like a nat
+    of that text. Kingma et al. take 0.1 N for the mean over labelled texts, which is α = 0.1 divided by the labelled
+    share. Which labels are shown, ``data.labelled`` says.
+
+    Args:
+        alpha: weight of -log q(y|x).
+        parts: what every :class:`~lvexp.models.sentence.SentenceModel` takes.
+    """
+
+    latent: AbstractClassLatent
+
+    def __init__(self, alpha: float = 1.0, **parts: Any):
+        super().__init__(**parts)
+        self.alpha = alpha
+
+    def observe(self, batch: Batch, params: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Tensor | float]:
+        if batch.labels is None:
+            return params, 0.0
+        log_q = self.latent.class_logits(params)
+        if int(batch.labels.max()) >= log_q.shape[1]:
+            raise ConfigError(
+                f"latent: q(c|x) is over {log_q.shape[1]} classes, and the corpus has more\n"
+                f"try  latent.categories={int(batch.labels.max()) + 1} or more (latent.c.categories for latent=mixed)"
+            )
+        missing = F.cross_entropy(log_q, batch.labels, ignore_index=-1, reduction="none")
+        return self.latent.observe(params, batch.labels), self.alpha * missing
+
+    def classify(self, params: Float[Tensor, "B P"]) -> Int[Tensor, " B"]:
+        return self.latent.class_logits(params).argmax(-1)
