@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import PAD
 
 if TYPE_CHECKING:
+    from lvexp.data.vocabulary import Vocabulary
     from lvexp.evaluation import EvaluationSettings
 
 #: question's summary, answer's states, answer's summary
@@ -75,7 +76,8 @@ class AnswerModel(LatentModel):
     def prepare(self) -> None:
         if path := self.embeddings.get("path"):
             table = self.encoder.get_parameter("embedding.weight")
-            words = self.vocabulary.tokens(range(self.vocabulary.size))
+            vocabulary = cast("Vocabulary", self.vocabulary)
+            words = vocabulary.tokens(range(vocabulary.size))
             found = read_vectors(path, words, table.shape[1])
             with torch.no_grad():
                 for row, vector in found.items():
