@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -17,6 +17,9 @@ from lvexp.models.answers import AnswerModel
 from lvexp.models.base import LatentModel
 from lvexp.models.document import DocumentModel
 from lvexp.shapes import Float, Tensor
+
+if TYPE_CHECKING:
+    from lvexp.data.vocabulary import Vocabulary
 
 
 def load(run_dir: str | Path, device: str = "cpu") -> Run:
@@ -144,7 +147,7 @@ class Run:
             raise RunError("rank: this model does not judge answers\ntry  a run of model=nasm")
         if isinstance(answers, str) or not answers:
             raise ValueError("rank: a list of one answer or more is wanted")
-        asked, *texts = self.vocabulary.encode([question, *answers])
+        asked, *texts = cast("Vocabulary", self.vocabulary).encode([question, *answers])
         with torch.no_grad():
             odds = self.model.relevance(Batch.of(texts, [asked] * len(texts)).to(self.model.device))
         scored = zip(answers, odds.sigmoid().tolist(), strict=True)

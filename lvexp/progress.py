@@ -224,8 +224,8 @@ class Progress(ProgressBar):
 
 
 def _monitored(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
-    """What the best validation is told by: -ELBO, or D of an auto-encoder, which has no bound."""
-    for key, name in (("val/nelbo", "−ELBO"), ("val/distortion", "D")):
+    """What the best validation is told by: 1 - MAP of answers, else -ELBO; D of an auto-encoder, which has no bound."""
+    for key, name in (("val/map_loss", "1−MAP"), ("val/nelbo", "−ELBO"), ("val/distortion", "D")):
         if key in metrics:
             return name, float(metrics[key])
     return None

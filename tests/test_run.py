@@ -20,9 +20,7 @@ def test_bf16_is_refused_where_the_processor_has_no_such_lstm(monkeypatch: pytes
         raise RuntimeError("could not create a primitive descriptor")
 
     monkeypatch.setattr(torch.nn.LSTM, "forward", absent)
-    with pytest.raises(
-        ConfigError, match=r"precision=bf16-mixed: .*no LSTM in bf16\ntry  trainer.precision=32"
-    ):
+    with pytest.raises(ConfigError, match=r"precision=bf16-mixed: .*no LSTM in bf16\ntry  trainer.precision=32"):
         _check_precision(config("bf16-mixed", "lstm"))
     _check_precision(config("bf16-mixed", "gru"))
     _check_precision(config("32-true", "lstm"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from lvexp.batch import Batch
 from lvexp.data.vectors import read_vectors
-from lvexp.decoding import Decoding
-from lvexp.errors import ConfigError, DataError
+from lvexp.errors import DataError
 from lvexp.findings import Findings
 from lvexp.metrics.ranking import Ranking, grouped
 from lvexp.models.base import LatentModel
@@ -26,6 +25,7 @@ from lvexp.shapes import Float, Int, Tensor
 from lvexp.special import PAD
 
 if TYPE_CHECKING:
+    from lvexp.data.vocabulary import Vocabulary
     from lvexp.evaluation import EvaluationSettings
 
 #: question's summary, answer's states, answer's summary
@@ -76,7 +76,8 @@ class AnswerModel(LatentModel):
     def prepare(self) -> None:
         if path := self.embeddings.get("path"):
             table = self.encoder.get_parameter("embedding.weight")
-            words = self.vocabulary.tokens(range(self.vocabulary.size))
+            vocabulary = cast("Vocabulary", self.vocabulary)
+            words = vocabulary.tokens(range(vocabulary.size))
             found = read_vectors(path, words, table.shape[1])
             with torch.no_grad():
                 for row, vector in found.items():
@@ -163,9 +164,6 @@ class AnswerModel(LatentModel):
         assert prior is not None  # compat refuses latents without
         prior = prior.expand(torch.Size((len(batch),)))  # one that is not conditional is the same for every pair
         return self.latent.code(prior.sample(torch.Size((draws,))) if draws else prior.mean[None])
-
-    def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
-        raise ConfigError("a model of answers writes no texts\ntry  rank(question, answers)")
 
     # --- how it is judged ----------------------------------------------------------------------------------------
 

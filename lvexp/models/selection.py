@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lvexp.metrics import ranking
 from lvexp.metrics.overlap import Combination, Overlap
 
 if TYPE_CHECKING:
+    from lvexp.data.vocabulary import Vocabulary
     from lvexp.evaluation import EvaluationSettings
     from lvexp.models.answers import AnswerModel
 
@@ -45,7 +46,9 @@ def report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: 
         scores |= {name: found[name] for name in ("map_drawn", "mrr_drawn")}
         rows.append(_pair("  h drawn", found, "_drawn", f"{DRAWS} draws of p(h|q), not its mean"))
     if "train" in splits and "valid" in splits:
-        overlap = Overlap(model.vocabulary, (text for batch in splits["train"] for text in batch.tokens.tolist()))
+        overlap = Overlap(
+            cast("Vocabulary", model.vocabulary), (text for batch in splits["train"] for text in batch.tokens.tolist())
+        )
         valid = _Pairs(model, splits["valid"])
         for counted in (test, valid):
             counted.counts = np.array([overlap(*pair) for pair in counted.pairs])
@@ -121,7 +124,13 @@ class _Pairs:
                 one = batch[at]
                 length = int(one.lengths[0])
                 weights = self.model.attention(one)[0, :length].tolist()
-                return list(zip(self.model.vocabulary.tokens(one.tokens[0, :length].tolist()), weights, strict=True))
+                return list(
+                    zip(
+                        cast("Vocabulary", self.model.vocabulary).tokens(one.tokens[0, :length].tolist()),
+                        weights,
+                        strict=True,
+                    )
+                )
         raise AssertionError("every place has a row")
 
 
