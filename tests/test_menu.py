@@ -121,7 +121,8 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, 
     nodes = {(g, o): plain(composed(f"{g}={o}", *sizes))[g] for g in groups for o in OPTIONS[g]}
     views = {model: plain(composed(f"model={model}"))["data"] for model in OPTIONS["model"]}  # a model chooses its own
     taken, met, refused, advised = set(), set(), 0, 0
-    hopeless: set[tuple[str, ...]] = set()  # what is refused without a remedy and with beta = 1: nothing added makes it good
+    # what is refused without a remedy and with beta = 1: nothing added makes it good
+    hopeless: set[tuple[str, ...]] = set()
     plainest = sorted(OPTIONS["anneal"], key=lambda name: name != "constant")
     for *chosen, remedies in itertools.product(*(OPTIONS[group] for group in groups[:-1]), plainest, subsets(REMEDIES)):
         if tuple(chosen[:-1]) in hopeless:
