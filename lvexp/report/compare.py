@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 _LONGEST = 48  # letters of a name in the picture
+#: what is kept of a result
+KEPT = ("run_id", "group_id", "seed", "commit", "overrides", "choices", "verdict", "seconds", "steps", "test")
 #: column → key in the ``test`` part of a result, and digits
 COLUMNS = {
     "NLL": ("nll", 2),
@@ -29,12 +31,25 @@ COLUMNS = {
 }
 
 
-def finished(folder: Path) -> list[Result]:
-    """The results below ``folder``, in order of their names. Raises :class:`RunError` where there are none."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("**/result.json"))]
+def finished(*sources: Path) -> list[Result]:
+    """The results below folders, in order of their names, and those kept in ``.jsonl`` files; each run once.
+
+    Raises :class:`RunError` where there are none.
+    """
+    found: dict[str, Result] = {}
+    for source in sources:
+        kept = source.read_text(encoding="utf-8").splitlines() if source.is_file() else ()
+        lines = kept or [path.read_text(encoding="utf-8") for path in sorted(source.glob("**/result.json"))]
+        found |= {result["run_id"]: result for result in map(json.loads, lines)}
     if not found:
-        raise RunError(f"{folder}: no finished run lies below it\ntry  the folder of a sweep, outputs/<name>")
-    return found
+        told = ", ".join(map(str, sources))
+        raise RunError(f"{told}: no finished run lies there\ntry  the folder of a sweep, outputs/<name>")
+    return list(found.values())
+
+
+def lines(results: Iterable[Result]) -> str:
+    """Results as lines of a ``.jsonl`` file, without what a comparison does not look at."""
+    return "".join(json.dumps({key: result[key] for key in KEPT if key in result}) + "\n" for result in results)
 
 
 def groups(results: Iterable[Result]) -> dict[str, list[Result]]:

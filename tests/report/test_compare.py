@@ -60,6 +60,15 @@ def test_the_picture_holds_a_point_for_each_group_with_a_rate(folder: Path):
     assert [text.get_text() for text in legend.get_texts()] == ["1  anneal=linear  (6.00)"]
 
 
+def test_kept_results_compare_as_the_runs_do_and_each_counts_once(folder: Path, tmp_path: Path):
+    results = compare.finished(folder)
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text(compare.lines(results))
+    table = compare.markdown(compare.groups(results))
+    assert compare.markdown(compare.groups(compare.finished(kept))) == table
+    assert compare.markdown(compare.groups(compare.finished(kept, folder))) == table
+
+
 def test_a_folder_without_runs_is_told_so(tmp_path: Path):
     with pytest.raises(RunError, match="no finished run"):
         compare.finished(tmp_path)
