@@ -132,7 +132,12 @@ def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
     left, *right = figure.subplots(1, 2 if informed else 1, squeeze=False)[0]
     dress(left, "Rate and distortion on the test set", "rate R, nats per text", "distortion D, nats per text")
     numbers = {name: number for number, name in enumerate(order, 1)}
-    _points(left, placed, numbers, "distortion")
+    far = _far(placed)
+    _points(left, {name: at for name, at in placed.items() if name not in far}, numbers, "distortion")
+    for name in far:  # told in words, or all others would lie on one heap
+        rate, distortion = (placed[name][kind][0] for kind in ("rate", "distortion"))
+        told = f"{numbers[name]}  {name}  (R {rate:.1f}, D {distortion:.1f}: above the frame)"
+        left.plot([], [], linestyle="none", label=told)
     (low, high), (bottom, top) = left.get_xlim(), left.get_ylim()
     low = min(low, 0.0)
     for bound in np.linspace(low + bottom, high + top, 12):
@@ -147,12 +152,32 @@ def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
         axes.set(
             xlim=(low, high), ylim=(min(0.0, axes.get_ylim()[0]), 1.05 * max(placed[n]["mi"][0] for n in informed))
         )
+    known = sorted(zip(*left.get_legend_handles_labels(), strict=True), key=lambda pair: int(pair[1].split()[0]))
     legend = figure.legend(
-        *left.get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False,
+        [handle for handle, _ in known], [label for _, label in known], loc="outside right upper", fontsize=8, frameon=False,
         title="by −ELBO = D + R, in brackets", title_fontsize=8,
     )  # fmt: skip
     legend.set_alignment("left")
     return figure
+
+
+def _far(placed: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> list[str]:
+    """Groups whose distortion lies above the upper quartile by more than three times the range between quartiles."""
+    import numpy as np
+
+    low, high = np.quantile([at["distortion"][0] for at in placed.values()], [0.25, 0.75])
+    return [name for name, at in placed.items() if len(placed) > 3 and at["distortion"][0] > high + 3 * (high - low)]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in short: 1–3, 5, 7–8."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def _points(
@@ -180,6 +205,6 @@ def _points(
             near.append((x, y, [numbers[name]]))
     for x, y, shared in near:
         axes.annotate(
-            ", ".join(map(str, shared)), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8,
+            _ranges(shared), (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8,
             clip_on=True,
         )  # fmt: skip

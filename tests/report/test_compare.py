@@ -69,6 +69,16 @@ def test_kept_results_compare_as_the_runs_do_and_each_counts_once(folder: Path, 
     assert compare.markdown(compare.groups(compare.finished(kept, folder))) == table
 
 
+def test_a_group_far_above_all_others_is_told_in_words_and_does_not_press_them_together(tmp_path: Path):
+    rows = [("a", 30.0), ("b", 30.5), ("c", 29.5), ("d", 29.8), ("far", 60.0)]
+    runs = [result(name, 1, [f"arm={name}"], distortion=height, rate=1.0, mi=0.5) for name, height in rows]
+    figure = compare.picture(compare.groups(runs))
+    assert figure.axes[0].get_ylim()[1] < 35
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-1] == "5  far  (R 1.0, D 60.0: above the frame)"
+    assert compare._ranges([1, 2, 3, 5, 7, 8]) == "1–3, 5, 7–8"
+
+
 def test_a_folder_without_runs_is_told_so(tmp_path: Path):
     with pytest.raises(RunError, match="no finished run"):
         compare.finished(tmp_path)
