@@ -154,8 +154,8 @@ def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
         )
     known = sorted(zip(*left.get_legend_handles_labels(), strict=True), key=lambda pair: int(pair[1].split()[0]))
     legend = figure.legend(
-        [handle for handle, _ in known], [label for _, label in known], loc="outside right upper", fontsize=8, frameon=False,
-        title="by −ELBO = D + R, in brackets", title_fontsize=8,
+        [handle for handle, _ in known], [label for _, label in known], loc="outside right upper", fontsize=8,
+        frameon=False, title="by −ELBO = D + R, in brackets", title_fontsize=8,
     )  # fmt: skip
     legend.set_alignment("left")
     return figure
