@@ -148,13 +148,14 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
         re.compile(
             r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
             r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|threads|kernel|bottleneck|dilations|limit|width)$"
+            r"|checkpoint_steps|threads|kernel|bottleneck|dilations)$"
         ),
         lambda v: v >= 1,
         "at least 1",
     ),
     (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"\.categories$"), lambda v: v >= 2, "at least 2"),
+    (re.compile(r"^estimator(\.\w+)?\.(limit|width)$"), lambda v: v >= 1, "at least 1"),
     (re.compile(r"^estimator(\.\w+)?\.(temperature|alpha)$"), lambda v: v > 0, "above 0"),
     (re.compile(r"^estimator(\.\w+)?\.rate$|^model\.alpha$|^data\.labelled$"), lambda v: v >= 0, "at least 0"),
     (re.compile(r"^estimator(\.\w+)?\.decay$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
