@@ -33,6 +33,7 @@ TRAITS = {
     "classes": ("holds no variable that could be the class of a text", "needs one"),
     "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
+    "standard_prior": ("has another prior than N(0, I)", "commits a rate against N(0, I)"),
     "features": ("reads nothing", "is inferred from what an encoder read"),
     "autoregressive": ("reads no words", "changes the words it reads"),
     "bag": ("reads no counts of words", "is inferred from counts of words"),
@@ -341,11 +342,6 @@ def _explicit(plain: dict, choices: Mapping) -> None:
         raise Refusal(
             f"these choices do not go together\n  {latent}   drives the attention\n"
             "  decoder.attention=false   leaves it out\ntry  decoder.attention=true | model=answer_lstm"
-        )
-    if latent == "latent=conditional" and (sure := [name for name in ("delta", "batch_norm") if name in remedies]):
-        raise Refusal(
-            f"these choices do not go together\n  {latent}   has a learned prior\n"
-            f"  regularizer={sure[0]}   commits a rate against N(0, I)\ntry  latent=gaussian | regularizer=free_bits"
         )
     if (path := (plain.get("embeddings") or {}).get("path")) and not Path(str(path)).expanduser().is_file():
         raise ConfigError(f"embeddings.path={path}: there is no such file\ntry  embeddings.path=null")

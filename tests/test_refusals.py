@@ -82,6 +82,8 @@ REFUSED = [
     ("model=m2 model.alpha=-1", ["at least 0"]),
     ("model=ae estimator=score", ["estimator=score", "density"]),
     ("encoder=none", ["encoder=none", "encoder=lstm"]),
+    ("model=nasm data=wikiqa regularizer=delta", ["latent=conditional", "regularizer=delta", "N(0, I)"]),
+    ("model=nasm data=wikiqa regularizer=batch_norm", ["latent=conditional", "regularizer=batch_norm", "N(0, I)"]),
     ("decoder.inputless=true regularizer=word_dropout", ["word_dropout", "inputless"]),
     ("decoder.tie=true decoder.embedding=100", ["decoder.embedding=100", "decoder.embedding=256"]),
     ("+regularizer.free_bits.nats=2", ["free_bits", "regularizer=[free_bits]"]),
