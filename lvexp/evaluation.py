@@ -343,7 +343,7 @@ def _marginal(metric: Metric, seen: _Measured) -> dict[str, Score]:
     nll = float(metric.compute())
     tokens = seen.scores["tokens"]
     assert isinstance(tokens, int)
-    return {"nll": nll, "nll_kind": "exact marginal", "ppl_marginal": perplexity(nll * len(seen.texts), tokens)}
+    return {"nll": nll, "nll_kind": "exact marginal", "ppl_marginal": perplexity(nll * seen.sentences, tokens)}
 
 
 def _likelihood(metric: ImportanceWeighted) -> dict[str, Score]:

@@ -14,6 +14,7 @@ import torch
 from torch.distributions import Categorical
 
 from lvexp.evaluation import SCORES, EvaluationSettings, evaluate
+from lvexp.findings import PARTS
 from lvexp.metrics.clustering import clustering
 from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.likelihood import importance_weighted, marginal
@@ -33,6 +34,14 @@ def corpus(labels: bool = True):
 @pytest.fixture(scope="module")
 def found():
     return {name: evaluate(tiny.model(name), corpus(), SMALL, ["one", "two"]) for name in tiny.DISCRETE}
+
+
+def test_the_exact_perplexity_needs_no_texts(found, monkeypatch: pytest.MonkeyPatch):
+    model = tiny.model("categorical")
+    monkeypatch.setattr(type(model), "reported", frozenset(PARTS) - {"text"})
+    scores = evaluate(model, corpus(), SMALL).scores
+    assert scores["samples"] is None
+    assert scores["ppl_marginal"] == found["categorical"].scores["ppl_marginal"]
 
 
 @pytest.mark.parametrize("name", ["categorical", "binary"])
