@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 
@@ -13,13 +13,8 @@ from lvexp.batch import Batch
 from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
 from lvexp.errors import RunError
-from lvexp.models.answers import AnswerModel
 from lvexp.models.base import LatentModel
-from lvexp.models.document import DocumentModel
 from lvexp.shapes import Float, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.data.vocabulary import Vocabulary
 
 
 def load(run_dir: str | Path, device: str = "cpu") -> Run:
@@ -71,8 +66,6 @@ class Run:
 
     def topics(self, words: int = 10) -> list[list[str]]:
         """The words that each entry of the code speaks for most. Raises :class:`RunError` but for document models."""
-        if not isinstance(self.model, DocumentModel):
-            raise RunError("topics: this model has none\ntry  a run of model=nvdm, prodlda or neurallda")
         return self.model.topics(words)
 
     def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
@@ -90,8 +83,8 @@ class Run:
             RunError: the model has no prior (a plain auto-encoder).
         """
         latent = self.model.latent
-        if isinstance(self.model, AnswerModel):
-            raise RunError("sample: a model of answers writes no texts\ntry  a run of model=svae")
+        if "text" not in self.model.reported:
+            raise RunError("sample: this model writes no texts\ntry  a run of model=svae")
         prior = latent.prior()
         if prior is None and latent.dim is not None:
             raise RunError("sample: an auto-encoder has no prior to draw from\ntry  a run of model=svae")
@@ -143,24 +136,16 @@ class Run:
         Raises:
             RunError: the model does not judge answers.
         """
-        if not isinstance(self.model, AnswerModel):
-            raise RunError("rank: this model does not judge answers\ntry  a run of model=nasm")
         if isinstance(answers, str) or not answers:
             raise ValueError("rank: a list of one answer or more is wanted")
-        asked, *texts = cast("Vocabulary", self.vocabulary).encode([question, *answers])
-        with torch.no_grad():
-            odds = self.model.relevance(Batch.of(texts, [asked] * len(texts)).to(self.model.device))
-        scored = zip(answers, odds.sigmoid().tolist(), strict=True)
-        return sorted(scored, key=lambda pair: -pair[1])
+        return self.model.rank(question, answers)
 
     def _batch(self, texts: Sequence[str]) -> Batch:
-        if isinstance(self.model, AnswerModel):
-            raise RunError("a model of answers reads questions and answers together\ntry  rank(question, answers)")
         if isinstance(texts, str):
             raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
         if not texts:
             raise ValueError("no text was given")
-        return self.vocabulary.batch(texts).to(self.model.device)
+        return self.model.batch(texts).to(self.model.device)
 
     def _latent(self) -> None:
         if self.model.latent.dim is None:

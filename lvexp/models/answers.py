@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lvexp.batch import Batch
 from lvexp.data.vectors import read_vectors
-from lvexp.errors import DataError
+from lvexp.errors import DataError, RunError
 from lvexp.findings import Findings
 from lvexp.metrics.ranking import Ranking, grouped
 from lvexp.models.base import LatentModel
@@ -164,6 +164,15 @@ class AnswerModel(LatentModel):
         assert prior is not None  # compat refuses latents without
         prior = prior.expand(torch.Size((len(batch),)))  # one that is not conditional is the same for every pair
         return self.latent.code(prior.sample(torch.Size((draws,))) if draws else prior.mean[None])
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        raise RunError("a model of answers reads questions and answers together\ntry  rank(question, answers)")
+
+    @torch.no_grad()
+    def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:
+        asked, *texts = cast("Vocabulary", self.vocabulary).encode([question, *answers])
+        odds = self.relevance(Batch.of(texts, [asked] * len(texts)).to(self.device))
+        return sorted(zip(answers, odds.sigmoid().tolist(), strict=True), key=lambda pair: -pair[1])
 
     # --- how it is judged ----------------------------------------------------------------------------------------
 

@@ -100,6 +100,22 @@ class LatentModel(L.LightningModule, abc.ABC):
         """Texts for codes, without ``<bos>`` and ``<eos>``; :class:`RunError` from a model that writes none."""
         raise RunError(f"{type(self).__name__} writes no texts")
 
+    # --- what a finished run may be asked (lvexp.load), beside what every model answers ----------------------------
+
+    def batch(self, texts: Sequence[str]) -> Batch:
+        """Texts as the model reads them; :class:`RunError` from one that reads no single texts."""
+        return self.vocabulary.batch(texts)
+
+    def topics(self, words: int = 10) -> list[list[str]]:
+        """The words that each entry of the code speaks for most; :class:`RunError` from a model without topics."""
+        raise RunError("topics: this model has none\ntry  a run of model=nvdm, prodlda or neurallda")
+
+    def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:
+        """Answers with the probability that each is right, best first; :class:`RunError` from other models."""
+        raise RunError("rank: this model does not judge answers\ntry  a run of model=nasm")
+
+    # --- what the report says of it ------------------------------------------------------------------------------
+
     def assess(self, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
         """What the report says of this kind of model beside the usual. Called in evaluation mode, without gradients,
         with the global generator seeded; never where the figures on the test set are not finite.
