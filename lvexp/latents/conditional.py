@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
+from lvexp.distributions.normal import diagonal
 from lvexp.latents.base import AbstractLatent
 from lvexp.shapes import Float, Shaped, Tensor
 
@@ -43,8 +44,7 @@ class ConditionalGaussian(AbstractLatent):
         return self.linear(features)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
-        mean, log_variance = params.chunk(2, -1)
-        return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        return diagonal(params)
 
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
         """p(z|condition). Raises ValueError without one: there is no other prior."""

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
+from lvexp.distributions.normal import diagonal
 from lvexp.latents.base import AbstractLatent
 from lvexp.shapes import Float, Shaped, Tensor
 
@@ -32,8 +33,7 @@ class Gaussian(AbstractLatent):
         return self.linear(features)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
-        mean, log_variance = params.chunk(2, -1)
-        return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        return diagonal(params)
 
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
         return Independent(Normal(self.zero, self.zero + 1, validate_args=False), 1, validate_args=False)
