@@ -2,21 +2,19 @@
 
 Every option may declare traits in its yaml: ``provides`` (what it offers to the others), ``requires`` (what the
 others must offer), ``owns`` (a slot that only one remedy may hold) and ``ignores`` (keys it has for the sake of sweeps
-and does not use). What these cannot say is in the short list :func:`_explicit`.
+and does not use); ``limits`` and ``one_of`` are about its own values (:mod:`lvexp.values`). What these cannot say is in
+the short list :func:`_explicit`.
 """
 
 from __future__ import annotations
 
-import difflib
-import functools
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp import drawing, parent
+from lvexp import drawing, parent, values
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
@@ -55,8 +53,7 @@ _GIVERS |= {"skippable": "decoder", "states": "encoder", "relevance": "decoder",
 _GIVERS |= {"bag": "encoder", "bag_decoder": "decoder"}
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 #: what a yaml says of its option, to be told from what the option takes
-DECLARED = ("requires", "provides", "owns", "ignores")
-_GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
+DECLARED = ("requires", "provides", "owns", "ignores", "limits", "one_of")
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -75,8 +72,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
                 f"try  regularizer=[{', '.join([*(k for k, v in remedies.items() if '_target_' in (v or {})), name])}]"
                 f" | leave out regularizer.{name}.…"
             )
-    _types(plain, choices, menu)
-    _values(plain)
+    values.check(plain, choices, menu)
     _traits(plain, choices, menu)
     drawing.check(plain, choices, TRAITS)
     _explicit(plain, choices)
@@ -90,154 +86,9 @@ def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, A
     return {str(key): value for key, value in plain.items()}
 
 
-# --- single values ---------------------------------------------------------------------------------------------------
-
-
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
-
-
-def _types(plain: dict, choices: Mapping, menu: Path) -> None:
-    """A value must be of the kind its option's yaml holds: whole number, number, truth value or text."""
-    for path, default in _defaults(choices, list(plain.get("regularizer") or {}), menu):
-        given: Any = plain
-        for part in path.split("."):
-            given = given.get(part) if isinstance(given, Mapping) else None
-        if given is None or default is None or isinstance(default, list) or str(default).startswith("${"):
-            continue
-        kind, fits = {
-            bool: ("true or false", isinstance(given, bool)),
-            int: ("a whole number", isinstance(given, int) and not isinstance(given, bool)),
-            float: ("a number", isinstance(given, int | float) and not isinstance(given, bool)),
-            str: ("a text", isinstance(given, str | int | float)),  # a number may be a name: columns.text=1
-        }[type(default)]
-        if not fits:
-            raise ConfigError(f"{path}={given!s}: must be {kind}\ntry  {path}={default!s}  (the default)")
-
-
-def _defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
-    files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*_GROUPS, "optimizer", "trainer")]
-    files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
-    for choice, option in choices.items():  # blocks: latent@latent.c
-        group, _, package = str(choice).partition("@")
-        files += [(package, menu / group / f"{option}.yaml")] if package else []
-    files += [("", menu / "config.yaml")]
-    for group, file in files:
-        if not file.exists():
-            continue  # an option of the user's own, from --config-dir
-        whole, node = _yaml(file)
-        for path, value in _leaves(node):
-            if not path.startswith(("defaults", "hydra")):
-                yield path if whole or not group else f"{group}.{path}", value
-
-
-@functools.cache
-def _yaml(file: Path) -> tuple[bool, dict[str, Any]]:
-    """What a file of the menu holds, unresolved, and whether it speaks of the whole configuration."""
-    node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    assert isinstance(node, dict)
-    return file.read_text().startswith("# @package _global_"), {str(key): value for key, value in node.items()}
-
-
-#: last part of a name → (test, what it must be)
-_RANGES: list[tuple[re.Pattern[str], Any, str]] = [
-    (
-        re.compile(
-            r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
-            r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|threads|kernel|bottleneck|dilations)$"
-        ),
-        lambda v: v >= 1,
-        "at least 1",
-    ),
-    (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"\.categories$"), lambda v: v >= 2, "at least 2"),
-    (re.compile(r"^estimator(\.\w+)?\.(limit|width)$"), lambda v: v >= 1, "at least 1"),
-    (re.compile(r"^estimator(\.\w+)?\.(temperature|alpha)$"), lambda v: v > 0, "above 0"),
-    (re.compile(r"^estimator(\.\w+)?\.rate$|^model\.alpha$|^data\.labelled$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"^estimator(\.\w+)?\.decay$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
-    (
-        re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay|momentum)$"),
-        lambda v: v >= 0,
-        "at least 0",
-    ),
-    (re.compile(r"^decoder\.window$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"\.(lr|factor|gamma)$|\.delta\.nats$"), lambda v: v > 0, "above 0"),
-    (
-        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|between|steps)$"),
-        lambda v: v >= 1,
-        "at least 1",
-    ),
-    (re.compile(r"^anneal\.(period|steepness)$|_kl\.ki$"), lambda v: v > 0, "above 0"),
-    (re.compile(r"^latent\.alpha$"), lambda v: v > 0, "above 0"),
-    (re.compile(r"^model\.map$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"\.(passes|draws)$"), lambda v: v >= 1, "at least 1"),
-    (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
-    (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
-    (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"\.(control_kl\.(kp|lowest|highest)|mdr\.damping)$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
-    (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),
-    (re.compile(r"^seed$"), lambda v: 0 <= v < 2**32, "between 0 and 2^32 - 1"),
-]
-_ONE_OF = {
-    "anneal.unit": ("steps", "epochs"),
-    "anneal.shape": ("linear", "cosine", "sigmoid"),
-    "regularizer.target_kl.unit": ("steps", "epochs"),
-    "decoder.entry": ("initial", "every_step", "both"),
-    "encoder.cell": ("lstm", "gru"),
-    "decoder.cell": ("lstm", "gru"),
-    "encoder.activation": ("tanh", "relu", "softplus"),
-    "encoder.reads": ("counts", "log", "share"),
-    "decoder.mixture": ("logits", "words"),
-    "data.view": ("tokens", "counts"),
-    "decoder.size": ("small", "medium", "large"),
-    "estimator.baseline": ("none", "mean", "input", "leave_one_out"),
-    "latent.prior": ("uniform", "learned"),
-    "regularizer.free_bits.per": ("dimension", "example", "batch"),
-    "regularizer.pretrain.reset": ("decoder", "none"),
-    "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
-    "regularizer.mmd.kernel": ("imq", "rbf"),
-    "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
-    "trainer.precision": (
-        "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
-    ),
-    "trainer.profiler": ("None", "simple", "advanced", "pytorch"),
-    "logger.kind": ("csv", "wandb"),
-}  # fmt: skip
-
-
-def _values(plain: dict) -> None:
-    unused = {f"{group}.{key}" for group in _GROUPS for key in (plain.get(group) or {}).get("ignores") or []}
-    for path, value in _leaves(plain):
-        if path in unused:
-            continue
-        if path in _ONE_OF and str(value) not in _ONE_OF[path]:
-            near = difflib.get_close_matches(str(value), _ONE_OF[path], 1, 0)
-            raise ConfigError(f"{path}={value}: it is one of {', '.join(_ONE_OF[path])}\ntry  {path}={near[0]}")
-        numbers = value if isinstance(value, list) else [value]
-        if all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-            for pattern, fits, wanted in _RANGES:
-                if pattern.search(path) and not all(map(fits, numbers)):
-                    raise ConfigError(f"{path}={value}: must be {wanted}")
-    trainer = plain["trainer"]
-    if trainer["max_epochs"] == -1 and trainer["max_steps"] == -1:
-        raise ConfigError(
-            "trainer.max_epochs=-1 with trainer.max_steps=-1: training would never end\ntry  trainer.max_epochs=20"
-        )
-
-
-# --- choices that go together ----------------------------------------------------------------------------------------
-
-
 def _parts(plain: dict, choices: Mapping) -> Iterator[tuple[str, str, dict]]:
     """Every chosen option: its group, how it was typed, and its node."""
-    for group in _GROUPS:
+    for group in values.GROUPS:
         if isinstance(plain.get(group), dict):
             yield group, f"{group}={choices.get(group, '?')}", plain[group]
     for name, node in (plain.get("regularizer") or {}).items():
@@ -271,7 +122,7 @@ def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
 
 def _options(menu: Path, group: str) -> Iterator[tuple[str, dict]]:
     for file in sorted((menu / group).glob("*.yaml")):
-        _, node = _yaml(file)
+        _, node = values.yaml(file)
         if group == "model":
             node = node.get("model", {})
         elif group == "regularizer":

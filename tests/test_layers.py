@@ -12,7 +12,7 @@ import lvexp
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
     ["errors", "shapes", "special", "findings"],
-    ["batch", "parent", "drawing"],
+    ["batch", "parent", "drawing", "values"],
     ["draws"],
     ["distributions"],
     ["estimators", "latents", "networks"],

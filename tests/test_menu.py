@@ -11,7 +11,7 @@ import torch
 from helpers import Compose, checked, plain
 from hydra.utils import get_class
 
-from lvexp import build, compat
+from lvexp import build, compat, values
 from lvexp.__main__ import MENU
 from lvexp.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
@@ -111,7 +111,7 @@ def subsets(names: list[str]) -> list[tuple[str, ...]]:
 
 def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, monkeypatch: pytest.MonkeyPatch):
     for single in ("_types", "_values"):  # of each option by itself, which the test above has checked
-        monkeypatch.setattr(compat, single, lambda *_: None)
+        monkeypatch.setattr(values, single, lambda *_: None)
     groups = ("model", "encoder", "decoder", "latent", "estimator", "anneal")
     sizes = ["latent.dim=4", "encoder.hidden=8", "decoder.hidden=8", "encoder.embedding=8", "decoder.embedding=8"]
     quick = "regularizer.semi_amortized.steps=2"
