@@ -104,11 +104,12 @@ def _requires(node: dict) -> list[str]:
 def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
     parts = list(_parts(plain, choices))
     provided = {trait for group, _, node in parts if group != "data" for trait in node.get("provides") or []}
-    provided |= columns(plain["data"])
+    given = columns(plain["data"])
+    provided |= given
     for group, typed, node in parts:
         for trait in _requires(node):
             if trait not in provided:
-                raise _refusal(group, typed, trait, parts, menu)
+                raise _refusal(group, typed, trait, parts, given, menu)
     owners: dict[str, str] = {}
     for _, typed, node in parts:
         for slot in node.get("owns") or []:
@@ -130,17 +131,37 @@ def _options(menu: Path, group: str) -> Iterator[tuple[str, dict]]:
         yield file.stem, node
 
 
-def _refusal(group: str, typed: str, trait: str, parts: list[tuple[str, str, dict]], menu: Path) -> Refusal:
-    """Names who lacks the trait, who needs it, and what to type instead."""
+def _refusal(
+    group: str, typed: str, trait: str, parts: list[tuple[str, str, dict]], given: frozenset[str], menu: Path
+) -> Refusal:
+    """Names who lacks the trait, who needs it, and what to type instead. ``given``: what the corpus offers."""
     lack, need = TRAITS[trait]
     giver = _GIVERS[trait]
     lacking = next(spelt for other, spelt, _ in parts if other == giver)
     width = max(len(typed), len(lacking))
     lines = ["these choices do not go together", f"  {lacking:<{width}}   {lack}", f"  {typed:<{width}}   {need}"]
+
+    def missing(option: dict, instead_of: str) -> set[str]:
+        """Groups whose needs are not met once an option stands for what was typed."""
+        chosen = [(other, node) for other, spelt, node in parts if spelt != instead_of] + [("", option)]
+        offered = {offer for other, node in chosen if other != "data" for offer in node.get("provides") or []} | given
+        return {other for other, node in chosen if not offered.issuperset(_requires(node))}
+
     others = [f"{group}={name}" for name, node in _options(menu, group) if trait not in _requires(node)]
-    lines += ["try  " + " | ".join(others)] if others and group != "model" else []
-    givers = [f"{giver}={name}" for name, node in _options(menu, giver) if trait in (node.get("provides") or [])]
-    lines += [("or   " if len(lines) > 3 else "try  ") + " | ".join(givers)] if givers else []
+    fitting = [f"{group}={name}" for name, node in _options(menu, group) if not missing(node, typed)]
+    lines += ["try  " + " | ".join(fitting or others)] if others and group != "model" else []
+    offers = [(name, node) for name, node in _options(menu, giver) if trait in (node.get("provides") or [])]
+    if giver == "data":  # whether texts come as words or as counts is a value, not a choice
+        givers = [f"data={name}" for name, _ in offers if f"data={name}" != lacking]
+        givers = ["data.view=tokens", *givers] if trait == "tokens" else givers
+        others_model = ""
+    else:
+        left = {name: missing(node, lacking) for name, node in offers}
+        least = [name for name, groups in left.items() if not groups]
+        givers = [f"{giver}={name}" for name in least or left]
+        others_model = "" if least or giver == "model" else ", with another model"
+    start = "or   " if len(lines) > 3 else "try  "
+    lines += [start + " | ".join(givers) + others_model] if givers else []
     return Refusal("\n".join(lines))
 
 

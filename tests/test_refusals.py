@@ -89,6 +89,8 @@ REFUSED = [
     ("model=m2 model.alpha=-1", ["at least 0"]),
     ("model=ae estimator=score", ["estimator=score", "density"]),
     ("encoder=none", ["encoder=none", "encoder=lstm"]),
+    ("model=nvdm data=20news regularizer=skip", ["regularizer=alternate", "decoder=lstm, with another model"]),
+    ("data=text data.files.train=x.txt data.view=counts", ["data=text", "data.view=tokens"]),
     ("model=nasm data=wikiqa regularizer=delta", ["latent=conditional", "regularizer=delta", "N(0, I)"]),
     ("model=nasm data=wikiqa regularizer=batch_norm", ["latent=conditional", "regularizer=batch_norm", "N(0, I)"]),
     ("decoder.inputless=true regularizer=word_dropout", ["word_dropout", "inputless"]),
@@ -184,3 +186,18 @@ def test_a_mistake_gets_a_short_message_and_exit_code_2(typed: list[str], named:
 
 def test_errors_are_one_family():
     assert issubclass(ConfigError, LvexpError)
+
+
+@pytest.mark.parametrize("typed", ["model=nvdm data=20news regularizer=skip", "estimator=gumbel"])
+def test_what_is_advised_is_accepted_unless_it_is_said_to_need_another_model(typed: str, composed: Compose):
+    with pytest.raises(LvexpError) as refusal:
+        checked(composed(*typed.split()))
+    advice = [line[5:] for line in str(refusal.value).splitlines() if line.startswith(("try  ", "or   "))]
+    single = [option for line in advice if "another model" not in line for option in line.split(" | ")]
+    assert single
+    kept = [word for word in typed.split() if word.split("=")[0] != single[0].split("=")[0]]
+    for option in single:
+        group = option.split("=")[0]
+        whole = [*kept, option] if group in typed else [*typed.split(), option]
+        if option != "regularizer=lm_init":  # which needs a run to start from
+            checked(composed(*[word for word in whole if word.split("=")[0] != group or word == option]))
