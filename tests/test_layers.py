@@ -22,7 +22,7 @@ LAYERS = [
     ["data"],
     ["metrics", "report"],
     ["models"],
-    ["exhibits"],
+    ["exhibits", "measuring"],
     ["evaluation"],
     ["logging", "progress", "training"],
     ["compat"],
