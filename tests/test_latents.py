@@ -13,6 +13,7 @@ from torch.distributions import Independent, Laplace, Normal, StudentT, kl_diver
 from lvexp.distributions.rate import rate
 from lvexp.draws import Draw
 from lvexp.estimators.auto import Auto
+from lvexp.latents.conditional import ConditionalGaussian
 from lvexp.latents.gaussian import Gaussian
 from lvexp.latents.none import NoLatent
 from lvexp.latents.point import Point
@@ -144,3 +145,22 @@ def test_rate_of_other_known_pairs():
     total, split = rate(q, p, Auto()(q, 1))
     torch.testing.assert_close(split, kl_divergence(q.base_dist, p.base_dist))
     torch.testing.assert_close(total, split.sum(-1))
+
+
+def test_a_conditional_prior_is_the_gaussian_that_its_condition_says():
+    torch.manual_seed(0)
+    latent = ConditionalGaussian(H, D, log_variance=-1.0)
+    features, condition = torch.randn(2, 5, H)
+    q, p = latent.posterior(latent.params(features)), latent.prior(condition)
+    mean, log_variance = latent.conditional(condition).chunk(2, -1)
+    torch.testing.assert_close(p.mean, mean)
+    torch.testing.assert_close(p.variance, log_variance.exp())
+    total, split = rate(q, p, Draw.equal(q.sample(torch.Size((1,)))))
+    variance = q.variance
+    expected = 0.5 * ((variance + (q.mean - mean) ** 2) / log_variance.exp() - 1 - variance.log() + log_variance)
+    torch.testing.assert_close(split, expected)
+    torch.testing.assert_close(total, expected.sum(-1))
+    total.sum().backward()
+    assert latent.conditional.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="no p\\(z\\) without a condition"):
+        latent.prior()

@@ -59,6 +59,18 @@ def test_word_vectors_and_recurrent_layers_are_the_language_models(cell: str, co
     assert all(torch.equal(value, theirs[f"decoder.{name}"]) for name, value in own.items())
 
 
+def test_a_layer_norm_which_no_language_model_has_starts_as_it_is(language_model: Path, composed: Compose):
+    config = composed(*typed(language_model, "encoder.norm=true"))
+    checked(config)
+    model = build.model(plain(config), vocabulary())
+    (remedy,) = model.remedies
+    remedy.prepare(model)
+    own = model.encoder.state_dict()
+    theirs = torch.load(language_model / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(own["embedding.weight"], theirs["decoder.embedding.weight"])
+    assert torch.equal(own["norm.weight"], torch.ones(8))
+
+
 def test_a_finished_run_needs_the_language_model_no_more(language_model: Path, composed: Compose):
     config = plain(composed(*typed(language_model)))
     (language_model / "checkpoints" / "best.ckpt").unlink()

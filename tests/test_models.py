@@ -208,3 +208,16 @@ def test_the_encoder_reads_to_the_end_and_no_further():
     assert torch.equal(encoder(batch.tokens, batch.lengths), encoder(changed.tokens, changed.lengths))
     changed.tokens[1, 1] = 9
     assert not torch.equal(encoder(batch.tokens, batch.lengths), encoder(changed.tokens, changed.lengths))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_norm_takes_the_scale_away_from_the_encoders_state(cell: str):
+    batch = Batch.of(TEXTS)
+    torch.manual_seed(0)
+    plain = RecurrentEncoder(tiny.V, cell=cell, embedding=6, hidden=7)
+    torch.manual_seed(0)
+    normed = RecurrentEncoder(tiny.V, cell=cell, embedding=6, hidden=7, norm=True)
+    state, found = (encoder(batch.tokens, batch.lengths) for encoder in (plain, normed))
+    torch.testing.assert_close(found, torch.nn.functional.layer_norm(state, (7,)))
+    # the direction in which the state grows as a whole has no gradient left
+    torch.testing.assert_close(normed.norm(3 * state), found, atol=1e-2, rtol=1e-2)
