@@ -34,7 +34,7 @@ SCORES = (
         "ppl_iw",
         "ppl_marginal",
     ),
-    *("mi", "mi_n", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
+    *("mi", "mi_n", "mi_exact", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
     *("code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"),
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
     *("elbo_refined", "rate_refined"),
@@ -137,8 +137,9 @@ def evaluate(
       "importance-weighted" (from ``iw_samples`` draws);
     - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens``
       predicted tokens of ``sentences`` texts;
-    - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that; ``mi_near_cap`` within 5 % of it;
-      ``mi_batch`` over groups of ``mi_batch_size``;
+    - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that, or of the number of values of z if these are
+      fewer; ``mi_exact`` if it is a sum over all values of z, else an estimate from one draw for each text, and
+      ``mi_near_cap`` if that is within 5 % of its cap; ``mi_batch`` over groups of ``mi_batch_size``;
     - ``active_units`` of ``latent_dim``, where z is continuous;
     - ``code_perplexity`` of at most ``code_values``, where it is discrete (see
       :class:`~lvexp.metrics.code_usage.CodeUsage`); with labels ``cluster_accuracy``, ``cluster_nmi``, ``cluster_ari``

@@ -115,7 +115,7 @@ def measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSet
     if seen.finite and seen.prior:
         if "likelihood" in model.reported:
             seen.scores |= _marginal(exact, seen) if countable(model) else _likelihood(weighted)
-        seen.scores |= _information(information) if "use" in model.reported else {}
+        seen.scores |= _information(information, model.latent.configurations) if "use" in model.reported else {}
         if better.sentences:
             refined = better.compute()
             found = {"elbo_refined": -refined["nelbo"], "rate_refined": refined["rate"]}
@@ -152,10 +152,11 @@ def _likelihood(metric: ImportanceWeighted) -> dict[str, Score]:
     }
 
 
-def _information(metric: MutualInformation) -> dict[str, Score]:
+def _information(metric: MutualInformation, values: int | None) -> dict[str, Score]:
     found = metric.compute()
-    cap = math.log(found["mi_n"])
-    return found | {"mi_cap": cap, "mi_near_cap": found["mi"] > _NEAR * cap, "mi_batch_size": metric.size}
+    cap = math.log(min(found["mi_n"], values or math.inf))
+    near = not found["mi_exact"] and found["mi"] > _NEAR * cap
+    return found | {"mi_cap": cap, "mi_near_cap": near, "mi_batch_size": metric.size}
 
 
 def _finite(*tensors: Tensor) -> bool:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import torch
 from torch.distributions import Distribution, Independent
 
+from lvexp.distributions.joint import Joint
 from lvexp.shapes import Shaped, Tensor
+
+#: values of z up to which the report sums over all of them
+ENUMERATED = 256
 
 
 def configurations(q: Distribution) -> int | None:
     """How many values one draw from ``q`` can take: K, or K^N for N independent variables; None if not finite."""
+    if isinstance(q, Joint):
+        each = [configurations(block) for block in q.blocks.values()]
+        return None if None in each else math.prod(number for number in each if number is not None)
     base = q.base_dist if isinstance(q, Independent) else q
     if not base.has_enumerate_support:
         return None
@@ -20,8 +30,13 @@ def configurations(q: Distribution) -> int | None:
 def support(q: Distribution) -> Shaped[Tensor, "S B *event"]:
     """Every value of ``q``, S = :func:`configurations` of them, the last variable's value changing fastest.
 
-    torch enumerates single variables only; N independent ones have K^N values.
+    torch enumerates single variables only; N independent ones have K^N values, blocks the product of theirs.
     """
+    if isinstance(q, Joint):
+        blocks = [support(block.expand(q.batch_shape)) for block in q.blocks.values()]
+        return torch.stack([
+            q.joined(dict(zip(q.blocks, each, strict=True))) for each in itertools.product(*blocks)
+        ])  # fmt: skip
     if not isinstance(q, Independent):
         return q.enumerate_support(expand=True)
     one, event = q.base_dist.enumerate_support(expand=False), q.base_dist.event_shape

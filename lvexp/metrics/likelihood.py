@@ -10,7 +10,7 @@ import torch
 from torchmetrics import Metric
 
 from lvexp.batch import Batch
-from lvexp.distributions.support import support
+from lvexp.distributions.support import ENUMERATED, support
 from lvexp.metrics.bound import perplexity
 from lvexp.shapes import Float, Tensor
 
@@ -93,10 +93,6 @@ def importance_weighted(
     return Likelihood(used.log() - first, _error(first, second, used), (2 * first - second).exp(), used)
 
 
-#: values of z up to which the likelihood is summed over all of them
-ENUMERATED = 256
-
-
 @torch.no_grad()
 def marginal(model: LatentModel, batch: Batch, positions: int = 2**13) -> Float[Tensor, " B"]:
     r"""-log p(x) itself, for a z of finitely many values, nats per text: :math:`-\log \sum_z p(z)\, p(x|z)`.
@@ -116,7 +112,7 @@ def marginal(model: LatentModel, batch: Batch, positions: int = 2**13) -> Float[
 
 
 def countable(model: LatentModel) -> bool:
-    """Whether :func:`marginal` is to be had: z has at most :data:`ENUMERATED` values."""
+    """Whether :func:`marginal` is to be had: z has at most :data:`~lvexp.distributions.support.ENUMERATED` values."""
     return (model.latent.configurations or math.inf) <= ENUMERATED
 
 

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from lvexp.distributions.support import ENUMERATED, configurations, support
 from lvexp.regularizers.base import Terms
 from lvexp.shapes import Float, Int, Shaped, Tensor
 
@@ -48,10 +49,30 @@ def mutual_information(
     return total / texts
 
 
+def exact_mutual_information(posterior: Posterior, params: Float[Tensor, "N P"], numbers: int = _NUMBERS) -> float:
+    r"""I_q(x; z) over N texts without a draw, for a z of finitely many values, in nats.
+
+    .. math:: \frac1N \sum_i \sum_z q(z|x_i) \Big[\log q(z|x_i) - \log \frac1N \sum_j q(z|x_j)\Big]
+
+    It is between 0 and the smaller of log N and the log of the number of values.
+
+    Args:
+        posterior: q(z|x) from parameters, of finite support.
+        params: the parameters of each text's posterior.
+        numbers: in the largest array made.
+    """
+    values = support(posterior(params[:1]))  # [S, 1, ...]
+    rows = max(1, numbers // values.numel())
+    log_q = torch.cat([posterior(part).log_prob(values).double() for part in params.split(rows)], 1)  # [S, N]
+    q = log_q.exp()
+    aggregate = q.mean(1)
+    return float(torch.xlogy(q, q).sum(0).mean() - torch.xlogy(aggregate, aggregate).sum())
+
+
 def minibatch_mutual_information(
     posterior: Posterior,
     params: Float[Tensor, "N P"],
-    value: Shaped[Tensor, "N ..."],
+    value: Shaped[Tensor, "N ..."] | None,
     lengths: Int[Tensor, " N"],
     size: int = 32,
 ) -> float:
@@ -61,24 +82,31 @@ def minibatch_mutual_information(
     takes the entropy of q(z|x) in closed form where we use the draw: equal in expectation.
 
     Args:
-        posterior, params, value: as :func:`mutual_information` takes them.
+        posterior, params, value: as :func:`mutual_information` takes them; without a value
+            :func:`exact_mutual_information` is taken of each group.
         lengths: of the texts; groups are formed in their order, the last may be smaller.
         size: texts in a group.
     """
     order = lengths.argsort(stable=True)
     total = 0.0
     for rows in order.split(size):
-        total += mutual_information(posterior, params[rows], value[rows]) * len(rows)
+        total += len(rows) * (
+            exact_mutual_information(posterior, params[rows])
+            if value is None
+            else mutual_information(posterior, params[rows], value[rows])
+        )
     return total / len(order)
 
 
 class MutualInformation(Metric):
     """:func:`mutual_information` and :func:`minibatch_mutual_information` of a stream of texts.
 
-    One draw for each text, from the global generator.
+    Exact where z has at most :data:`~lvexp.distributions.support.ENUMERATED` values, else with one draw for each text,
+    from the global generator.
 
     Of more than ``limit`` texts it keeps ``limit``, spread evenly over the stream whatever its order (a test set may
-    come sorted by length). ``compute`` returns a dict of ``mi``, ``mi_n`` (texts used) and ``mi_batch``.
+    come sorted by length). ``compute`` returns a dict of ``mi``, ``mi_n`` (texts used), ``mi_exact`` and
+    ``mi_batch``.
 
     Args:
         posterior: q(z|x) from parameters: ``latent.posterior``.
@@ -119,8 +147,13 @@ class MutualInformation(Metric):
 
     def compute(self) -> dict[str, Any]:
         _, params, value, lengths = self._kept()
+        if exact := (configurations(self.posterior(params[:1])) or math.inf) <= ENUMERATED:
+            value = None
         return {
-            "mi": mutual_information(self.posterior, params, value),
+            "mi": exact_mutual_information(self.posterior, params)
+            if value is None
+            else mutual_information(self.posterior, params, value),
             "mi_n": len(params),
+            "mi_exact": exact,
             "mi_batch": minibatch_mutual_information(self.posterior, params, value, lengths, self.size),
         }

@@ -44,25 +44,39 @@ def test_the_exact_perplexity_needs_no_texts(found, monkeypatch: pytest.MonkeyPa
     assert scores["ppl_marginal"] == found["categorical"].scores["ppl_marginal"]
 
 
-@pytest.mark.parametrize("name", ["categorical", "binary"])
+def _values(name):
+    """All of them, and their prior probabilities."""
+    if name == "categorical":
+        return torch.eye(3)[:, None], torch.full((3,), 1 / 3)
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * (3 if name == "binary" else 2))
+    if name == "binary":
+        return bits, torch.full((8,), 1 / 8)
+    values = torch.stack([torch.cat([two, one]) for two in bits for one in torch.eye(3)])
+    return values, torch.tensor([0.2, 0.3, 0.5]).repeat(4) / 4
+
+
+@pytest.mark.parametrize("name", ["categorical", "binary", "blocks"])
 def test_the_marginal_is_the_sum_over_all_values(name):
     model = tiny.model(name).eval()
+    if name == "blocks":
+        with torch.no_grad():
+            model.latent._parts()["c"].logits.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
     batch = tiny.encode("a b c", "c b", "d")
-    values = torch.eye(3)[:, None] if name == "categorical" else torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     total = 0.0
     with torch.no_grad():
-        for value in values:
+        for value, prior in zip(*_values(name), strict=True):
             code = model.latent.code(value.expand(1, 3, *value.shape))
-            total = total + model.log_likelihood(batch, code)[0].double().exp() / len(values)
+            total = total + model.log_likelihood(batch, code)[0].double().exp() * prior
         torch.testing.assert_close(marginal(model, batch), -total.log())
         torch.testing.assert_close(marginal(model, batch, positions=4), -total.log())
     torch.manual_seed(0)
-    drawn = importance_weighted(model, batch, 3000)
+    flat = torch.zeros_like(model.params(batch))  # a posterior that misses no value
+    drawn = importance_weighted(model, batch, 3000, flat)
     assert ((drawn.nll - marginal(model, batch)).abs() < 4.5 * drawn.error + 1e-4).all()
 
 
 def test_figures_fit_together(found):
-    for name in ("categorical", "binary"):
+    for name in ("categorical", "binary", "blocks"):
         scores = found[name].scores
         assert tuple(scores) == SCORES
         assert scores["nll_kind"] == "exact marginal"
@@ -70,7 +84,10 @@ def test_figures_fit_together(found):
         assert scores["ppl_marginal"] == pytest.approx(math.exp(scores["nll"] * 11 / scores["tokens"]))
         for absent in ("nll_iw", "ppl_iw", "iw_samples", "active_units", "class_accuracy"):
             assert scores[absent] is None
-        assert 1 <= scores["code_perplexity"] <= scores["code_values"] == (3 if name == "categorical" else 2)
+        assert 1 <= scores["code_perplexity"] <= scores["code_values"] == (2 if name == "binary" else 3)
+        assert scores["mi_exact"]
+        assert 0 <= scores["mi"] <= scores["rate"]
+        assert scores["mi_cap"] == pytest.approx(math.log({"categorical": 3, "binary": 8, "blocks": 11}[name]))
         assert not found[name].interpolations
         assert found[name].means is None
         assert len(found[name].assigned) == 11
@@ -78,6 +95,7 @@ def test_figures_fit_together(found):
         assert "values in use" in found[name].verdict
     scores = found["mixed"].scores
     assert scores["nll_kind"] == "importance-weighted"
+    assert scores["mi_exact"] is False
     assert scores["active_units"] <= 3
     assert scores["latent_dim"] == 4
     assert not found["mixed"].interpolations
@@ -140,9 +158,8 @@ def test_a_verdict_on_values(found):
 @pytest.mark.parametrize("name", list(tiny.DISCRETE))
 def test_pictures_and_texts(found, name, tmp_path: Path):
     drawn = {path.stem for path in figures.draw(tmp_path, [], found[name])}
-    assert drawn == {"categorical": {"codes"}, "binary": {"codes", "rate_per_dimension"}}.get(
-        name, {"codes", "rate_per_dimension", "projection"}
-    )
+    rates = {"rate_per_dimension"} if name != "categorical" else set()
+    assert drawn == {"codes"} | rates | ({"projection"} if name == "mixed" else set())
     text = samples_text(found[name])
     assert "draws of the prior" in text
     assert "modes" in text

@@ -24,6 +24,7 @@ PRICED = {
     "ppl_iw",
     "mi",
     "mi_n",
+    "mi_exact",
     "mi_cap",
     "mi_near_cap",
     "mi_batch",

@@ -8,11 +8,18 @@ import scipy.integrate
 import scipy.stats
 import tiny
 import torch
-from torch.distributions import Categorical
+from torch.distributions import Bernoulli, Categorical, Independent
 
 from lvexp.batch import Batch
+from lvexp.distributions.onehot import OneHot
+from lvexp.distributions.support import support
 from lvexp.latents.gaussian import Gaussian
-from lvexp.metrics.mutual_information import MutualInformation, minibatch_mutual_information, mutual_information
+from lvexp.metrics.mutual_information import (
+    MutualInformation,
+    exact_mutual_information,
+    minibatch_mutual_information,
+    mutual_information,
+)
 
 POSTERIOR = Gaussian(1, 1).posterior
 
@@ -84,6 +91,45 @@ def test_discrete_posteriors():
     value = torch.tensor([0, 3, 2, 1, 5, 4])
     uniform = mutual_information(lambda logits: Categorical(logits=logits), torch.zeros(6, 6), value)
     assert uniform == pytest.approx(0, abs=1e-6)
+
+
+def _bits(logits):
+    return Independent(Bernoulli(logits=logits), 1)
+
+
+@pytest.mark.parametrize("posterior", [lambda logits: OneHot(logits=logits), _bits])
+def test_exact_is_the_information_of_the_joint_table(posterior):
+    """H(z) - H(z|x) of the table q(z|x)/N, as scipy takes entropies, and what many draws come to."""
+    torch.manual_seed(4)
+    logits = 2 * torch.randn(9, 4)
+    table = posterior(logits).log_prob(support(posterior(logits))).exp().T.numpy()  # [N, S]
+    known = scipy.stats.entropy(table.mean(0)) - scipy.stats.entropy(table, axis=1).mean()
+    assert exact_mutual_information(posterior, logits) == pytest.approx(known, rel=1e-5)
+    assert exact_mutual_information(posterior, logits, numbers=1) == pytest.approx(known, rel=1e-5)
+    draws = [mutual_information(posterior, logits, posterior(logits).sample()) for _ in range(2000)]
+    assert np.mean(draws) == pytest.approx(known, abs=4 * np.std(draws) / 2000**0.5)
+
+
+def test_exact_of_certain_and_of_equal_posteriors():
+    certain = OneHot(logits=torch.zeros(1, 3)).logits + torch.where(torch.eye(3) > 0, 0.0, -200.0)
+    assert exact_mutual_information(lambda logits: OneHot(logits=logits), certain) == pytest.approx(math.log(3))
+    assert exact_mutual_information(lambda logits: OneHot(logits=logits), torch.ones(5, 3)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_metric_sums_over_a_small_z_and_draws_of_a_large_one():
+    for dim, exact in ((3, True), (9, False)):
+        model = tiny.model("binary", dim=dim).eval()
+        metric = MutualInformation(model.latent.posterior, size=4)
+        for batch in tiny.corpus():
+            with torch.no_grad():
+                metric.update(model.terms(batch))
+        found, (_, params, value, lengths) = metric.compute(), metric._kept()
+        assert found["mi_exact"] is exact
+        used = None if exact else value
+        assert found["mi_batch"] == minibatch_mutual_information(model.latent.posterior, params, used, lengths, 4)
+        by_draw = mutual_information(model.latent.posterior, params, value)
+        assert found["mi"] == (exact_mutual_information(model.latent.posterior, params) if exact else by_draw)
+        assert (found["mi"] != by_draw) is exact
 
 
 def test_minibatches_by_hand():

@@ -30,6 +30,11 @@ DISCRETE = {
     "mixed": lambda features, dim: Mixed(
         features, z=lambda features: Gaussian(features, dim), c=lambda features: Categorical(features, categories=dim)
     ),
+    "blocks": lambda features, dim: Mixed(
+        features,
+        b=lambda features: Binary(features, dim=2),
+        c=lambda features: Categorical(features, categories=dim, prior="learned"),
+    ),
 }
 LATENTS: dict[str, type[AbstractLatent]] = {"gaussian": Gaussian, "point": Point, "none": NoLatent}
 

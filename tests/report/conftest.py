@@ -19,6 +19,7 @@ SCORES = {
     "ppl_iw": 38.34,
     "mi": 2.83,
     "mi_n": 700,
+    "mi_exact": False,
     "mi_cap": 6.55,
     "mi_near_cap": False,
     "mi_batch": 2.11,
