@@ -215,6 +215,12 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             f"these choices do not go together\n  {latent}   drives the attention\n"
             "  decoder.attention=false   leaves it out\ntry  decoder.attention=true | model=answer_lstm"
         )
+    if plain["data"].get("balance") and "labels" not in (plain["model"].get("requires") or []):
+        raise Refusal(
+            f"these choices do not go together\n  {model}   looks at no label in training\n"
+            f"  data.balance={plain['data']['balance']}   shows it some texts more often for theirs\n"
+            "try  model=m2 | data.balance=0.0"
+        )
     if (path := (plain.get("embeddings") or {}).get("path")) and not Path(str(path)).expanduser().is_file():
         raise ConfigError(f"embeddings.path={path}: there is no such file\ntry  embeddings.path=null")
     if plain["trainer"]["precision"] == "16-mixed" and plain["optimizer"].get("fused"):

@@ -39,7 +39,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
     texts = fingerprint(data)
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
     if "labels" not in (plain["model"].get("requires") or []):
-        plain["data"].pop("labelled", None)  # such a model never sees them
+        for key in ("labelled", "balance"):  # such a model never sees them
+            plain["data"].pop(key, None)
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)

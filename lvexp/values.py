@@ -105,6 +105,7 @@ _RANGES: list[tuple[re.Pattern[str], Any, str]] = [
     ),
     (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"^data\.labelled$"), lambda v: v >= 0, "at least 0"),
+    (re.compile(r"^data\.balance$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
     (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
     (
         re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay|momentum)$"),

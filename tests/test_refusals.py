@@ -34,6 +34,7 @@ FINE = [
     "latent=mixed latent@latent.c=binary latent.c.dim=3 estimator=blocks estimator@estimator.c=gumbel",
     "model=m2 data.labelled=0.05 latent.c.categories=7",
     "model=m2 data.labelled=100 latent=categorical",
+    "model=m2 data.labelled=100 data.balance=0.5",
     "model=nvdm",
     "model=nvdm data=20news regularizer=[alternate,free_bits]",
     "model=nvdm data=20news data.variant=avitm latent=dirichlet decoder.mixture=words",
@@ -43,6 +44,7 @@ FINE = [
     "model=svae latent=logistic_normal",
 ]
 REFUSED = [
+    ("model=svae data.balance=0.5", ["data.balance=0.5", "model=m2"]),
     ("model=svae latent=none", ["latent=none", "model=svae", "latent=gaussian"]),
     ("model=svae latent=point", ["latent=point", "model=svae"]),
     ("model=rnnlm latent=gaussian", ["model=rnnlm", "latent=gaussian"]),

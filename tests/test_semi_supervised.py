@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from lvexp.data.source import check
 from lvexp.draws import expect
 from lvexp.errors import ConfigError
 from lvexp.estimators.enumerate import Enumerate
+from lvexp.special import EOS
 
 
 @pytest.fixture
@@ -99,6 +101,30 @@ def test_a_share_or_a_number_of_labels_is_shown(made):
     assert {row for row, label in seen(other).items() if label >= 0} != {
         row for row, label in seen(made("data.labelled=7")[1]).items() if label >= 0
     }
+
+
+def test_labelled_texts_come_as_often_as_asked_for(made):
+    _, plain_ = made("data.labelled=7")
+    _, data = made("data.labelled=7", "data.balance=0.5")
+    loader, total = data.train_dataloader(), len(data.corpus.splits["train"])
+    assert data.steps_per_epoch == len(loader) > plain_.steps_per_epoch
+    for _ in range(2):
+        shown, hidden = Counter(), Counter()
+        for batch in loader:
+            assert (batch.lengths == batch.tokens.shape[1]).all()
+            assert (batch.tokens[:, -1] == EOS).all(), "all of one length"
+            for row, label in zip(batch.index.tolist(), batch.labels.tolist(), strict=True):
+                assert data.corpus.splits["train"].row(row).tolist() in batch.tokens.tolist()
+                (shown if label >= 0 else hidden)[row] += 1
+        assert len(shown) == 7
+        assert len(hidden) == total - 7
+        assert set(hidden.values()) == {1}, "every other text once"
+        assert max(shown.values()) - min(shown.values()) <= 1, "copies are shared out equally"
+        assert shown.total() - 1 < hidden.total() <= shown.total()
+    _, enough = made("data.labelled=0.5", "data.balance=0.3")
+    assert enough.steps_per_epoch == plain_.steps_per_epoch, "they are that share already"
+    with pytest.raises(ConfigError, match=r"data\.balance=0\.5: no training text"):
+        made("data.labelled=0", "data.balance=0.5")[1].train_dataloader()
 
 
 def test_labels_that_are_not_there(made, composed: Compose, small: list[str]):

@@ -14,11 +14,12 @@ from lvexp.batch import Batch
 from lvexp.data.bag import Bag
 from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
-from lvexp.data.loader import BatchLoader
+from lvexp.data.loader import BatchLoader, Stock
+from lvexp.data.repeated import Repeated, copies
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 
-_LABELS = 1  # tells the picking of labels from what else is drawn by the seed
+_LABELS, _COPIES = 1, 2  # tell what is drawn by the seed apart
 
 
 class TextData(L.LightningDataModule):
@@ -47,6 +48,7 @@ class TextData(L.LightningDataModule):
         long: str = "drop",
         answered: str | None = None,
         labelled: int | float = 1.0,
+        balance: float = 0.0,
         cache: str | None = None,
         seed: int = 0,
         view: str = "tokens",
@@ -56,6 +58,7 @@ class TextData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size, self.eval_batch_size, self.seed, self.labelled = batch_size, eval_batch_size, seed, labelled
+        self.balance = balance
         self.cfg: dict[str, Any] = {
             "name": name,
             "root": root,
@@ -72,6 +75,7 @@ class TextData(L.LightningDataModule):
             "batch_size": batch_size,
             "eval_batch_size": eval_batch_size,
             "labelled": labelled,
+            "balance": balance,
             "cache": cache,
             "view": view,
             "counts": dict(counts or {}),
@@ -110,6 +114,23 @@ class TextData(L.LightningDataModule):
         found[np.random.default_rng((self.seed, _LABELS)).permutation(known)[:count]] = True
         return found
 
+    @cached_property
+    def _training(self) -> Stock:
+        """What an epoch holds: each text once and, with ``balance``, those that show a label as often again as it
+        takes."""
+        split = self.corpus.splits["train"]
+        if not self.balance:
+            return split
+        known = np.zeros(len(split), bool) if split.labels is None else split.labels >= 0
+        places = np.flatnonzero((known if self.shown is None else self.shown)[split.order])
+        if not len(places):
+            raise ConfigError(
+                f"data.balance={self.balance}: no training text shows a label\n"
+                "try  data.balance=0.0 | data.labelled=1.0 and a corpus with labels"
+            )
+        rng = np.random.default_rng((self.seed, _COPIES))
+        return Repeated(split, copies(places, len(split), self.balance, rng))
+
     @property
     def steps_per_epoch(self) -> int:
         """Batches that one process trains on in an epoch, before any limit of the trainer."""
@@ -125,7 +146,7 @@ class TextData(L.LightningDataModule):
         if self.trainer is not None:
             few = self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]  # set at run time
             options |= {"limit": self.trainer.limit_train_batches, "fixed": few}
-        loader = self._loader("train", self.batch_size, **options)
+        loader = self._loader(self._training, self.batch_size, **options)
         if self.trainer is not None:
             # Lightning restores the loader's own state only into an unfinished epoch.
             progress = self.trainer.fit_loop.epoch_progress.current
@@ -142,13 +163,13 @@ class TextData(L.LightningDataModule):
 
     def in_order(self, split: str) -> BatchLoader:
         """Each text of a split once, in an order that never changes."""
-        return self._loader(split, self.eval_batch_size)
+        return self._loader(self.corpus.splits[split], self.eval_batch_size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on ``device``."""
         return batch.to(device)
 
-    def _loader(self, split: str, batch_size: int, **options: Any) -> BatchLoader:
+    def _loader(self, split: Stock, batch_size: int, **options: Any) -> BatchLoader:
         if self.trainer is not None:
             options |= {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        return BatchLoader(self.corpus.splits[split], batch_size, **options)
+        return BatchLoader(split, batch_size, **options)

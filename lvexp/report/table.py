@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -94,9 +93,8 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
     k, mean = scores.get("iw_samples"), scores.get("iw_draws")
     draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {mean:.0f}"
     near = "near its cap," if scores.get("mi_near_cap") else "at most"
-    number = "ln N" if math.isclose(scores.get("mi_cap") or 0, math.log(scores.get("mi_n") or 1), abs_tol=0.01) else "ln K"
-    cap = f", {near} {number} = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
-    cap += ", exact" if scores.get("mi_exact") else ""
+    cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
+    cap = f", exact, at most {of('mi_cap')}" if scores.get("mi_exact") else cap
     reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts")]
     groups = {
         "bound": (

@@ -74,6 +74,13 @@ def test_a_mutual_information_near_its_cap_says_so(result):
     assert "near its cap" in printed(lambda console: show(result, console), 80)
 
 
+def test_a_mutual_information_summed_over_z_says_so(result):
+    result["test"] |= {"mi_exact": True, "mi_cap": 1.95}
+    text = printed(lambda console: show(result, console), 80)
+    assert "N = 700, exact, at most 1.95" in row(text, "mutual information")
+    assert "ln N" not in text
+
+
 @pytest.mark.parametrize(
     ("verdict", "sign", "code"),
     [
