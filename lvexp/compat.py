@@ -8,6 +8,7 @@ the short list :func:`_explicit`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,14 +122,17 @@ def _traits(plain: dict, choices: Mapping, menu: Path) -> None:
             owners[slot] = typed
 
 
-def _options(menu: Path, group: str) -> Iterator[tuple[str, dict]]:
+@functools.cache
+def _options(menu: Path, group: str) -> tuple[tuple[str, dict], ...]:
+    found = []
     for file in sorted((menu / group).glob("*.yaml")):
         _, node = values.yaml(file)
         if group == "model":
             node = node.get("model", {})
         elif group == "regularizer":
             node = next(iter(node.values()), {})
-        yield file.stem, node
+        found.append((file.stem, node))
+    return tuple(found)
 
 
 def _refusal(
