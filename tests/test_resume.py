@@ -42,8 +42,9 @@ def history(run: Path) -> list[dict[str, str]]:
         ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
         ["regularizer=aggressive", *(f"regularizer.aggressive.{more}" for more in ("inner=5", "check=2", "between=1"))],
         ["latent=categorical", "estimator=score", "estimator.baseline=input", "estimator.normalise=true"],
+        ["model=prodlda", "regularizer=alternate", "regularizer.alternate.passes=1", "evaluation.iw_samples=2"],
     ],
-    ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive", "nvil"],
+    ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive", "nvil", "documents-in-turns"],
 )
 def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
     more: list[str], small: list[str], tmp_path: Path, lvexp: Command
