@@ -224,8 +224,10 @@ class Progress(ProgressBar):
 
 
 def _monitored(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
-    """What the best validation is told by: 1 - MAP of answers, else -ELBO; D of an auto-encoder, which has no bound."""
-    for key, name in (("val/map_loss", "1−MAP"), ("val/nelbo", "−ELBO"), ("val/distortion", "D")):
+    """What the best validation is told by: 1 - MAP of answers, the perplexity of documents, else -ELBO; D of an
+    auto-encoder, which has no bound."""
+    known = {"val/map_loss": "1−MAP", "val/ppl_document": "ppl/doc.", "val/nelbo": "−ELBO", "val/distortion": "D"}
+    for key, name in known.items():
         if key in metrics:
             return name, float(metrics[key])
     return None

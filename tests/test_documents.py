@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import Command
+from helpers import Command, Compose, plain
+from scipy.sparse import csr_array
 from torch.distributions import Dirichlet, Multinomial, kl_divergence
 
+from lvexp import build
+from lvexp.batch import Batch
+from lvexp.data.bag import batch
 from lvexp.distributions.rate import rate
 from lvexp.draws import Draw
 from lvexp.errors import RunError
 from lvexp.estimators.pathwise import Pathwise
 from lvexp.latents import dirichlet, logistic_normal
 from lvexp.loading import load
+from lvexp.metrics.document import DocumentPerplexity
 from lvexp.networks.bow import BowDecoder, BowEncoder
 from lvexp.regularizers.alternate import Alternate
-from lvexp.regularizers.base import Progress
+from lvexp.regularizers.base import Progress, Terms
 from lvexp.special import BOS, EOS, PAD, UNK
 
 COUNTS = torch.tensor([[2.0, 0, 1, 0, 3], [0, 1, 0, 0, 1], [0, 0, 0, 4, 0]])
@@ -129,6 +135,12 @@ def test_a_run_of_documents(model: str, lvexp: Command, tmp_path: Path, corpus: 
         assert told in done.stdout
     assert "Topics" in (folder / "samples.txt").read_text()
     assert (folder / "figures" / "map.png").stat().st_size > 0
+    rows = csv.DictReader((folder / "metrics.csv").read_text().splitlines())
+    history = [row for row in rows if row["val/ppl_document"]]
+    assert len(history) == 4
+    best = min(history, key=lambda row: float(row["val/ppl_document"]))
+    assert result["valid"]["ppl_document"] == pytest.approx(float(best["val/ppl_document"]), rel=1e-4)
+    assert result["valid"]["nelbo"] == pytest.approx(float(best["val/nelbo"]), rel=1e-4)
     run = load(folder)
     assert run.encode(["the cat and the dog", "a box"]).shape == (2, 4)
     topics = run.topics(3)
@@ -137,3 +149,39 @@ def test_a_run_of_documents(model: str, lvexp: Command, tmp_path: Path, corpus: 
     assert all(math.isfinite(score) for score in run.score(["cat dog", "hat"]))
     with pytest.raises(RunError, match="writes no texts"):
         run.sample(2)
+
+
+def bag(counts: torch.Tensor) -> Batch:
+    return batch(csr_array(counts.numpy()))
+
+
+def terms(counts: torch.Tensor, distortion: list[float], rated: list[float]) -> Terms:
+    empty = torch.zeros(len(counts), 1)
+    return Terms(bag(counts), torch.tensor(distortion), torch.tensor(rated), None, None, empty, empty, None, None)
+
+
+def test_perplexity_per_document_by_hand_and_whatever_the_batches():
+    whole, parts = DocumentPerplexity(), DocumentPerplexity()
+    distortion, rated = [9.0, 5.0, 8.0], [1.5, 0.5, 2.0]
+    whole.update(terms(COUNTS, distortion, rated))
+    parts.update(terms(COUNTS[:2], distortion[:2], rated[:2]))
+    parts.update(terms(COUNTS[2:], distortion[2:], rated[2:]))
+    known = math.exp((10.5 / 6 + 5.5 / 2 + 10.0 / 4) / 3)
+    assert whole.compute()["ppl_document"] == pytest.approx(known)
+    assert parts.compute()["ppl_document"] == pytest.approx(known)
+    whole.update(terms(COUNTS[:1], [1e6], [0.0]))
+    assert whole.compute()["ppl_document"] == math.inf
+
+
+def test_per_word_every_document_weighs_the_same(composed: Compose, corpus: Path):
+    data = [f"data.files.train={corpus}", "data.columns.text=1", "data.columns.label=0", "data=text"]
+    found = {}
+    for per_word in (False, True):
+        config = plain(composed("model=nvdm", *data, "latent.dim=3", "encoder.hidden=4", f"model.per_word={per_word}"))
+        module = build.data(config)
+        torch.manual_seed(0)
+        model = build.model(config, module.vocabulary)
+        counts = torch.randint(0, 4, (5, module.vocabulary.size)).float() + 1
+        torch.manual_seed(1)
+        found[per_word] = model.loss(model.terms(bag(counts)), 0.5)
+    assert torch.allclose(found[True], found[False] / counts.sum(-1))

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,10 +14,12 @@ from torch import nn
 from lvexp.batch import Batch
 from lvexp.findings import Findings, Map, Row, Score
 from lvexp.metrics.coherence import diversity, npmi
+from lvexp.metrics.document import DocumentPerplexity
 from lvexp.metrics.likelihood import importance_weighted
 from lvexp.metrics.neighbours import classification_accuracy, retrieval_precision
 from lvexp.models.base import LatentModel
 from lvexp.networks.bow import BowDecoder, BowEncoder
+from lvexp.regularizers.base import Terms
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
@@ -33,18 +35,31 @@ class DocumentModel(LatentModel):
     2016), a ProdLDA or a neural LDA (``model=prodlda``, ``neurallda``: proportions of topics; Srivastava & Sutton
     2017).
 
+    The best validation is that of the lowest perplexity per document, which is what papers report.
+
     Args:
         encoder: reads x. decoder: scores it.
+        per_word: trains on nats per word of each document, so that all documents weigh the same as they do in the
+            perplexity per document; otherwise on nats per document, the likelihood of the corpus.
         draws: of z for each document, for the bound in the report.
         map: documents on the two-dimensional map of the report; 0 for none.
         parts: what every :class:`LatentModel` takes.
     """
 
     reported = frozenset({"use"})
+    monitor: ClassVar[str | None] = "ppl_document"
 
-    def __init__(self, encoder: BowEncoder, decoder: BowDecoder, draws: int = 20, map: int = 1000, **parts: Any):
+    def __init__(
+        self,
+        encoder: BowEncoder,
+        decoder: BowDecoder,
+        per_word: bool = False,
+        draws: int = 20,
+        map: int = 1000,
+        **parts: Any,
+    ):
         super().__init__(**parts)
-        self.encoder, self.decoder, self.draws, self.map = encoder, decoder, draws, map
+        self.encoder, self.decoder, self.per_word, self.draws, self.map = encoder, decoder, per_word, draws, map
         for remedy in self.remedies:
             remedy.attach(self)
 
@@ -57,6 +72,14 @@ class DocumentModel(LatentModel):
     ) -> Float[Tensor, "S B"]:
         assert batch.counts is not None
         return self.decoder(batch.counts, code)
+
+    def loss(self, terms: Terms, beta: float) -> Float[Tensor, " B"]:
+        loss = super().loss(terms, beta)
+        assert terms.batch.counts is not None
+        return loss / terms.batch.counts.sum(-1) if self.per_word else loss
+
+    def judge(self) -> DocumentPerplexity:
+        return DocumentPerplexity()
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         return itertools.chain(self.encoder.parameters(), self.latent.parameters())

@@ -1,0 +1,44 @@
+"""Perplexity as papers on topic models have it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torchmetrics import Metric
+
+from lvexp.regularizers.base import Terms
+from lvexp.shapes import Tensor
+
+
+class DocumentPerplexity(Metric):
+    r"""``ppl_document``: :math:`\exp(\frac1D \sum_d (D_d + R_d) / N_d)` over D documents of N_d words, from the bound.
+
+    Every document weighs the same, whatever its length.
+
+    Args:
+        more: options of every ``torchmetrics.Metric``.
+    """
+
+    full_state_update = False
+    nats: Tensor
+    documents: Tensor
+
+    def __init__(self, **more: Any):
+        super().__init__(**more)
+        self.add_state("nats", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("documents", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, terms: Terms) -> None:
+        assert terms.rate is not None
+        assert terms.batch.counts is not None
+        bound = (terms.distortion + terms.rate).double()
+        self.nats = self.nats + (bound / terms.batch.counts.sum(-1)).sum()
+        self.documents = self.documents + len(terms.batch)
+
+    def compute(self) -> dict[str, Any]:
+        try:
+            return {"ppl_document": math.exp(float(self.nats) / int(self.documents))}
+        except OverflowError:
+            return {"ppl_document": math.inf}
