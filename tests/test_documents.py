@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import Command, Compose, plain
 from scipy.sparse import csr_array
-from torch.distributions import Dirichlet, Multinomial, kl_divergence
+from torch.distributions import Dirichlet, Multinomial, Normal, kl_divergence
 
 from lvexp import build
 from lvexp.batch import Batch
@@ -156,8 +156,10 @@ def bag(counts: torch.Tensor) -> Batch:
 
 
 def terms(counts: torch.Tensor, distortion: list[float], rated: list[float]) -> Terms:
-    empty = torch.zeros(len(counts), 1)
-    return Terms(bag(counts), torch.tensor(distortion), torch.tensor(rated), None, None, empty, empty, None, None)
+    texts, prior = len(counts), Normal(torch.zeros(1), 1.0)
+    params, draw = torch.zeros(texts, 1), Draw.equal(torch.zeros(1, texts, 1))
+    given = torch.tensor(distortion), torch.tensor(rated)
+    return Terms(bag(counts), *given, None, draw, draw.value, params, prior, prior)
 
 
 def test_perplexity_per_document_by_hand_and_whatever_the_batches():
