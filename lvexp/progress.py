@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import ProgressBar
@@ -114,10 +113,11 @@ class Progress(ProgressBar):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        monitored = _monitored(trainer.callback_metrics)
-        self.improved = monitored is not None and monitored[1] < self.best and not pl_module.preparing
-        if monitored is not None and self.improved:
-            self.best = monitored[1]
+        model: LatentModel = pl_module  # pyright: ignore[reportAssignmentType]
+        lowest = float(trainer.callback_metrics.get(f"val/{model.monitor[0]}", math.inf))
+        self.improved = lowest < self.best and not model.preparing
+        if self.improved:
+            self.best = lowest
         self._show(trainer, pl_module)  # pyright: ignore[reportArgumentType]
         self._start()
 
@@ -149,8 +149,9 @@ class Progress(ProgressBar):
         metrics = trainer.callback_metrics
         parts = [f"epoch {_of(trainer.current_epoch + 1, trainer.max_epochs)}", f"step {trainer.global_step}"]
         parts += self._figures(model)
-        if (monitored := _monitored(metrics)) is not None:
-            parts.append(f"val {monitored[0]} {monitored[1]:.2f}")
+        figure, name = model.monitor
+        if f"val/{figure}" in metrics:
+            parts.append(f"val {name} {float(metrics[f'val/{figure}']):.2f}")
         if "val/active_units" in metrics:
             parts.append(f"AU {float(metrics['val/active_units']):.0f}")
         if "val/code_perplexity" in metrics:
@@ -221,16 +222,6 @@ class Progress(ProgressBar):
 
     def enable(self) -> None:
         self.enabled = True
-
-
-def _monitored(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
-    """What the best validation is told by: 1 - MAP of answers, the perplexity of documents, else -ELBO; D of an
-    auto-encoder, which has no bound."""
-    known = {"val/map_loss": "1−MAP", "val/ppl_document": "ppl/doc.", "val/nelbo": "−ELBO", "val/distortion": "D"}
-    for key, name in known.items():
-        if key in metrics:
-            return name, float(metrics[key])
-    return None
 
 
 def _of(number: int, total: int | None) -> str:

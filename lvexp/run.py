@@ -41,7 +41,6 @@ from lvexp.training import (
     Stop,
     TrainingCurves,
     Validation,
-    monitored,
 )
 
 RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
@@ -198,8 +197,10 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: 
         f"data {config['data']['name']}: {sizes} texts, {data.vocabulary.size:,} types\nfolder {folder}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    steps, last = _steps(config["trainer"], data.steps_per_epoch), model.anneal.settled()
-    waited = sum(remedy.delay for remedy in model.remedies) * data.steps_per_epoch
+    batches, limit = data.steps_per_epoch, config["trainer"]["limit_train_batches"]
+    batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
+    steps, last = _steps(config["trainer"], batches), model.anneal.settled()
+    waited = sum(remedy.delay for remedy in model.remedies) * batches
     waited //= config["trainer"]["accumulate_grad_batches"]
     last += waited if last else 0
     if steps is not None and last > steps:
@@ -221,7 +222,7 @@ def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
 def _trainer(
     config: Mapping[str, Any], folder: Path, model: LatentModel, loggers: Sequence[Any], progress: Progress
 ) -> tuple[L.Trainer, Validation]:
-    ours, monitor = config["trainer"], monitored(model)
+    ours, monitor = config["trainer"], f"val/{model.monitor[0]}"
     checkpoints = folder / "checkpoints"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
     callbacks: list[Any] = [

@@ -151,14 +151,6 @@ class Validation(Callback):
             self.best = {**{name: measured[name] for name in values}, "step": self.step}
 
 
-def monitored(model: LatentModel) -> str:
-    """What picks the best checkpoint: what the model names, else the true -ELBO; for an auto-encoder, which has none,
-    its distortion."""
-    if model.monitor:
-        return f"val/{model.monitor}"
-    return "val/distortion" if model.latent.dim is not None and not model.latent.has_prior else "val/nelbo"
-
-
 class Stop(EarlyStopping):
     """Lightning's early stopping, over the validations that count."""
 

@@ -1,4 +1,4 @@
-"""What a job refuses once torch is there."""
+"""What a job refuses once torch is there, and what it says before it trains."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import Command
 
 from lvexp.errors import ConfigError
 from lvexp.run import _check_precision
@@ -29,3 +30,20 @@ def test_bf16_is_refused_where_the_processor_has_no_such_lstm(monkeypatch: pytes
 def test_bf16_is_taken_where_it_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.nn.LSTM, "forward", lambda *_: None)
     _check_precision(config("bf16-mixed", "lstm"))
+
+
+@pytest.mark.parametrize(("limit", "ends"), [("trainer.limit_train_batches=3", 6), ("trainer.max_steps=4", 4)])
+def test_a_schedule_longer_than_training_is_noted_with_the_step_that_training_ends_at(
+    limit: str, ends: int, small: list[str], lvexp: Command
+):
+    done = lvexp(*small, "anneal=linear", "anneal.warmup=50", "anneal.unit=steps", "trainer.max_epochs=2", limit)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"beta settles at step 50, but training ends at step {ends}," in said
+    assert f"step {ends} " in said.replace(",", " ")
+
+
+def test_a_schedule_that_fits_is_not_noted(small: list[str], lvexp: Command):
+    done = lvexp(*small, "anneal=linear", "anneal.warmup=1", "anneal.unit=epochs", "trainer.max_epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert "settles" not in done.stdout

@@ -39,11 +39,6 @@ class Documents:
     def __len__(self) -> int:
         return self._size
 
-    @property
-    def order(self) -> np.ndarray:
-        """As of :class:`lvexp.data.storage.Split`."""
-        return np.arange(self._size)
-
     def batch(self, places: np.ndarray, length: int) -> Batch:
         """The documents at ``places``, dense."""
         labels = None if self.labels is None else torch.from_numpy(self.labels[places])

@@ -16,6 +16,7 @@ from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.loader import BatchLoader, Stock
 from lvexp.data.repeated import Repeated, copies
+from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 
@@ -121,6 +122,7 @@ class TextData(L.LightningDataModule):
         split = self.corpus.splits["train"]
         if not self.balance:
             return split
+        assert isinstance(split, Split), "compat refuses models of counts, which look at no label"
         known = np.zeros(len(split), bool) if split.labels is None else split.labels >= 0
         places = np.flatnonzero((known if self.shown is None else self.shown)[split.order])
         if not len(places):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torchmetrics import Metric
 
+from lvexp.metrics.bound import perplexity
 from lvexp.regularizers.base import Terms
 from lvexp.shapes import Tensor
 
@@ -38,7 +38,4 @@ class DocumentPerplexity(Metric):
         self.documents = self.documents + len(terms.batch)
 
     def compute(self) -> dict[str, Any]:
-        try:
-            return {"ppl_document": math.exp(float(self.nats) / int(self.documents))}
-        except OverflowError:
-            return {"ppl_document": math.inf}
+        return {"ppl_document": perplexity(float(self.nats), int(self.documents))}

@@ -23,7 +23,7 @@ Posterior = Callable[[Tensor], Distribution]
 
 
 def mutual_information(
-    posterior: Posterior, params: Float[Tensor, "N P"], value: Shaped[Tensor, "N ..."], numbers: int = _NUMBERS
+    posterior: Posterior, params: Float[Tensor, "N P"], value: Shaped[Tensor, "N ..."] | None, numbers: int = _NUMBERS
 ) -> float:
     r"""I_q(x; z) over N texts, in nats, under their aggregate posterior :math:`q(z) = 1/N \sum_j q(z|x_j)`.
 
@@ -36,9 +36,11 @@ def mutual_information(
     Args:
         posterior: q(z|x) from parameters, with a ``log_prob`` that broadcasts.
         params: the parameters of each text's posterior.
-        value: one draw from each.
+        value: one draw from each; None sums over all values instead, :func:`exact_mutual_information`.
         numbers: in the largest array made; N x (size of z) of them for each text at the least.
     """
+    if value is None:
+        return exact_mutual_information(posterior, params, numbers)
     q, texts = posterior(params), len(params)
     rows = max(1, numbers // (texts * max(1, value[0].numel())))
     total = 0.0
@@ -82,19 +84,15 @@ def minibatch_mutual_information(
     takes the entropy of q(z|x) in closed form where we use the draw: equal in expectation.
 
     Args:
-        posterior, params, value: as :func:`mutual_information` takes them; without a value
-            :func:`exact_mutual_information` is taken of each group.
+        posterior, params, value: as :func:`mutual_information` takes them.
         lengths: of the texts; groups are formed in their order, the last may be smaller.
         size: texts in a group.
     """
     order = lengths.argsort(stable=True)
     total = 0.0
     for rows in order.split(size):
-        total += len(rows) * (
-            exact_mutual_information(posterior, params[rows])
-            if value is None
-            else mutual_information(posterior, params[rows], value[rows])
-        )
+        part = None if value is None else value[rows]
+        total += mutual_information(posterior, params[rows], part) * len(rows)
     return total / len(order)
 
 
@@ -150,9 +148,7 @@ class MutualInformation(Metric):
         if exact := (configurations(self.posterior(params[:1])) or math.inf) <= ENUMERATED:
             value = None
         return {
-            "mi": exact_mutual_information(self.posterior, params)
-            if value is None
-            else mutual_information(self.posterior, params, value),
+            "mi": mutual_information(self.posterior, params, value),
             "mi_n": len(params),
             "mi_exact": exact,
             "mi_batch": minibatch_mutual_information(self.posterior, params, value, lengths, self.size),

@@ -54,7 +54,6 @@ class AnswerModel(LatentModel):
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"use"})
-    monitor: ClassVar[str | None] = "map_loss"
 
     def __init__(
         self, encoder: StateEncoder, decoder: Matcher, embeddings: Mapping[str, Any] | None = None, **parts: Any
@@ -175,6 +174,10 @@ class AnswerModel(LatentModel):
         return sorted(zip(answers, odds.sigmoid().tolist(), strict=True), key=lambda pair: -pair[1])
 
     # --- how it is judged ----------------------------------------------------------------------------------------
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        return "map_loss", "1−MAP"
 
     def judge(self) -> Ranking:
         return _Judge(self)

@@ -52,12 +52,9 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     Attributes:
         reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
-        monitor: the figure of :meth:`judge`, the lower the better, that picks the best validation; None leaves that to
-            the bound.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset(PARTS)
-    monitor: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -126,6 +123,12 @@ class LatentModel(L.LightningModule, abc.ABC):
             settings: of the evaluation.
         """
         return Findings()
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        """The figure, the lower the better, that picks the best validation, and its name in print: the true -ELBO; of
+        an auto-encoder, which has none, the distortion. A model may name one of its own :meth:`judge`."""
+        return ("distortion", "D") if self.latent.dim is not None and not self.latent.has_prior else ("nelbo", "−ELBO")
 
     def judge(self) -> Metric | None:
         """A metric of the model's own for its validations: updated with the terms of each batch, it computes a dict of

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from lvexp.batch import Batch
 from lvexp.findings import Findings, Map, Row, Score
+from lvexp.metrics.bound import perplexity
 from lvexp.metrics.coherence import diversity, npmi
 from lvexp.metrics.document import DocumentPerplexity
 from lvexp.metrics.likelihood import importance_weighted
@@ -47,7 +47,6 @@ class DocumentModel(LatentModel):
     """
 
     reported = frozenset({"use"})
-    monitor: ClassVar[str | None] = "ppl_document"
 
     def __init__(
         self,
@@ -77,6 +76,10 @@ class DocumentModel(LatentModel):
         loss = super().loss(terms, beta)
         assert terms.batch.counts is not None
         return loss / terms.batch.counts.sum(-1) if self.per_word else loss
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        return "ppl_document", "ppl/doc."
 
     def judge(self) -> DocumentPerplexity:
         return DocumentPerplexity()
@@ -163,29 +166,22 @@ class _Seen:
         return cls(distortion, rate, nll, error, words, means, torch.cat(labels).cpu() if labels else None)
 
     def scores(self, samples: int) -> dict[str, Score]:
-        bound, texts = self.distortion + self.rate, len(self.words)
+        bound, texts, words = self.distortion + self.rate, len(self.words), int(self.words.sum())
         nll = float(self.nll.mean())
         return {
             "elbo": -float(bound.mean()),
             "distortion": float(self.distortion.mean()),
             "rate": float(self.rate.mean()),
-            "ppl": _exp(float(bound.sum() / self.words.sum())),
-            "ppl_document": _exp(float((bound / self.words).mean())),
+            "ppl": perplexity(float(bound.sum()), words),
+            "ppl_document": perplexity(float((bound / self.words).sum()), texts),
             "nll": nll,
             "nll_kind": "importance-weighted",
             "nll_iw": nll,
             "nll_iw_se": float(self.error.square().sum().sqrt()) / texts if samples > 1 else None,
             "iw_samples": samples,
-            "ppl_iw": _exp(float(self.nll.sum() / self.words.sum())),
-            "ppl_iw_document": _exp(float((self.nll / self.words).mean())),
+            "ppl_iw": perplexity(float(self.nll.sum()), words),
+            "ppl_iw_document": perplexity(float((self.nll / self.words).sum()), texts),
         }
-
-
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
 
 
 def _groups(scores: Mapping[str, Any], draws: int) -> list[tuple[str, list[Row]]]:

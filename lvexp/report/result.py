@@ -17,7 +17,8 @@ class Scores(TypedDict, total=False):
 
     elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with
     its standard error nll_iw_se. ppl, ppl_iw: perplexity from -elbo and nll_iw over ``tokens`` predicted tokens
-    (``<eos>`` counted). mi: mutual information of x and z under q, against the aggregate of mi_n posteriors.
+    (``<eos>`` counted). mi: mutual information of x and z under q, against the aggregate of mi_n posteriors,
+    summed over all z where mi_exact.
     ppl_marginal: from nll where that is the sum over all values of a discrete z. code_perplexity: values of it in use,
     of code_values. cluster_accuracy, cluster_nmi, cluster_ari: agreement of those with the labels; class_accuracy:
     share of classes that a model with labels gets right.
@@ -36,6 +37,7 @@ class Scores(TypedDict, total=False):
     ppl_marginal: float | None
     mi: float | None
     mi_n: int | None
+    mi_exact: bool | None
     active_units: int | None
     latent_dim: int | None
     code_perplexity: float | None

@@ -30,6 +30,10 @@ class Model(L.LightningModule):
     def beta(self):
         return 0.25
 
+    @property
+    def monitor(self):
+        return ("nelbo", "−ELBO") if "rate" in self.names else ("distortion", "D")
+
     def training_step(self, batch, batch_idx):
         self.measured = {name: torch.tensor(float(batch_idx)) for name in self.names}
         return self.weight
