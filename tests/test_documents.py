@@ -138,6 +138,8 @@ def test_a_run_of_documents(model: str, lvexp: Command, tmp_path: Path, corpus: 
     rows = csv.DictReader((folder / "metrics.csv").read_text().splitlines())
     history = [row for row in rows if row["val/ppl_document"]]
     assert len(history) == 4
+    for row in history:
+        assert f"val ppl/doc. {float(row['val/ppl_document']):.2f}" in done.stdout
     best = min(history, key=lambda row: float(row["val/ppl_document"]))
     assert result["valid"]["ppl_document"] == pytest.approx(float(best["val/ppl_document"]), rel=1e-4)
     assert result["valid"]["nelbo"] == pytest.approx(float(best["val/nelbo"]), rel=1e-4)
