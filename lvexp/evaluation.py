@@ -11,7 +11,7 @@ import torch
 from lvexp.batch import Batch
 from lvexp.errors import ConfigError
 from lvexp.exhibits import Interpolation, interpolate, pairs, reconstruct, sample, spread
-from lvexp.findings import PARTS, Findings, Score
+from lvexp.findings import BOUND, PARTS, Findings, Score
 from lvexp.measuring import finite_or_none, measure, seeded
 from lvexp.metrics.bleu import corpus_bleu, self_bleu
 from lvexp.metrics.diversity import distinct
@@ -98,6 +98,7 @@ class Evaluation:
             being reconstructions of the two; each path begins with the two originals as ``ends``.
         verdict: one line for a reader in a hurry.
         reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
+        monitor: what picked the best validation, as of :attr:`LatentModel.monitor`.
         findings: what the model adds; its scores and its verdict are among the above already.
     """
 
@@ -114,6 +115,7 @@ class Evaluation:
     reconstructions: Sequence[tuple[str, str]] = ()
     interpolations: Sequence[Interpolation] = ()
     reported: Sequence[str] = PARTS
+    monitor: tuple[str, str] = BOUND
     findings: Findings = dataclasses.field(default_factory=Findings)
 
 
@@ -178,7 +180,8 @@ def _evaluate(
     reported = [part for part in PARTS if part in model.reported]
     if not measured.finite:
         line = verdict(scores)
-        return Evaluation({name: finite_or_none(score) for name, score in scores.items()}, line, reported=reported)
+        known = {name: finite_or_none(score) for name, score in scores.items()}
+        return Evaluation(known, line, reported=reported, monitor=model.monitor)
 
     torch.manual_seed(settings.seed)  # what was drawn until here depends on the test set's size
     points, length = measured.points, settings.max_decode
@@ -217,6 +220,7 @@ def _evaluate(
         reconstructions=shown,
         interpolations=paths,
         reported=reported,
+        monitor=model.monitor,
         findings=findings,
     )
 

@@ -10,6 +10,8 @@ Score = float | int | bool | str | None
 #: name, value as it is printed, unit, how it was measured
 Row = tuple[str, str, str, str]
 
+#: what picks the best validation of a model with a bound: the figure, the lower the better, and its name in print
+BOUND = ("nelbo", "−ELBO")
 #: parts of the usual report: D, R and the bound; the importance-weighted likelihood; mutual information and active
 #: units; texts written by the model, and the figures made from them
 PARTS = ("bound", "likelihood", "use", "text")

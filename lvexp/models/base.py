@@ -19,7 +19,7 @@ from lvexp.distributions.rate import rate
 from lvexp.draws import expect
 from lvexp.errors import RunError
 from lvexp.estimators.base import AbstractEstimator
-from lvexp.findings import PARTS, Findings
+from lvexp.findings import BOUND, PARTS, Findings
 from lvexp.latents.base import AbstractLatent
 from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
 from lvexp.shapes import Float, Int, Tensor
@@ -128,7 +128,7 @@ class LatentModel(L.LightningModule, abc.ABC):
     def monitor(self) -> tuple[str, str]:
         """The figure, the lower the better, that picks the best validation, and its name in print: the true -ELBO; of
         an auto-encoder, which has none, the distortion. A model may name one of its own :meth:`judge`."""
-        return ("distortion", "D") if self.latent.dim is not None and not self.latent.has_prior else ("nelbo", "−ELBO")
+        return ("distortion", "D") if self.latent.dim is not None and not self.latent.has_prior else BOUND
 
     def judge(self) -> Metric | None:
         """A metric of the model's own for its validations: updated with the terms of each batch, it computes a dict of

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lvexp.findings import BOUND
 from lvexp.report.style import BEST, TRAIN, VALID, dress
 
 if TYPE_CHECKING:
@@ -15,16 +16,17 @@ if TYPE_CHECKING:
 Row = Mapping[str, float | int]
 
 
-def curves_figure(history: Sequence[Row]) -> Figure:
+def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> Figure:
     """The figure that :func:`lvexp.report.figures.curves` writes."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    bound = next((key for key in ("val/nelbo", "val/distortion") if _series(history, key)[0]), None)
+    best, name = f"val/{monitor[0]}", monitor[1]
     panels = [
         ("Distortion D", "nats per text", ("train/distortion", "val/distortion")),
         ("Rate R", "nats per text", ("train/rate", "val/rate")),
         ("−ELBO, validation", "nats per text", (None, "val/nelbo")),
+        *([] if monitor[0] in ("nelbo", "distortion") else [(f"{name}, validation", "", (None, best))]),
         ("β, weight of the rate", "", ("train/beta", None)),
         ("Active units, validation", "dimensions", (None, "val/active_units")),
         ("Values of z in use, validation", "perplexity", (None, "val/code_perplexity")),
@@ -37,7 +39,7 @@ def curves_figure(history: Sequence[Row]) -> Figure:
             continue  # it weighs nothing
         if any(_series(history, key)[0] for key in keys):
             drawn.append((title, unit, keys))
-    columns = 3 if len(drawn) > 4 else 2 if len(drawn) > 1 else 1
+    columns = 4 if len(drawn) > 6 else 3 if len(drawn) > 4 else 2 if len(drawn) > 1 else 1
     rows = max(1, -(-len(drawn) // columns))
     figure = Figure(figsize=(4.0 * columns, 2.9 * rows + 0.3), layout="constrained")
     smoothed = any(_series(history, key)[0] for key in ("train/distortion", "train/rate"))
@@ -58,13 +60,13 @@ def curves_figure(history: Sequence[Row]) -> Figure:
             _ignore_spikes(axes, trained[1], judged[1])
         if judged[0]:
             axes.plot(*judged, color=VALID, linewidth=1.5, marker="o", markersize=3.5, label="validation")
-        if bound is not None and valid == bound:
-            _mark_best(axes, history, bound)
+        if valid == best and judged[0]:
+            _mark_best(axes, history, best)
         if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend(fontsize=8, frameon=False)
         if valid == "val/active_units":
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        if unit != "nats per text":  # quantities whose zero means something
+        if unit != "nats per text" and valid != best:  # quantities whose zero means something
             axes.set_ylim(bottom=min(0.0, *trained[1], *judged[1]))
     return figure
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvexp.findings import BOUND
 from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
 from lvexp.report.projection import projection_figure, scatter_figure
@@ -35,7 +36,7 @@ def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> 
         return drawn[-1]
 
     if history:
-        curves(history, path("curves"))
+        curves(history, path("curves"), evaluation.monitor)
     rates, means = evaluation.rate_per_dimension, evaluation.means
     if evaluation.assigned is not None and evaluation.usage is not None:
         codes(evaluation.assigned, evaluation.usage, evaluation.labels, evaluation.label_names, path("codes"))
@@ -56,14 +57,15 @@ def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> 
     return drawn
 
 
-def curves(history: Sequence[Row], path: str | Path) -> None:
+def curves(history: Sequence[Row], path: str | Path, monitor: tuple[str, str] = BOUND) -> None:
     """How D, R, -ELBO, beta, active units and mutual information went over training.
 
     Args:
         history: rows of ``metrics.csv``: ``step``, ``epoch``, ``train/…`` and ``val/…``, each where it was logged.
         path: of the PNG.
+        monitor: the model's: its best value is marked.
     """
-    _write(curves_figure(history), path)
+    _write(curves_figure(history, monitor), path)
 
 
 def rate_per_dimension(

@@ -97,6 +97,19 @@ def test_curves_mark_the_best_epoch():
     assert (list(star.get_xdata()), list(star.get_ydata())) == ([799], [36.0])
 
 
+def test_curves_mark_the_best_of_what_a_model_is_judged_by():
+    rows = history()
+    for row in rows:
+        row |= {"val/ppl_document": 900.0 + row["val/nelbo"] % 4} if "val/nelbo" in row else {}
+    figure = curves.curves_figure(rows, ("ppl_document", "ppl/doc."))
+    assert [line.get_marker() for line in panel(figure, "−ELBO").lines] == ["o"], "no star"
+    lowest = min((row for row in rows if "val/ppl_document" in row), key=lambda row: row["val/ppl_document"])
+    star = panel(figure, "ppl/doc., validation").lines[-1]
+    assert (list(star.get_xdata()), list(star.get_ydata())) == ([lowest["step"]], [lowest["val/ppl_document"]])
+    assert star.get_marker() == "*"
+    assert not overlaps(figure)
+
+
 def test_curves_leave_out_what_a_language_model_lacks():
     figure = curves.curves_figure(history(keys=("distortion", "beta")))
     assert titles(figure) == ["Distortion D", "−ELBO, validation"]
@@ -106,9 +119,11 @@ def test_curves_leave_out_what_a_language_model_lacks():
 
 def test_curves_of_an_auto_encoder_mark_the_best_distortion():
     rows = [{key: value for key, value in row.items() if key != "val/nelbo"} for row in history(keys=("distortion",))]
-    figure = curves.curves_figure(rows)
+    figure = curves.curves_figure(rows, ("distortion", "D"))
     assert titles(figure) == ["Distortion D"]
     assert legend(panel(figure, "Distortion"))[-1] == "best: 34.00 (epoch 4)"
+    unjudged = [{key: value for key, value in row.items() if not key.startswith("val/")} for row in rows]
+    assert len(panel(curves.curves_figure(unjudged, ("distortion", "D")), "Distortion").lines) == 2, "no star"
 
 
 def test_curves_of_validations_alone_speak_of_no_training():
