@@ -1,37 +1,121 @@
-"""The README speaks of what is there."""
+"""The README speaks of what is there, and every command in it runs."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import random
 import re
 import shlex
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import Compose, checked
+from helpers import SMALL, Command, Compose, checked
 
-from lvexp.__main__ import MENU
+import lvexp as package
+from lvexp.__main__ import MENU, main
 
 ROOT = MENU.parent
+SNIPS = Path(package.__file__).parent / "data" / "snips"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"python -m lvexp ((?:model|-m|data|anneal)\S*[^\n`]*)", README)))
+#: what stands between ``` and ```, its continued lines joined
+BLOCKS = [block.replace("\\\n", " ") for block in re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)]
+LINES = [line for block in BLOCKS for line in block.splitlines()]
+COMMANDS = sorted({line.partition("-m lvexp ")[2] for line in LINES if re.match(r"(\$ )?python -m lvexp ", line)})
+INLINE = sorted(set(re.findall(r"`python -m lvexp ([^`]*)`", " ".join(README.replace("```", "").split()))))
+REFUSED = "model=ae anneal=linear"
+SWEEPS = ("-m experiment=remedies",)  # of hours: composed only
+TINY = (*SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.reconstructions=1")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_composes_or_is_refused_as_it_says(command: str, composed: Compose):
-    words = shlex.split(command.replace("\n", " "))
-    sweep = "-m" in words
-    words = [word for word in words if word != "-m"]
-    choices = [[f"{key}={value}" for value in _values(rest)] if sweep else [word] for word in words
-               for key, _, rest in [word.partition("=")]]  # fmt: skip
-    for picked in {tuple(options[min(i, len(options) - 1)] for options in choices) for i in range(3)}:
-        config = composed(*picked)
-        if command != "model=ae anneal=linear":
-            checked(config)
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README's user has."""
+    rng = random.Random(0)
+    words = ["cat", "dog", "bird", "cup", "box", "hat", "moon", "sun", "tree", "bread"]
+    texts = [" ".join(rng.choices(words, k=rng.randint(3, 9))) for _ in range(300)]
+    rows = [json.dumps({"review": text, "stars": rng.randint(1, 5)}) for text in texts]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(rows) + "\n")
+    (tmp_path / "articles.txt").write_text("\n".join(texts) + "\n")
+    asked = ["id\tquestion\tsentence\tright"]
+    asked += [
+        f"q{n // 4}\twhere is the {words[n // 4 % 10]}\t{text}\t{int(n % 4 == 0)}" for n, text in enumerate(texts)
+    ]
+    (tmp_path / "asked.tsv").write_text("\n".join(asked) + "\n")
+    for split, count in (("train", 200), ("valid", 20), ("test", 20)):  # a little of the shipped corpus
+        lines = (SNIPS / f"{split}.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / "snips" / f"{split}.tsv").parent.mkdir(exist_ok=True)
+        (tmp_path / "snips" / f"{split}.tsv").write_text("".join(lines[:count]), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return tmp_path
 
 
-def _values(text: str) -> list[str]:
-    """The values of a sweep: split at commas outside brackets."""
-    return re.findall(r"\[[^\]]*\]|[^,]+", text)
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a command line in this process."""
+
+    def run(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["lvexp", *words])
+        main()
+
+    return run
+
+
+def test_commands_were_found():
+    assert len(COMMANDS) >= 5
+    assert REFUSED in COMMANDS
+    assert set(SWEEPS) <= {*INLINE, *COMMANDS}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if command.startswith("-m ") else [])
+        for command in sorted({*COMMANDS, *INLINE} - {REFUSED, *SWEEPS})
+    ],
+)
+def test_every_command_runs(command: str, here: Path, typed: Callable[..., None], capsys):
+    words = shlex.split(command)
+    if words[0].startswith("--"):
+        with contextlib.suppress(SystemExit):  # where Hydra does not only return
+            typed(*words)
+        assert "one choice in each group" in capsys.readouterr().out.lower()
+        return
+    if "data=wikiqa" in words and "data.root=." not in words and not os.environ.get("LVEXP_DATA"):
+        pytest.skip("LVEXP_DATA is not set: WikiQA may not be shipped")
+    options = {word.partition("=")[0] for word in words}
+    small = [word for word in TINY if word.partition("=")[0] not in options]
+    if "data" not in options:
+        small.append(f"data.root={here / 'snips'}")
+    typed(*words, *small)
+    assert list(here.rglob("result.json"))
+
+
+def test_the_sweep_of_hours_composes(composed: Compose):
+    checked(composed("experiment=remedies"))
+
+
+def test_what_is_refused_is_refused_in_these_words(lvexp: Command):
+    said = next(block for block in BLOCKS if f"$ python -m lvexp {REFUSED}" in block).split("\n", 1)[1]
+    done = lvexp(*REFUSED.split())
+    assert done.returncode == 2
+    assert done.stderr == said
+
+
+def test_the_python_session_runs(small: list[str], here: Path, typed: Callable[..., None]):
+    typed(*small, "trainer.max_epochs=1", f"paths.outputs={here}/outputs", "name=default")
+    (run,) = [path.parent for path in (here / "outputs").rglob("result.json")]
+    (session,) = [block for block in BLOCKS if ">>> import lvexp" in block]
+    lines = [line.removeprefix(">>> ") for line in session.splitlines() if line.startswith(">>> ")]
+    names = {"lvexp": package}
+    for line in lines:
+        line = re.sub(r'lvexp\.load\("[^"]+"\)', f'lvexp.load("{run}")', line)
+        exec(line, names)
+    assert len(lines) > 6
 
 
 def test_set_up_commands_are_there_once_each():

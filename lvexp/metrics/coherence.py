@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from lvexp.shapes import Float, Int, Tensor
+from lvexp.shapes import Float, Int, Shaped, Tensor
 
 
-def npmi(topics: Int[Tensor, "K N"], presence: Float[Tensor, "D V"]) -> Float[Tensor, " K"]:
+def npmi(topics: Int[Tensor, "K N"], presence: Shaped[Tensor, "D V"]) -> Float[Tensor, " K"]:
     r"""Normalised pointwise mutual information of each topic's words (Bouma 2009; Lau et al. 2014), in [-1, 1].
 
     .. math:: \binom{N}{2}^{-1} \sum_{i<j} \frac{\log \frac{p(i,j)}{p(i) p(j)}}{-\log p(i,j)}
@@ -17,7 +17,7 @@ def npmi(topics: Int[Tensor, "K N"], presence: Float[Tensor, "D V"]) -> Float[Te
 
     Args:
         topics: places of each topic's N words, at least 2.
-        presence: of the reference corpus, 1 where a document holds a word, else 0.
+        presence: of the reference corpus, 1 where a document holds a word, else 0; of any type.
     """
     used, places = topics.unique(return_inverse=True)
     held = presence[:, used].double()
