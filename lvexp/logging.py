@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
+from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,16 +92,17 @@ class CsvLogger(Logger):
         """Writes all rows now."""
         columns = _columns(self.rows)
         if self.stale or columns != self.columns or not self.path.exists():
-            partial = self.path.with_name(self.path.name + ".part")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(_cells(row) for row in self.rows)
-            os.replace(partial, self.path)
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, columns)
+            writer.writeheader()
+            writer.writerows(_cells(row) for row in self.rows)
+            replace_durably(self.path, text.getvalue().encode())
         else:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, columns).writerows(_cells(row) for row in self.rows[self.written :])
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint that is written next counts on these rows
         self.columns, self.written, self.stale, self.urgent = columns, len(self.rows), False, False
 
     def finalize(self, status: str) -> None:

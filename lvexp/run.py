@@ -23,6 +23,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lvexp import build, identity
+from lvexp.checkpoints import WholeCheckpoints
 from lvexp.errors import ConfigError, RunError
 from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
 from lvexp.logging import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
@@ -240,7 +241,7 @@ def _trainer(
     try:
         trainer = L.Trainer(
             **{key: value for key, value in ours.items() if key not in _OURS},
-            profiler=_profiler(ours["profiler"], folder),
+            profiler=_profiler(ours["profiler"], folder), plugins=[WholeCheckpoints()],
             logger=list(loggers), callbacks=callbacks, num_sanity_val_steps=0, enable_model_summary=False,
             enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=folder,
         )  # fmt: skip

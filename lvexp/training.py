@@ -225,10 +225,7 @@ class LastCheckpoint(Checkpoint):
         for logger in trainer.loggers:
             if isinstance(logger, CsvLogger):
                 logger.flush()  # a run that resumes from here logs no step before it again
-        part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            os.replace(part, self.path)
+        trainer.save_checkpoint(self.path)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step and trainer.global_step % self.every == 0:

@@ -11,8 +11,8 @@ import lvexp
 
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
-    ["errors", "shapes", "special", "findings"],
-    ["batch", "parent", "drawing", "values"],
+    ["errors", "shapes", "special", "findings", "durable"],
+    ["batch", "checkpoints", "parent", "drawing", "values"],
     ["draws"],
     ["distributions"],
     ["estimators", "latents", "networks"],
@@ -71,7 +71,7 @@ def test_every_layer_exists():
 
 
 @pytest.mark.parametrize(
-    "name", ["compat", "drawing", "identity", "parent", "mistakes", "sweep", "data/source", "__main__"]
+    "name", ["compat", "drawing", "durable", "identity", "parent", "mistakes", "sweep", "data/source", "__main__"]
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):
     import subprocess

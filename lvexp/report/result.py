@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
+
+from lvexp.durable import replace_durably
 
 RESULT = "result.json"
 
@@ -93,14 +94,7 @@ def write_result(path: str | Path, result: Mapping[str, Any]) -> None:
         if ordered.get(split) is not None:
             ordered[split] = _ordered(ordered[split], list(Scores.__annotations__))
     text = json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    path = Path(path)
-    # one name per process: the ranks of a run and the jobs of a sweep may write at once
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace_durably(path, text.encode())
 
 
 def read_result(path: str | Path) -> dict[str, Any]:

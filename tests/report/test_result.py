@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from lvexp.report import result as module
 from lvexp.report.result import Result, Scores, read_result, write_result
 
 
@@ -55,7 +54,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, result, monkeypatch
     def crash(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(module.os, "replace", crash)
+    monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="disk full"):
         write_result(path, {**result, "status": "failed"})
     assert path.read_bytes() == before
