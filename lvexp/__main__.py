@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 import traceback
@@ -12,18 +14,19 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvexp import compat, identity, sweep
 from lvexp.data import source
-from lvexp.errors import LvexpError
+from lvexp.errors import LvexpError, RunError
 from lvexp.mistakes import explain
 
 _HERE = Path(__file__).parent
 #: the options: inside an installed package, beside it in a checkout
 MENU = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 _mistakes: list[Exception] = []
+_crashes: list[Exception] = []
 
 
 @hydra.main(config_path=str(MENU), config_name="config", version_base="1.3")
@@ -34,21 +37,27 @@ def _job(config: DictConfig) -> float | None:
     folder = Path(settings.runtime.output_dir)
     overrides = list(settings.overrides.task)
     record: dict[str, Any] = {"job": settings.job.num if many else 0, "folder": str(folder), "overrides": overrides}
+    _legible()
+    if many:
+        sweep.end_with_launcher()
     try:
         record |= _checked(config, folder)
     except (LvexpError, OmegaConfBaseException) as error:
-        refused = isinstance(error, LvexpError)
+        # a folder that cannot be used says nothing of the choices, and may be another process's
+        refused = isinstance(error, LvexpError) and not isinstance(error, RunError)
         record |= {"status": "refused" if refused else "failed", "message": str(error)}
         if not many:
             _discard(folder)
             _mistakes.append(error)  # raised from main(): Hydra would print a line of its own
             return None
-        (folder / identity.REFUSED).write_text(f"{error}\n")
+        if not isinstance(error, RunError):
+            (folder / identity.REFUSED).write_text(f"{error}\n", encoding="utf-8")
         print(f"job {record['job']} {record['status']}: {error}\n", file=sys.stderr)
     except Exception as error:
         if not many:
+            _crashes.append(error)
             raise
-        (folder / "error.txt").write_text(traceback.format_exc())
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         record |= {"status": "failed", "message": f"{type(error).__name__}: {error} (see error.txt)"}
         print(f"job {record['job']} failed: {record['message']}\n", file=sys.stderr)
     finally:
@@ -67,11 +76,13 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
 
     from lvexp.run import run  # torch, lightning: only now
 
+    composed = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": settings.overrides.task}
     choices["regularizer"] = sorted(plain["regularizer"] or {})
     return run(
         plain,
         folder,
-        run_id=folder.name,
+        {f"{name}.yaml": OmegaConf.to_yaml(part) for name, part in composed.items()},
+        run_id=identity.run_id(config, choices["model"]),
         group_id=identity.group_id(config, choices["model"]),
         choices=choices,
         overrides=list(settings.overrides.task),
@@ -80,12 +91,14 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _discard(folder: Path) -> None:
     """Takes away the folder that Hydra made for a job that never began."""
-    if {entry.name for entry in folder.iterdir()} <= {".hydra"}:
-        for file in (folder / ".hydra").glob("*"):
-            file.unlink()
-        for empty in (folder / ".hydra", folder):
-            if empty.is_dir():
-                empty.rmdir()
+    with contextlib.suppress(OSError):  # something is in it
+        folder.rmdir()
+
+
+def _legible() -> None:
+    """A letter that standard output cannot show becomes a question mark: no report dies of an arrow."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _is_override(word: str) -> bool:
@@ -93,8 +106,10 @@ def _is_override(word: str) -> bool:
 
 
 def main() -> None:
-    """The entry point: exit code 0 when all is well, 1 when a job failed, 2 for a mistake in what was typed."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors then reach us, and we say them shortly
+    """The entry point: exit code 0 when all is well, 1 when a job failed, 2 for a mistake in what was typed, such
+    as a sweep of which every job is refused."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us, and we say them shortly
+    _legible()
     identity.register()
     sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one run; -m may stand anywhere
     try:
@@ -104,10 +119,19 @@ def main() -> None:
     except (LvexpError, HydraException, OmegaConfBaseException) as error:
         print(f"lvexp: {explain(error)}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error in _crashes:
+            raise
+        # Hydra makes the folders before any job begins
+        print(
+            f"lvexp: {error.filename}: this folder cannot be made or written to ({error.strerror or error})\n"
+            "try  paths.outputs=DIR, where there is room and leave to write",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    if sweep.Sweep.failures:
-        sys.exit(1)
+    sys.exit(sweep.Sweep.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Checkpoint files: written whole or not at all."""
+"""Checkpoint files: written whole or not at all, and read whole or refused."""
 
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from lvexp.durable import replace_durably
+from lvexp.errors import RunError
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -24,3 +26,23 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         replace_durably(path, content.getbuffer())
+
+
+def read(path: Path, advice: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a checkpoint of a run holds.
+
+    Args:
+        path: of the file. advice: what a user may do if it is damaged.
+
+    Raises:
+        RunError: it is damaged: cut short, empty, none at all, or altered.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = archive.testzip() is None  # torch looks at no checksum
+        saved = torch.load(path, map_location=device, weights_only=True) if whole else {}
+        if {"state_dict", "hyper_parameters"} <= set(saved):
+            return saved
+    except Exception:  # what zip, pickle and torch raise of damaged files is of any kind
+        pass
+    raise RunError(f"{path}: this checkpoint is damaged\ntry  {advice}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import subprocess
 from collections.abc import Mapping
@@ -88,11 +90,18 @@ def group_id(config: DictConfig, model: str) -> str:
 
 
 def register() -> None:
-    """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder, and ``${share:0.5}``, a share of
-    ``trainer.max_epochs``; ``${share:0.3,whole}`` is rounded, and at least 1."""
+    """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder, ``${within:outputs,name}``, a folder
+    inside another, and ``${share:0.5}``, a share of ``trainer.max_epochs``; ``${share:0.3,whole}`` is rounded, and at
+    least 1."""
 
     def resolve(_root_: DictConfig) -> str:
         return run_id(_root_, _root_.hydra.runtime.choices.model)
+
+    def within(outputs: Any, name: Any) -> str:
+        # ahead of Hydra, which makes the folder before any check of ours
+        if Path(str(name)).is_absolute() or ".." in Path(str(name)).parts:
+            raise ConfigError(f"name={name}: it leads out of {outputs}\ntry  name=NAME | paths.outputs=DIR")
+        return f"{outputs}/{name}"
 
     def share(part: float, whole: str | None = None, *, _root_: DictConfig) -> float:
         epochs = _root_.trainer.max_epochs
@@ -103,7 +112,44 @@ def register() -> None:
         return max(1, round(part * epochs)) if whole else float(part * epochs)
 
     OmegaConf.register_new_resolver("run_id", resolve, replace=True)
+    OmegaConf.register_new_resolver("within", within, replace=True)
     OmegaConf.register_new_resolver("share", share, replace=True)
+
+
+def code(config: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the code that decides a result: of this package, and of the file of each class of the user's own."""
+    package = Path(__file__).parent
+    found = {"lvexp": _hash(*sorted(package.rglob("*.py")))}
+    for target in sorted(_targets(config)):
+        if target.split(".")[0] not in ("lvexp", "torch", "lightning") and (file := _source(target)):
+            found[target] = _hash(file)
+    return found
+
+
+def _targets(node: Any) -> set[str]:
+    """The classes that a configuration names, wherever they stand in it."""
+    if isinstance(node, Mapping):
+        own = {node["_target_"]} if isinstance(node.get("_target_"), str) else set()
+        return own.union(*map(_targets, node.values()))
+    return set().union(*map(_targets, node)) if isinstance(node, list | tuple) else set()
+
+
+def _source(target: str) -> Path | None:
+    """The file that holds a class, named by its dotted path."""
+    module = target
+    while "." in module:
+        module = module.rpartition(".")[0]
+        with contextlib.suppress(Exception):  # it may be of a class, or import what fails
+            if (spec := importlib.util.find_spec(module)) and spec.origin and Path(spec.origin).is_file():
+                return Path(spec.origin)
+    return None
+
+
+def _hash(*files: Path) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def commit() -> str | None:

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
 from lvexp.durable import replace_durably
-from lvexp.errors import ConfigError
+from lvexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from lvexp.evaluation import Evaluation
@@ -111,17 +111,29 @@ class CsvLogger(Logger):
 
 
 def read_metrics(path: str | Path) -> list[Row]:
-    """The rows of a ``metrics.csv``, without the cells that are empty. A row that a crash cut off is left out."""
+    """The rows of a ``metrics.csv``, without the cells that are empty. A row that a crash cut off is left out.
+
+    Raises:
+        RunError: it is damaged.
+    """
     rows: list[Row] = []
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        lines = (line for line in file if line.endswith("\n"))
-        for cells in csv.DictReader(lines):
-            with contextlib.suppress(ValueError, TypeError):
-                row: Row = {name: float(cell) for name, cell in cells.items() if cell != ""}
-                row["step"] = int(row["step"])
-                if "epoch" in row:
-                    row["epoch"] = int(row["epoch"])
-                rows.append(row)
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(line for line in file if line.endswith("\n"))
+            if table.fieldnames and table.fieldnames[0] != "step":
+                raise ValueError("its first column is not the step")
+            for cells in table:
+                with contextlib.suppress(ValueError, TypeError):
+                    row: Row = {name: float(cell) for name, cell in cells.items() if cell != ""}
+                    row["step"] = int(row["step"])
+                    if "epoch" in row:
+                        row["epoch"] = int(row["epoch"])
+                    rows.append(row)
+    except (ValueError, KeyError, csv.Error) as error:
+        raise RunError(
+            f"{path}: this file is damaged\ntry  rm {path}, and curves begin where the run goes on | force=true, which "
+            "trains anew"
+        ) from error
     return rows
 
 

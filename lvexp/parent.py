@@ -23,7 +23,8 @@ def checkpoint(folder: str | Path) -> Path:
 def run_id(folder: str | Path | None) -> str:
     """The id of the run in a folder, whatever the folder is called now; the folder itself where there is none."""
     try:
-        return str(json.loads((Path(folder or "").expanduser() / "result.json").read_text())["run_id"])
+        text = (Path(folder or "").expanduser() / "result.json").read_text(encoding="utf-8")
+        return str(json.loads(text)["run_id"])
     except (OSError, ValueError, KeyError, TypeError):
         return str(folder)
 
@@ -57,9 +58,10 @@ def check(folder: str | None, encoder: Mapping[str, Any], choice: str) -> None:
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(path / ".hydra" / "config.yaml"), resolve=False)
         decoder, provides = config["decoder"], config["latent"].get("provides") or ()
-    except (OSError, KeyError, TypeError, AttributeError) as error:
+        decoder.get("cell")
+    except Exception as error:  # yaml has more errors than one for a damaged file
         raise ConfigError(
-            f"{typed}: its .hydra/config.yaml cannot be read ({error})\n{train}\nand its folder"
+            f"{typed}: its .hydra/config.yaml is missing or damaged\n{train} force=true\nand its folder"
         ) from error
     if "no_latent" not in provides:
         raise ConfigError(f"{typed}: this run is not of a language model\n{train}\nand its folder")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import logging
-import shutil
 import sys
 import time
 import warnings
@@ -22,15 +21,15 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from lvexp import build, identity
-from lvexp.checkpoints import WholeCheckpoints
+from lvexp import build, checkpoints, identity
 from lvexp.errors import ConfigError, RunError
 from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
+from lvexp.folder import Folder
 from lvexp.logging import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
 from lvexp.models.base import LatentModel
 from lvexp.progress import Progress
 from lvexp.report import figures
-from lvexp.report.result import write_result
+from lvexp.report.result import RESULT, write_result
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
 from lvexp.training import (
@@ -44,32 +43,48 @@ from lvexp.training import (
     Validation,
 )
 
-RESULT, BEST, LAST = "result.json", "best.ckpt", "last.ckpt"
+#: what a disk says that is full, broken or may not be written to
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
 
 
-def run(config: Mapping[str, Any], folder: Path, **identity_of_job: Any) -> dict[str, Any]:
+def run(
+    config: Mapping[str, Any], folder: Path, composed: Mapping[str, str] | None = None, **identity_of_job: Any
+) -> dict[str, Any]:
     """Runs a job in its folder, or what is left of it, or nothing where it is done.
 
     Args:
         config: resolved, plain.
         folder: of the run; what lies there decides between a new run, a resumed one and a skipped one.
+        composed: files of the folder's ``.hydra`` → their text.
         identity_of_job: run_id, group_id, choices and overrides, as result.json holds them.
 
     Returns:
         a record for the closing table of a multirun: status, and the figures of result.json.
+
+    Raises:
+        RunError: the folder is in use, holds another run, is damaged, or cannot be written to.
     """
     console = Console()
-    if config["force"] and rank_zero_only.rank == 0:
-        _clear(folder)
-    if (folder / identity.DONE).exists():
-        result = json.loads((folder / RESULT).read_text())
-        console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
-        show(result, console)
-        return _record(result, "skipped")
-    with _alone(folder):
-        resumed = (folder / "checkpoints" / LAST).exists()
-        result = _execute(config, folder, console, identity_of_job)
+    place = Folder(folder, identity_of_job["run_id"])
+    if rank_zero_only.rank != 0:  # works in the folder of the first process, which holds it
+        if place.done and not config["force"]:
+            return _record(place.result(), "skipped")
+        return _record(_execute(config, place, console, identity_of_job), "done")
+    with place.alone(), _disk(place):
+        if config["force"]:
+            place.clear()
+        place.check()
+        resumed = place.last.exists()
+        if (place.done or resumed) and (edited := place.edited(config)):
+            console.print(f"[yellow]note[/yellow] {edited}", highlight=False, soft_wrap=True)
+        if place.done:
+            result = place.result()
+            console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
+            show(result, console)
+            return _record(result, "skipped")
+        place.begin(config, composed or {})
+        result = _execute(config, place, console, identity_of_job)
     return _record(result, "resumed" if resumed else "done")
 
 
@@ -78,38 +93,28 @@ def _record(result: Mapping[str, Any], status: str) -> dict[str, Any]:
     return {**result, "status": status, "objective": objective}
 
 
-def _clear(folder: Path) -> None:
-    """Empties a run folder, but for what Hydra has just written of this job."""
-    for entry in folder.iterdir():
-        if entry.name not in (".hydra", ".lock"):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock: two processes that train into one folder would spoil each other's checkpoints."""
+def _disk(place: Folder) -> Iterator[None]:
+    """Says shortly that the disk is full, or that the folder cannot be written to."""
     try:
-        import fcntl
-    except ImportError:  # not on Windows
         yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        try:
-            if rank_zero_only.rank == 0:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(
-                f"{folder}: another process is running this very job\ntry  wait for it | another seed"
-            ) from None
-        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        kept = "its last checkpoint is whole" if place.last.exists() else "nothing was saved yet"
+        raise RunError(
+            f"{error.filename or place.path}: {error.strerror}; {kept}\n"
+            "try  make room, or give leave to write there; the same command then goes on"
+        ) from error
 
 
-def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dict[str, Any]) -> dict[str, Any]:
-    began = time.perf_counter()
+def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: dict[str, Any]) -> dict[str, Any]:
+    began, folder = time.perf_counter(), place.path
     _quiet()
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
     _check_precision(config)
+    _check_checkpoints(place)
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     data.prepare_data()
@@ -126,10 +131,10 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
     failed = True
     try:
         progress = Progress()
-        trainer, validation = _trainer(config, folder, model, loggers, progress)
-        _fit(trainer, validation, model, data, folder)
+        trainer, validation = _trainer(config, place, model, loggers, progress)
+        _fit(trainer, validation, model, data, place)
         if trainer.is_global_zero:
-            _load_best(model, folder)
+            _load_best(model, place)
             settings = EvaluationSettings(**config["evaluation"])
             with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
                 others = {split: data.in_order(split) for split in ("train", "valid")}
@@ -155,6 +160,14 @@ def _execute(config: Mapping[str, Any], folder: Path, console: Console, job: dic
         return result
     finally:
         finish(loggers, failed=failed)
+
+
+def _check_checkpoints(place: Folder) -> None:
+    """Refuses to resume from damaged checkpoints before anything else is done."""
+    if place.last.exists():
+        checkpoints.read(place.last, "force=true, which trains anew")
+        if place.best.exists():
+            checkpoints.read(place.best, "force=true, which trains anew")
 
 
 def _check_precision(config: Mapping[str, Any]) -> None:
@@ -221,10 +234,9 @@ def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
 
 
 def _trainer(
-    config: Mapping[str, Any], folder: Path, model: LatentModel, loggers: Sequence[Any], progress: Progress
+    config: Mapping[str, Any], place: Folder, model: LatentModel, loggers: Sequence[Any], progress: Progress
 ) -> tuple[L.Trainer, Validation]:
     ours, monitor = config["trainer"], f"val/{model.monitor[0]}"
-    checkpoints = folder / "checkpoints"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
     callbacks: list[Any] = [
         Seeds(config["seed"]), ReturnMemory(), TrainingCurves(ours["log_every_n_steps"]), validation, progress,
@@ -232,18 +244,18 @@ def _trainer(
     if ours["patience"]:
         callbacks.append(Stop(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
     if decay := config["optimizer"].get("decay"):
-        callbacks.append(DecayAndReload(monitor, checkpoints / BEST, **decay))
+        callbacks.append(DecayAndReload(monitor, place.best, **decay))
     best = Best(
-        checkpoints, filename=Path(BEST).stem, monitor=monitor, mode="min", save_top_k=1, save_weights_only=True,
+        place.best.parent, filename=place.best.stem, monitor=monitor, mode="min", save_top_k=1, save_weights_only=True,
         enable_version_counter=False, save_on_train_epoch_end=False,
     )  # fmt: skip
-    callbacks += [best, LastCheckpoint(checkpoints / LAST, ours["checkpoint_steps"])]
+    callbacks += [best, LastCheckpoint(place.last, ours["checkpoint_steps"])]
     try:
         trainer = L.Trainer(
             **{key: value for key, value in ours.items() if key not in _OURS},
-            profiler=_profiler(ours["profiler"], folder), plugins=[WholeCheckpoints()],
+            profiler=_profiler(ours["profiler"], place.path), plugins=[checkpoints.WholeCheckpoints()],
             logger=list(loggers), callbacks=callbacks, num_sanity_val_steps=0, enable_model_summary=False,
-            enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=folder,
+            enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=place.path,
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
         # Lightning's own words on a setting of its own, such as a device that is not there
@@ -258,12 +270,11 @@ def _profiler(name: str | None, folder: Path) -> Profiler | None:
     return kinds[name](dirpath=folder, filename="profile") if name else None
 
 
-def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: Any, folder: Path) -> None:
-    last = folder / "checkpoints" / LAST
+def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: Any, place: Folder) -> None:
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(model, datamodule=data, ckpt_path=place.last if place.last.exists() else None, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
-        kept = "the same command resumes from its last checkpoint" if last.exists() else "nothing was saved yet"
+        kept = "the same command resumes from its last checkpoint" if place.last.exists() else "nothing was saved yet"
         print(f"\nlvexp: interrupted at step {trainer.global_step}; {kept}", file=sys.stderr)
         sys.exit(130)
     if validation.step != trainer.global_step:
@@ -271,13 +282,13 @@ def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: A
         known = validation.lowest
         trainer.validate(model, datamodule=data, verbose=False)
         if validation.lowest < known:
-            trainer.save_checkpoint(folder / "checkpoints" / BEST, weights_only=True)
+            trainer.save_checkpoint(place.best, weights_only=True)
 
 
-def _load_best(model: LatentModel, folder: Path) -> None:
-    best = folder / "checkpoints" / BEST
-    if best.exists():  # absent where no validation gave a finite bound: the report then says so
-        model.load_state_dict(torch.load(best, map_location=model.device, weights_only=True)["state_dict"])
+def _load_best(model: LatentModel, place: Folder) -> None:
+    if place.best.exists():  # absent where no validation gave a finite bound: the report then says so
+        saved = checkpoints.read(place.best, "force=true, which trains anew", model.device)
+        model.load_state_dict(saved["state_dict"])
 
 
 def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:

@@ -27,6 +27,7 @@ LAYERS = [
     ["logging", "progress", "training"],
     ["compat"],
     ["identity", "mistakes"],
+    ["folder"],
     ["build", "sweep"],
     ["run", "loading"],
     ["__main__"],
@@ -71,7 +72,8 @@ def test_every_layer_exists():
 
 
 @pytest.mark.parametrize(
-    "name", ["compat", "drawing", "durable", "identity", "parent", "mistakes", "sweep", "data/source", "__main__"]
+    "name",
+    ["compat", "drawing", "durable", "folder", "identity", "parent", "mistakes", "sweep", "data/source", "__main__"],
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):
     import subprocess

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from lvexp import parent
+from lvexp import checkpoints, parent
 from lvexp.errors import ConfigError
 from lvexp.regularizers.base import Regularizer
 
@@ -31,7 +29,7 @@ class LmInit(Regularizer):
 
     def prepare(self, model: LatentModel) -> None:
         typed = f"regularizer.lm_init.run={self.run}"
-        saved = torch.load(parent.checkpoint(self.run), map_location="cpu", weights_only=True)
+        saved = checkpoints.read(parent.checkpoint(self.run), "the command that trained it, with force=true")
         if saved["hyper_parameters"]["vocabulary"] != model.vocabulary.to_json():
             was = saved["hyper_parameters"]["config"]["data"]["name"]
             raise ConfigError(

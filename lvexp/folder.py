@@ -1,0 +1,169 @@
+"""The folder of a run: who may write there, which run made what lies there, and what a run writes. Free of torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lvexp.durable import replace_durably
+from lvexp.errors import RunError
+from lvexp.identity import DONE, REFUSED, code, commit
+from lvexp.report.result import RESULT
+
+#: says of which run a folder is: its id, and the code it began with
+MARK = ".lvexp.json"
+#: what a run writes and would write over
+_FOUND = (RESULT, "metrics.csv", "samples.txt", "checkpoints/*.ckpt", "figures/*.png")
+#: what it leaves beside that
+_REST = (
+    MARK, DONE, REFUSED, "error.txt", ".*.part", "checkpoints/.*.part",
+    *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # by Lightning's profilers
+)  # fmt: skip
+_FOLDERS = ("checkpoints", "figures", "wandb")
+
+
+class Folder:
+    """The folder of one run. Only :meth:`alone` may look before it holds the lock.
+
+    Args:
+        path: where it is; it exists. run_id: of the run that is to be there.
+    """
+
+    def __init__(self, path: Path, run_id: str):
+        self.path, self.run_id = path, run_id
+        self.best, self.last = (path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the folder's lock: two processes that train into one folder would spoil each other's checkpoints.
+
+        Raises:
+            RunError: another process holds it, or there is none to be had.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{self.path}: another process is running this very job\ntry  wait for it | another seed"
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"{self.path / '.lock'}: the folder cannot be locked ({error.strerror or error})\n"
+                f"try  rm -r {self.path / '.lock'} | paths.outputs=DIR, where files can be locked"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def clear(self) -> None:
+        """Takes away what a run wrote, if one did, and nothing else."""
+        if (made := self._made_by()) is None:
+            return
+        for name in _FOLDERS:
+            if (self.path / name).is_symlink():  # what it leads to may be anyone's
+                (self.path / name).unlink()
+        # W&B names them run-<time>-<id>, offline-run-<time>-<id>
+        times = {run: run.name.partition("run-")[2] for run in self.path.glob("wandb/*run-*")}
+        logged = [run for run, rest in times.items() if rest.partition("-")[2].startswith(made or self.run_id)]
+        for found in [*logged, *(found for pattern in (*_FOUND, *_REST) for found in self.path.glob(pattern))]:
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)
+            else:
+                found.unlink()
+        for link in self.path.glob("wandb/*"):
+            if link.is_symlink() and not link.exists():  # W&B's links into what is gone
+                link.unlink()
+        for name in _FOLDERS:
+            with contextlib.suppress(OSError):  # it is not there, or not empty
+                (self.path / name).rmdir()
+
+    def check(self) -> None:
+        """Refuses a folder that holds anything of another run, or files of no run that this one would write over.
+
+        Raises:
+            RunError: as above.
+        """
+        made = self._made_by()
+        if made == self.run_id:
+            return
+        there = [found for pattern in (*_FOUND, DONE) for found in sorted(self.path.glob(pattern))]
+        if made is None and there:
+            raise RunError(
+                f"{there[0]}: this file is of no run of lvexp, and a run in {self.path} would write over it\n"
+                "try  hydra.run.dir=DIR, a folder of its own"
+            )
+        if any(found.name in (RESULT, DONE) or found.suffix == ".ckpt" for found in there):
+            other = f"the folder holds the run {made}" if made else f"its {MARK} is damaged: no telling which run it is"
+            raise RunError(
+                f"{self.path}: {other}, and what was typed is {self.run_id}\n"
+                "try  hydra.run.dir=DIR, another folder | force=true, which takes away what the run there wrote"
+            )
+        self.clear()  # what another run left that came to nothing
+
+    def begin(self, config: Mapping[str, Any], composed: Mapping[str, str]) -> None:
+        """Marks the folder as this run's, if it is not yet.
+
+        Args:
+            config: resolved, plain. composed: files of ``.hydra`` → their text.
+        """
+        if not (self.path / MARK).exists():
+            mark = {"run_id": self.run_id, "commit": commit(), "code": code(config)}
+            replace_durably(self.path / MARK, json.dumps(mark, indent=1).encode())
+        for name, text in composed.items():
+            (self.path / ".hydra").mkdir(exist_ok=True)
+            (self.path / ".hydra" / name).write_text(text, encoding="utf-8")
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended and all it wrote is there."""
+        return (self.path / DONE).exists()
+
+    def result(self) -> dict[str, Any]:
+        """What the run found.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        result = self._read(RESULT)
+        if isinstance(result.get("test"), dict):
+            return result
+        again = f"rm {self.path / DONE}, and the same command evaluates its best checkpoint again | "
+        raise RunError(
+            f"{self.path / RESULT}: this run is done, but its result is missing or damaged\n"
+            f"try  {again if self.last.is_file() else ''}force=true, which trains anew"
+        )
+
+    def edited(self, config: Mapping[str, Any]) -> str | None:
+        """A line on code that is not what it was when the run began; None where it is."""
+        mark = self._read(MARK)
+        was, now = mark.get("code"), code(config)
+        changed = [name for name in now if isinstance(was, dict) and was.get(name) != now[name]]
+        if not changed:
+            return None
+        since = f" since commit {mark['commit'][:10]}" if "lvexp" in changed and mark.get("commit") else ""
+        return f"the code has changed{since}: {', '.join(changed)}; force=true runs it anew"
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """What a JSON file of the folder holds; nothing where it is missing or damaged."""
+        try:
+            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _made_by(self) -> str | None:
+        """The id of the run that made what lies here, "" where that is lost, None where no run did."""
+        if (self.path / MARK).exists():
+            return str(self._read(MARK).get("run_id", ""))
+        result = self._read(RESULT)
+        if {"run_id", "group_id"} <= result.keys():  # of a version without the mark
+            return str(result["run_id"])
+        return self.run_id if self.path.name == self.run_id else None
