@@ -131,10 +131,10 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
     failed = True
     try:
         progress = Progress()
-        trainer, validation = _trainer(config, place, model, loggers, progress)
+        trainer, validation, best = _trainer(config, place, model, loggers, progress)
         _fit(trainer, validation, model, data, place)
         if trainer.is_global_zero:
-            _load_best(model, place)
+            _load_best(model, best)
             settings = EvaluationSettings(**config["evaluation"])
             with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
                 others = {split: data.in_order(split) for split in ("train", "valid")}
@@ -142,7 +142,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
             result = {
                 **job, "status": "done", "seed": config["seed"], "commit": identity.commit(),
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
-                "epochs": trainer.current_epoch, "steps": trainer.global_step,
+                "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step,
                 "verdict": evaluation.verdict, "test": dict(evaluation.scores), "valid": validation.best,
                 "reported": list(evaluation.reported), "groups": [*evaluation.findings.groups],
                 "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
@@ -235,7 +235,7 @@ def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
 
 def _trainer(
     config: Mapping[str, Any], place: Folder, model: LatentModel, loggers: Sequence[Any], progress: Progress
-) -> tuple[L.Trainer, Validation]:
+) -> tuple[L.Trainer, Validation, Best]:
     ours, monitor = config["trainer"], f"val/{model.monitor[0]}"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
     callbacks: list[Any] = [
@@ -243,12 +243,9 @@ def _trainer(
     ]  # fmt: skip
     if ours["patience"]:
         callbacks.append(Stop(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
+    best = Best(place.best, validation)
     if decay := config["optimizer"].get("decay"):
-        callbacks.append(DecayAndReload(monitor, place.best, **decay))
-    best = Best(
-        place.best.parent, filename=place.best.stem, monitor=monitor, mode="min", save_top_k=1, save_weights_only=True,
-        enable_version_counter=False, save_on_train_epoch_end=False,
-    )  # fmt: skip
+        callbacks.append(DecayAndReload(monitor, best, **decay))
     callbacks += [best, LastCheckpoint(place.last, ours["checkpoint_steps"])]
     try:
         trainer = L.Trainer(
@@ -261,7 +258,7 @@ def _trainer(
         # Lightning's own words on a setting of its own, such as a device that is not there
         typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
         raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
-    return trainer, validation
+    return trainer, validation, best
 
 
 def _profiler(name: str | None, folder: Path) -> Profiler | None:
@@ -279,16 +276,12 @@ def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: A
         sys.exit(130)
     if validation.step != trainer.global_step:
         # training ended between two validations (max_steps): the last parameters may be the best
-        known = validation.lowest
         trainer.validate(model, datamodule=data, verbose=False)
-        if validation.lowest < known:
-            trainer.save_checkpoint(place.best, weights_only=True)
 
 
-def _load_best(model: LatentModel, place: Folder) -> None:
-    if place.best.exists():  # absent where no validation gave a finite bound: the report then says so
-        saved = checkpoints.read(place.best, "force=true, which trains anew", model.device)
-        model.load_state_dict(saved["state_dict"])
+def _load_best(model: LatentModel, best: Best) -> None:
+    if best.parameters is not None:  # no validation counted: the report is of the last ones
+        model.load_state_dict(best.parameters)
 
 
 def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torchmetrics import Metric
 
+from lvexp.errors import RunError
 from lvexp.evaluation import EvaluationSettings
 from lvexp.logging import CsvLogger
 from lvexp.metrics.active_units import ActiveUnits
@@ -160,13 +161,53 @@ class Stop(EarlyStopping):
             super().on_validation_end(trainer, pl_module)
 
 
-class Best(ModelCheckpoint):
-    """Lightning's best checkpoint, over the validations that count."""
+class Best(Checkpoint):
+    """Keeps the parameters of the best validation that counts: in memory, in ``best.ckpt`` for all who want them, and,
+    as its state, in ``last.ckpt``.
+
+    A resumed run thus has the best parameters of the very moment that it goes on from, wherever its folder is now. On
+    the disk there may be those of a later moment, as ``best.ckpt`` is written more often: it is replaced, and found
+    again by the same steps.
+
+    Args:
+        path: of ``best.ckpt``.
+        validation: says which validation is the best.
+
+    Attributes:
+        step: optimiser steps at the best validation. parameters: the model's state then; None before the first.
+    """
+
+    def __init__(self, path: Path, validation: Validation):
+        self.path, self.validation = path, validation
+        self.step, self.parameters = -1, None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "parameters": self.parameters}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.__dict__.update(state_dict)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.parameters is not None:
+            self._write(trainer, pl_module)
+        elif self.validation.best:
+            raise RunError(
+                f"{self.path.parent}: the last checkpoint is of an older version, without the best parameters\n"
+                "try  force=true to train anew"
+            )
+        elif trainer.is_global_zero:
+            self.path.unlink(missing_ok=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, LatentModel)
-        if not pl_module.preparing:
-            super().on_validation_end(trainer, pl_module)
+        if self.validation.best.get("step") == trainer.global_step:
+            self.step = trainer.global_step
+            self.parameters = {name: value.cpu().clone() for name, value in pl_module.state_dict().items()}
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        hyper = {"hparams_name": "kwargs", "hyper_parameters": dict(pl_module.hparams)}
+        content = {"state_dict": self.parameters, "global_step": self.step, **hyper}
+        trainer.strategy.save_checkpoint(content, self.path)
 
 
 class DecayAndReload(Callback):
@@ -175,11 +216,11 @@ class DecayAndReload(Callback):
 
     Args:
         monitor: the metric, the lower the better.
-        best: file of the best checkpoint.
+        best: keeps the best parameters.
         factor, patience, start_epoch, limit: see conf/optimizer/sgd.yaml.
     """
 
-    def __init__(self, monitor: str, best: Path, factor: float, patience: int, start_epoch: int, limit: int):
+    def __init__(self, monitor: str, best: Best, factor: float, patience: int, start_epoch: int, limit: int):
         self.monitor, self.best, self.factor = monitor, best, factor
         self.patience, self.start_epoch, self.limit = patience, start_epoch, limit
         self.lowest, self.bad, self.decays, self.reload = float("inf"), 0, 0, False
@@ -209,27 +250,50 @@ class DecayAndReload(Callback):
         if not self.reload:
             return
         self.reload = False
-        state = torch.load(self.best, map_location=pl_module.device, weights_only=True)["state_dict"]
-        pl_module.load_state_dict(state)
+        if self.best.parameters is not None:
+            pl_module.load_state_dict(self.best.parameters)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] *= self.factor
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt``, to resume from: written after each epoch and every so many steps, never half-written."""
+    """Keeps ``last.ckpt``, to resume from: written after each validation and every so many steps.
+
+    A checkpoint that is due where a validation follows waits for it, since Lightning skips that validation when it
+    resumes from before it. None is written after the last batch of an epoch alone, from where Lightning counts epochs
+    wrongly, nor while gradients are accumulated, since it would not hold them.
+    """
 
     def __init__(self, path: Path, every: int):
         self.path, self.every = path, every
+        self.stepped = True  # whether the last batch ended an optimiser step
+        self.stopped = False  # whether training was over at the last checkpoint
 
     def save(self, trainer: L.Trainer) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, CsvLogger):
                 logger.flush()  # a run that resumes from here logs no step before it again
+        self.stopped = trainer.should_stop
         trainer.save_checkpoint(self.path)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.global_step and trainer.global_step % self.every == 0:
+    def state_dict(self) -> dict[str, Any]:
+        return {"stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.stopped = state_dict["stopped"]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = self.stopped  # which Lightning forgets, and would go on
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        number, last = batch_idx + 1, trainer.num_training_batches
+        self.stepped = number % trainer.accumulate_grad_batches == 0 or number == last
+        validates = trainer.enable_validation and number % (trainer.val_check_batch or last) == 0
+        if self.stepped and trainer.global_step % self.every == 0 and number != last and not validates:
             self.save(trainer)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.save(trainer)
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.stepped and trainer.state.fn == "fit":
+            self.save(trainer)

@@ -348,6 +348,6 @@ def test_no_checkpoint_is_ahead_of_the_file(tmp_path: Path):
         on_disk.extend(int(row["step"]) for row in read_metrics(logger.path))
         path.touch()
 
-    trainer = Mock(spec=Trainer, loggers=[logger], save_checkpoint=save_checkpoint, is_global_zero=True)
+    trainer = Mock(spec=Trainer, loggers=[logger], save_checkpoint=save_checkpoint, should_stop=False)
     LastCheckpoint(tmp_path / "last.ckpt", every=1).save(trainer)
     assert on_disk == [4, 9]
