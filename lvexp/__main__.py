@@ -7,19 +7,21 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp import compat, identity, sweep
+from lvexp import compat, identity, keys, sweep
 from lvexp.data import source
-from lvexp.errors import LvexpError, RunError
+from lvexp.errors import ConfigError, LvexpError, RunError
 from lvexp.mistakes import explain
 
 _HERE = Path(__file__).parent
@@ -70,6 +72,8 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     settings = HydraConfig.get()
     choices = {str(k): v for k, v in settings.runtime.choices.items() if not str(k).startswith("hydra/")}
     plain = compat.resolved(config)
+    whole = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)
+    keys.check(cast(dict[str, Any], whole), choices, MENU)
     compat.check(plain, choices, MENU)
     source.check(plain["data"])
     (folder / identity.REFUSED).unlink(missing_ok=True)
@@ -101,6 +105,24 @@ def _legible() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+def _once(words: Iterable[str]) -> None:
+    """Refuses a group that is given two options, of which Hydra would take the last, or what is no option's name."""
+    first: dict[str, str] = {}
+    for word in filter(_is_override, words):
+        group = word.partition("=")[0].lstrip("+")
+        if not (MENU / group.partition("@")[0]).is_dir():
+            continue
+        override = OverridesParser.create().parse_override(word)
+        chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
+        if any(name == "null" or not isinstance(name, str | list) for name in chosen):
+            advice = "regularizer=none" if group == "regularizer" else f"leave out {group}=…"
+            raise ConfigError(f"{word}: is no option of {group}\ntry  {advice} | --help, which lists them")
+        if (before := first.setdefault(group, word)) != word:
+            names = [part.partition("=")[2].strip("[]") for part in (before, word)]
+            both = f" | {group}=[{','.join(names)}]" if group == "regularizer" else ""
+            raise ConfigError(f"{before} {word}: {group} is given twice\ntry  {before} | {word}{both}")
+
+
 def _is_override(word: str) -> bool:
     return "=" in word and not word.startswith("-")
 
@@ -113,6 +135,7 @@ def main() -> None:
     identity.register()
     sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one run; -m may stand anywhere
     try:
+        _once(sys.argv[1:])
         _job()
         for mistake in _mistakes:
             raise mistake

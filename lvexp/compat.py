@@ -53,8 +53,6 @@ _GIVERS = dict.fromkeys(TRAITS, "latent") | {"features": "encoder", "autoregress
 _GIVERS |= {"skippable": "decoder", "states": "encoder", "relevance": "decoder", "pairs": "model", "condition": "model"}
 _GIVERS |= {"bag": "encoder", "bag_decoder": "decoder"}
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
-#: what a yaml says of its option, to be told from what the option takes
-DECLARED = ("requires", "provides", "owns", "ignores", "limits", "one_of")
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -65,6 +63,9 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
         choices: group → option, as Hydra composed them.
         menu: the folder of the options, to know their types and to name alternatives.
     """
+    _declarations(plain)
+    if choices.get("regularizer", "none") is None:
+        raise ConfigError("regularizer=null: is not a list of remedies\ntry  regularizer=none")
     remedies = plain.get("regularizer") or {}
     for name, remedy in remedies.items():
         if not isinstance(remedy, dict) or "_target_" not in remedy:
@@ -79,11 +80,37 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     _explicit(plain, choices)
 
 
+def _declarations(plain: Mapping[str, Any]) -> None:
+    """What an option says of itself must be of the form that is read here."""
+    for path, node in values.nodes(plain):
+        for key in values.DECLARED:
+            said, table = node.get(key), key in ("limits", "one_of")
+            good = isinstance(said, Mapping) if table else isinstance(said, list) and all(map(_is_text, said))
+            if key == "one_of" and isinstance(said, Mapping):
+                good = all(isinstance(allowed, list) for allowed in said.values())
+            unknown = [trait for trait in said if trait not in TRAITS] if good and key == "requires" and said else []
+            if said is not None and (not good or unknown):
+                wanted = "a mapping of its keys" if table else "a list of texts"
+                why = f"there is no trait {unknown[0]}" if unknown else f"an option says so of itself by {wanted}"
+                raise ConfigError(f"{path}.{key}={values.typed(said)}: {why}\ntry  leave out {path}.{key}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A configuration as plain values, without some of its nodes."""
+    """A configuration as plain values, without some of its nodes.
+
+    Raises:
+        ConfigError: a group has no option.
+    """
     kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in leave_out])
     plain = OmegaConf.to_container(kept, resolve=True)
     assert isinstance(plain, dict)
+    for group in (*values.GROUPS, *values.AROUND, "evaluation", "regularizer"):
+        if group not in leave_out and not isinstance(plain.get(group), Mapping):
+            raise ConfigError(f"{group}={values.typed(plain.get(group))}: nothing is chosen\ntry  leave out {group}=…")
     return {str(key): value for key, value in plain.items()}
 
 

@@ -15,9 +15,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lvexp import parent
-from lvexp.compat import DECLARED, resolved
+from lvexp.compat import resolved
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
+from lvexp.values import DECLARED
 
 #: groups and keys that do not change what a run computes
 VOLATILE = ("hydra", "logger", "paths", "force", "name")

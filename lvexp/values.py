@@ -1,14 +1,21 @@
 """Single values: each of the kind, in the range and among the words that its option allows. Free of torch.
 
-A part of :mod:`lvexp.compat`. The kind is that of the default in the option's yaml. Ranges and words an option declares
-there itself, ``limits: {decay: ">= 0 < 1"}`` and ``one_of: {prior: [uniform, learned]}``; what holds of a name wherever
-it stands, or of what is no option, is in the tables below.
+A part of :mod:`lvexp.compat`. The kind is that of the default in the option's yaml, which is also what may be null: a
+default of null. Ranges and words an option declares there itself, ``limits: {decay: ">= 0 < 1"}`` and
+``one_of: {prior: [uniform, learned]}``; what holds of a name wherever it stands, or of what is no option, is in the
+tables below. No number is ever nan or infinite.
+
+A limit is made of what may be, joined by ``or``: a kind (``whole``, ``share``, ``number``, ``text``, ``truth``,
+``null``, ``list of`` a kind), bounds after it (``> 0 <= 1``), or a value itself (``-1``, ``english``)::
+
+    share > 0 <= 1 or whole >= 1        whole >= 1 or -1        list of whole >= 1 or null
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,112 +28,213 @@ from lvexp.errors import ConfigError
 
 #: groups of which one option is chosen
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
+#: groups that say how a run is carried out
+AROUND = ("optimizer", "trainer", "logger", "paths")
+#: what a yaml says of its option, to be told from what the option takes
+DECLARED = ("requires", "provides", "owns", "ignores", "limits", "one_of")
 _SIGNS = {
     ">": (operator.gt, "above"), ">=": (operator.ge, "at least"),
     "<": (operator.lt, "below"), "<=": (operator.le, "at most"),
 }  # fmt: skip
+Test = tuple[Callable[[Any], bool], str]
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
     """Raises :class:`ConfigError` for a value that its option does not allow; arguments as in :func:`compat.check`."""
-    _types(plain, choices, menu)
-    _values(plain)
+    known = dict(defaults(choices, list(plain.get("regularizer") or {}), menu))
+    _types(plain, known)
+    _values(plain, known)
 
 
-def _nodes(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(typed, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{typed(inner)}" for key, inner in value.items()) + "}"
+    shown = str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of very many digits"
+    return shown if len(shown) <= 200 else f"{shown[:200]}…"
+
+
+def nodes(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every mapping within, with its path."""
     for key, value in node.items():
         if isinstance(value, Mapping):
             inner = f"{path}.{key}" if path else str(key)
             yield inner, value
-            yield from _nodes(value, inner)
+            yield from nodes(value, inner)
 
 
-def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value within that is no mapping, with its path."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
     else:
         yield path, node
 
 
-def _types(plain: dict, choices: Mapping, menu: Path) -> None:
-    """A value must be of the kind its option's yaml holds: whole number, number, truth value or text."""
-    for path, default in _defaults(choices, list(plain.get("regularizer") or {}), menu):
+def _numbers(value: Any) -> Iterator[Any]:
+    """Every number of a value, whatever it is part of."""
+    if isinstance(value, list | Mapping):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(inner)
+    elif _number(value):
+        yield value
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+#: kind → test, in words
+_KINDS: dict[str, Test] = {
+    "whole": (_whole, "a whole number"),
+    "share": (lambda value: isinstance(value, float), "a share (written with a point)"),
+    "number": (_number, "a number"),
+    "text": (lambda value: isinstance(value, str), "a text"),
+    "truth": (lambda value: isinstance(value, bool), "true or false"),
+    "null": (lambda value: value is None, "null"),
+    "mapping": (lambda value: isinstance(value, Mapping), "a mapping, {key:value,…}"),
+}
+#: type of a default → the kind that a value must be of
+_OF_DEFAULT: dict[type, Test] = {
+    bool: _KINDS["truth"],
+    int: _KINDS["whole"],
+    float: _KINDS["number"],
+    str: (lambda value: isinstance(value, str) or _number(value), "a text"),  # a number may be a name: columns.text=1
+    list: (lambda value: isinstance(value, list), "a list"),
+}
+
+
+def _types(plain: dict, known: Mapping[str, Any]) -> None:
+    """A value must be of the kind its option's yaml holds: whole number, number, truth value, text, list; and be there."""
+    for path, value in leaves(plain):
+        for number in _numbers(value):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(f"{path}={typed(value)}: must be finite{_advice(path, known)}")
+            if isinstance(number, int) and abs(number) >= 2**63:
+                raise ConfigError(
+                    f"{path}={typed(value)}: must be below 2^63, the largest whole number of 64 bits"
+                    f"{_advice(path, known)}"
+                )
+    limits = dict(_limits(plain))
+    for path, default in known.items():
         given: Any = plain
-        for part in path.split("."):
-            given = given.get(part) if isinstance(given, Mapping) else None
-        if given is None or default is None or isinstance(default, list) or str(default).startswith("${"):
-            continue
-        kind, fits = {
-            bool: ("true or false", isinstance(given, bool)),
-            int: ("a whole number", isinstance(given, int) and not isinstance(given, bool)),
-            float: ("a number", isinstance(given, int | float) and not isinstance(given, bool)),
-            str: ("a text", isinstance(given, str | int | float)),  # a number may be a name: columns.text=1
-        }[type(default)]
-        if not fits:
-            raise ConfigError(f"{path}={given!s}: must be {kind}\ntry  {path}={default!s}  (the default)")
+        parts = path.split(".")
+        for depth, part in enumerate(parts):
+            at = ".".join(parts[:depth])
+            if given is None and at in limits and _reads_null(limits[at]):
+                break
+            if not isinstance(given, Mapping):
+                raise ConfigError(
+                    f"{at}={typed(given)}: must be a mapping, {part} among its keys\n"
+                    f"try  leave out {at} | {path}={typed(default)}  (the default)"
+                )
+            if part not in given:
+                raise ConfigError(f"~{f'{at}.{part}' if at else part}: it is needed{_advice(path, known)}")
+            given = given[part]
+        else:
+            _fits(path, given, default, limits, known)
 
 
-def _defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
-    files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*GROUPS, "optimizer", "trainer")]
+def _fits(path: str, value: Any, default: Any, limits: Mapping[str, str], known: Mapping[str, Any]) -> None:
+    """Raises for a value of another kind than the default's, unless its limit says what kind it is of."""
+    if default is None or (path in limits and _complete(limits[path])):
+        return
+    fits, wanted = _OF_DEFAULT[type(default)]
+    if str(default).startswith("${"):
+        fits, wanted = (lambda value: value is not None), "a value"
+    if not fits(value):
+        raise ConfigError(f"{path}={typed(value)}: must be {wanted}{_advice(path, known)}")
+
+
+def _advice(path: str, known: Mapping[str, Any]) -> str:
+    return f"\ntry  {path}={typed(known[path])}  (the default)" if path in known else f"\ntry  leave out {path}"
+
+
+def defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
+    """Path and value of all that the chosen options' files hold; of the same path, the last prevails."""
+    files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*GROUPS[1:], *AROUND)]
     files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
     for choice, option in choices.items():  # blocks: latent@latent.c
         group, _, package = str(choice).partition("@")
         files += [(package, menu / group / f"{option}.yaml")] if package else []
-    files += [("", menu / "config.yaml")]
+    files += [("", menu / "config.yaml"), ("model", menu / "model" / f"{choices.get('model')}.yaml")]
     for group, file in files:
         if not file.exists():
             continue  # an option of the user's own, from --config-dir
         whole, node = yaml(file)
-        for path, value in _leaves(node):
+        for path, value in leaves(node):
             if not path.startswith(("defaults", "hydra")):
                 yield path if whole or not group else f"{group}.{path}", value
 
 
 @functools.cache
 def yaml(file: Path) -> tuple[bool, dict[str, Any]]:
-    """What a file of the menu holds, unresolved, and whether it speaks of the whole configuration."""
+    """What a file of the menu holds, unresolved, with what it starts from in its own folder; and whether it speaks of
+    the whole configuration."""
     node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     assert isinstance(node, dict)
-    return file.read_text().startswith("# @package _global_"), {str(key): value for key, value in node.items()}
+    bases = [base for base in node.get("defaults") or [] if isinstance(base, str) and base != "_self_"]
+    inherited = {key: value for base in bases for key, value in yaml(file.with_name(f"{base}.yaml"))[1].items()}
+    whole = file.read_text(encoding="utf-8").startswith("# @package _global_")
+    return whole, inherited | {str(key): value for key, value in node.items()}
 
 
-#: last part of a name → (test, what it must be)
-_RANGES: list[tuple[re.Pattern[str], Any, str]] = [
-    (
-        re.compile(
+#: last part of a name, or all of it → limit
+_RANGES: list[tuple[re.Pattern[str], str]] = [
+    (re.compile(pattern), limit)
+    for pattern, limit in (
+        (
             r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
             r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|threads|kernel|bottleneck|dilations)$"
+            r"|checkpoint_steps|bottleneck)$",
+            ">= 1",
         ),
-        lambda v: v >= 1,
-        "at least 1",
-    ),
-    (re.compile(r"\.(dropout\w*)$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"^data\.labelled$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"^data\.balance$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"\.keep$"), lambda v: 0 <= v <= 1, "between 0 and 1"),
-    (
-        re.compile(r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay|momentum)$"),
-        lambda v: v >= 0,
-        "at least 0",
-    ),
-    (re.compile(r"^decoder\.window$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"\.(lr|factor|gamma)$|\.delta\.nats$"), lambda v: v > 0, "above 0"),
-    (
-        re.compile(r"^regularizer\.(aggressive|pretrain|semi_amortized)\.(epochs|inner|check|between|steps)$"),
-        lambda v: v >= 1,
-        "at least 1",
-    ),
-    (re.compile(r"^anneal\.(period|steepness)$|_kl\.ki$"), lambda v: v > 0, "above 0"),
-    (re.compile(r"^anneal\.cycles$"), lambda v: v >= 1, "at least 1"),
-    (re.compile(r"^anneal\.ratio$"), lambda v: 0 < v <= 1, "above 0 and at most 1"),
-    (re.compile(r"\.share$"), lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    (re.compile(r"\.(control_kl\.(kp|lowest|highest)|mdr\.damping)$"), lambda v: v >= 0, "at least 0"),
-    (re.compile(r"^trainer\.max_(epochs|steps)$"), lambda v: v >= 1 or v == -1, "at least 1, or -1 for no limit"),
-    (re.compile(r"\.limit_\w+_batches$"), lambda v: v > 0, "above 0: a share up to 1.0, or a whole number of batches"),
-    (re.compile(r"^seed$"), lambda v: 0 <= v < 2**32, "between 0 and 2^32 - 1"),
+        (r"^decoder\.kernel$", ">= 1"),
+        (r"\.(dropout\w*)$", ">= 0 < 1"),
+        (r"\.keep$", ">= 0 <= 1"),
+        (r"\.share$", ">= 0 < 1"),
+        (r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay)$", ">= 0"),
+        (r"\.(lr|factor|gamma)$|\.delta\.nats$", "> 0"),
+        (r"\.momentum$", ">= 0 < 1"),
+        (r"(^|\.)seed$", "whole >= 0 < 4294967296"),
+        (r"^evaluation\.(samples|interpolation_steps)$", ">= 2"),
+        (r"^evaluation\.(reconstructions|interpolations|active_threshold)$", ">= 0"),
+        (r"^optimizer\.decay\.factor$", "> 0 < 1"),
+        (r"^optimizer\.decay\.patience$", ">= 1"),
+        (r"^optimizer\.decay\.(start_epoch|limit)$", ">= 0"),
+        (r"^optimizer\.decay$", "mapping or null"),
+        (r"^data\.(root|cache|folder|variant|answered|counts\.words)$", "text or number or null"),
+        (r"^data\.files\.(train|valid|test)$", "text or number or null"),
+        (r"^data\.header$", "truth or null"),
+        (r"^data\.columns\.text$", "text or whole >= 0"),
+        (r"^data\.columns\.(label|split|source|group)$", "text or whole >= 0 or null"),
+        (r"^data\.counts\.(min_df|max_df)$", "share >= 0 <= 1 or whole >= 1"),
+        (r"^data\.counts\.stop_words$", "english or list of text or null"),
+        (r"^data\.split\.(valid|test)$", "> 0 < 1"),
+        (r"^data\.labelled$", ">= 0"),
+        (r"^data\.balance$", ">= 0 < 1"),
+        (r"^embeddings\.path$", "text or null"),
+        (r"^trainer\.max_(epochs|steps)$", "whole >= 1 or -1"),
+        (r"^trainer\.(devices|num_nodes)$", "whole >= 1 or -1"),
+        (r"^trainer\.(limit_(train|val)_batches|val_check_interval)$", "share > 0 <= 1 or whole >= 1"),
+        (r"^trainer\.overfit_batches$", "share >= 0 <= 1 or whole >= 0"),
+        (r"^trainer\.gradient_clip_val$", "number >= 0 or null"),
+        (r"^trainer\.threads$", "whole >= 1 or null"),
+        (r"^trainer\.min_(epochs|steps)$", "whole >= 0 or null"),
+        (r"^trainer\.max_time$", "text or null"),
+        (r"^trainer\.check_val_every_n_epoch$", "whole >= 1"),
+        (r"^trainer\.deterministic$", "truth or warn"),
+        (r"^trainer\.(benchmark|detect_anomaly|inference_mode|sync_batchnorm)$", "truth"),
+    )
 ]
 _ONE_OF = {
     "anneal.unit": ("steps", "epochs"),
@@ -145,27 +253,44 @@ _ONE_OF = {
     "trainer.precision": (
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
     ),
-    "trainer.profiler": ("None", "simple", "advanced", "pytorch"),
+    "trainer.profiler": ("null", "simple", "advanced", "pytorch"),
     "logger.kind": ("csv", "wandb"),
 }  # fmt: skip
 
 
-def _values(plain: dict) -> None:
+def _limits(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Path and limit of every value that has one; what an option declares comes last, and so prevails."""
+    for path in (*dict(leaves(plain)), *dict(nodes(plain))):
+        yield from ((path, limit) for pattern, limit in _RANGES if pattern.search(path))
+    for path, node in nodes(plain):
+        declared = node.get("limits")
+        if isinstance(declared, Mapping):
+            yield from ((f"{path}.{key}", str(limit)) for key, limit in declared.items())
+
+
+def _at(plain: Mapping[str, Any], path: str) -> Any:
+    found: Any = plain
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _values(plain: dict, known: Mapping[str, Any]) -> None:
     unused = {f"{group}.{key}" for group in GROUPS for key in (plain.get(group) or {}).get("ignores") or []}
-    for path, value in _leaves(plain):
-        if path in unused:
-            continue
-        if path in _ONE_OF:
+    for path, value in leaves(plain):
+        if path in _ONE_OF and path not in unused:
             _one_of(path, value, _ONE_OF[path])
-        for pattern, fits, wanted in _RANGES:
-            if pattern.search(path):
-                _within(path, value, fits, wanted)
-    for path, node in _nodes(plain):
+    for path, node in nodes(plain):
         for key, allowed in (node.get("one_of") or {}).items():
-            _one_of(f"{path}.{key}", node[key], allowed)
-        for key, limit in (node.get("limits") or {}).items():
-            if f"{path}.{key}" not in unused:
-                _within(f"{path}.{key}", node[key], *_read(limit))
+            _one_of(f"{path}.{key}", node.get(key), allowed)
+    for path, limit in dict(_limits(plain)).items():
+        value = _at(plain, path)
+        if path in unused or (isinstance(value, Mapping) and not _complete(limit)):
+            continue
+        fits, wanted = _read(limit)
+        several = isinstance(value, list) and not _complete(limit)
+        if not all(map(fits, value)) if several else not fits(value):
+            raise ConfigError(f"{path}={typed(value)}: must be {wanted}{_advice(path, known)}")
     trainer = plain["trainer"]
     if trainer["max_epochs"] == -1 and trainer["max_steps"] == -1:
         raise ConfigError(
@@ -173,22 +298,47 @@ def _values(plain: dict) -> None:
         )
 
 
-def _one_of(path: str, value: Any, allowed: Sequence[str]) -> None:
-    if str(value) not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, 1, 0)
-        raise ConfigError(f"{path}={value}: it is one of {', '.join(allowed)}\ntry  {path}={near[0]}")
+def _one_of(path: str, value: Any, allowed: Sequence[Any]) -> None:
+    words = [typed(word) for word in allowed]
+    if typed(value) not in words:
+        near = difflib.get_close_matches(typed(value), words, 1, 0)
+        raise ConfigError(f"{path}={typed(value)}: it is one of {', '.join(words)}\ntry  {path}={near[0]}")
 
 
-def _read(limit: str) -> tuple[Callable[[Any], bool], str]:
-    """``>= 0 < 1`` as a test, and in words."""
-    signs, bounds = limit.split()[::2], [float(bound) for bound in limit.split()[1::2]]
-    rules = [(*_SIGNS[sign], bound) for sign, bound in zip(signs, bounds, strict=True)]
-    wanted = " and ".join(f"{word} {bound:g}" for _, word, bound in rules)
-    return lambda value: all(compare(value, bound) for compare, _, bound in rules), wanted
+def _complete(limit: str) -> bool:
+    """Whether a limit says of what kind a value is; else the default does."""
+    return limit.split()[0] not in _SIGNS
 
 
-def _within(path: str, value: Any, fits: Callable[[Any], bool], wanted: str) -> None:
-    numbers = value if isinstance(value, list) else [value]
-    numeric = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
-    if numeric and not all(map(fits, numbers)):
-        raise ConfigError(f"{path}={value}: must be {wanted}")
+def _reads_null(limit: str) -> bool:
+    return "null" in limit.split(" or ")
+
+
+@functools.cache
+def _read(limit: str) -> Test:
+    """A limit as a test, and in words."""
+    tests = [_alternative(words.split(), limit) for words in limit.split(" or ")]
+    return lambda value: any(fits(value) for fits, _ in tests), ", or ".join(wanted for _, wanted in tests)
+
+
+def _alternative(words: list[str], limit: str) -> Test:
+    if words[:2] == ["list", "of"]:
+        each, wanted = _alternative(words[2:], limit)
+        return lambda value: isinstance(value, list) and all(map(each, value)), f"a list, of which each is {wanted}"
+    fits, wanted = _KINDS.get(words[0], (_number, ""))
+    bounds = words[words[0] in _KINDS :]
+    if len(bounds) == 1:  # a value itself
+        return lambda value: typed(value) == bounds[0], bounds[0]
+    try:
+        rules = [(*_SIGNS[sign], float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True)]
+    except (KeyError, ValueError):
+        raise ConfigError(
+            f"limits: {limit!r} is no limit\ntry  one such as '>= 0 < 1', 'whole >= 1 or null', 'text'"
+        ) from None
+    asked = " and ".join(f"{word} {bound:.12g}" for _, word, bound in rules)
+    if [word for _, word, _ in rules] == ["at least", "at most"]:
+        asked = "between {:.12g} and {:.12g}".format(*(bound for *_, bound in rules))
+    return (
+        lambda value: fits(value) and all(compare(value, bound) for compare, _, bound in rules),
+        f"{wanted}{' ' if wanted and asked else ''}{asked}",
+    )

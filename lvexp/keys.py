@@ -1,0 +1,164 @@
+"""Keys: each that is given is read by the option it is given to. Free of torch, which is not asked but read.
+
+A part of :mod:`lvexp.compat`. What a class takes is looked up in its source; the keys of groups without a class are
+those of their files, and of the trainer those that Lightning reads and that have a meaning here.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lvexp.errors import ConfigError
+from lvexp.values import AROUND, DECLARED, GROUPS, typed, yaml
+
+#: Lightning's, besides those in conf/trainer/cpu.yaml
+TRAINER = (
+    *("num_nodes", "min_epochs", "min_steps", "max_time", "check_val_every_n_epoch", "deterministic", "benchmark"),
+    *("detect_anomaly", "inference_mode", "sync_batchnorm"),
+)
+#: what `build` hands to the classes, whatever a configuration says
+GIVEN = (
+    *("vocabulary", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
+    *("regularizers", "optimizer", "steps_per_epoch", "params"),
+)
+_OURS = ("lvexp.", "torch.optim.")
+
+
+def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
+    """Raises :class:`ConfigError` for a key that nothing reads.
+
+    Args:
+        raw: the configuration, unresolved, its ``hydra`` node included: what another value refers to is read.
+        choices: group → option. menu: the folder of the options.
+    """
+    config = yaml(menu / "config.yaml")[1]
+    groups, referred = (*GROUPS, *AROUND, "regularizer", "hydra"), set(_referred(raw))
+    for key, node in raw.items():
+        if key in groups:
+            continue
+        if key not in config and key not in referred:
+            raise _unread(key, node, "nothing", [*config, *groups])
+        if isinstance(node, Mapping) and isinstance(config.get(key), Mapping):
+            _among(key, node, list(config[key]))
+        elif isinstance(node, Mapping):  # an option's own, such as the embeddings of a model
+            file = menu / "model" / f"{choices.get('model')}.yaml"
+            _among(key, node, list((yaml(file)[1].get(key) if file.exists() else None) or node))
+    for group in (*GROUPS, "optimizer"):
+        _class(group, raw.get(group) or {}, f"{group}={choices.get(group)}", menu / group, ())
+    for name, node in (raw.get("regularizer") or {}).items():
+        _class(f"regularizer.{name}", node or {}, f"regularizer={name}", menu / "regularizer", (name,))
+    _among("trainer", raw.get("trainer") or {}, [*yaml(menu / "trainer" / "cpu.yaml")[1], *TRAINER])
+    for group in ("logger", "paths"):
+        _among(group, raw.get(group) or {}, [key for file in _files(menu / group) for key in yaml(file)[1]])
+
+
+def _referred(node: Any) -> Iterator[str]:
+    """Every name in a ``${…}``."""
+    if isinstance(node, Mapping):
+        for value in node.values():
+            yield from _referred(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _referred(value)
+    elif isinstance(node, str) and "${" in node:
+        yield from re.findall(r"\w+", node[node.index("${") :])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))
+
+
+def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner: tuple[str, ...]) -> None:
+    """The keys of a node that becomes an object, and of the mappings in it. ``inner``: where the node is within the
+    files of ``folder``."""
+    target = str(node.get("_target_") or "")
+    known = takes(target) if target.startswith(_OURS) else None
+    if known is None:
+        return  # a class of the user's own: building it tells
+    free = {"_target_", *DECLARED, *(node.get("ignores") or ())}
+    free |= {"decay"} if path == "optimizer" else {"_partial_"} if path.startswith("latent.") else set()
+    names = [name for name in known if path == "data" or name not in GIVEN]
+    for key, value in node.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            _class(f"{path}.{key}", value, f"{path}.{key}", folder, (*inner, key))
+        elif key not in free and key not in names:
+            raise _unread(f"{path}.{key}", value, option, names)
+        elif isinstance(value, Mapping) and (shown := list(_shown(folder, (*inner, key)))):
+            _among(f"{path}.{key}", value, shown)
+            if path == "optimizer":
+                _all(f"{path}.{key}", value, shown)
+
+
+def _shown(folder: Path, path: tuple[str, ...]) -> Iterator[str]:
+    """The keys that any option of the group has in the mapping at ``path``."""
+    for file in _files(folder):
+        node: Any = yaml(file)[1]
+        for part in path:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping):
+            yield from map(str, node)
+
+
+def _among(path: str, node: Mapping[str, Any], known: list[str]) -> None:
+    for key, value in node.items():
+        if key not in known and key not in DECLARED:
+            raise _unread(f"{path}.{key}", value, path, known)
+
+
+def _all(path: str, node: Mapping[str, Any], wanted: list[str]) -> None:
+    for key in wanted:
+        if key not in node:
+            raise ConfigError(f"{path}={typed(node)}: has no {key}\ntry  optimizer=sgd, whose decay has it all")
+
+
+def _unread(path: str, value: Any, by: str, known: list[str]) -> ConfigError:
+    *outer, last = path.split(".")
+    names = sorted({name for name in known if name not in DECLARED and not name.startswith("_")})
+    near = [".".join([*outer, name]) for name in difflib.get_close_matches(last, names, 1, 0.7)]
+    reads = f"{by} reads {', '.join(names) or 'no keys'}" if outer else "nothing reads it"
+    advice = " | ".join([*(f"{name}=…" for name in near), f"leave out {path}"])
+    return ConfigError(f"{path}={typed(value)}: there is no such key; {reads}\ntry  {advice}")
+
+
+@functools.cache
+def takes(target: str) -> tuple[str, ...] | None:
+    """What the constructor of the class ``target`` takes, by its source alone; None where that does not show.
+
+    What it hands on to that of its base counts (``**parts``); blocks of any name do not.
+    """
+    module, _, name = target.rpartition(".")
+    found = _source(module)
+    if found is None:
+        return None
+    imported: dict[str, str] = {}
+    for node in ast.walk(found):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            imported |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    classes = {node.name: node for node in found.body if isinstance(node, ast.ClassDef)}
+    if name not in classes:
+        return takes(imported[name]) if name in imported else None
+    above = [base.id for base in classes[name].bases if isinstance(base, ast.Name)]
+    bases = [takes(imported[base] if base in imported else f"{module}.{base}") for base in above]
+    for node in classes[name].body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            names = tuple(arg.arg for arg in (*node.args.args[1:], *node.args.kwonlyargs))
+            return (*names, *(name for base in bases for name in base or ())) if node.args.kwarg else names
+    return next((base for base in bases if base is not None), ())
+
+
+@functools.cache
+def _source(module: str) -> ast.Module | None:
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)  # of the package itself: that of a module in it would import it
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0], *rest)
+    file = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    return ast.parse(file.read_text(encoding="utf-8")) if file else None
