@@ -9,6 +9,7 @@ the short list :func:`_explicit`.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -252,8 +253,8 @@ def _explicit(plain: dict, choices: Mapping) -> None:
             f"  data.balance={plain['data']['balance']}   shows it some texts more often for theirs\n"
             "try  model=m2 | data.balance=0.0"
         )
-    if (path := (plain.get("embeddings") or {}).get("path")) and not Path(str(path)).expanduser().is_file():
-        raise ConfigError(f"embeddings.path={path}: there is no such file\ntry  embeddings.path=null")
+    if (path := (plain.get("embeddings") or {}).get("path")) and not os.path.isfile(os.path.expanduser(path)):
+        raise ConfigError(f"embeddings.path={path}: there is no such regular file\ntry  embeddings.path=null")
     if plain["trainer"]["precision"] == "16-mixed" and plain["optimizer"].get("fused"):
         raise Refusal(
             "these choices do not go together\n  trainer.precision=16-mixed   scales the gradients\n"

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,8 +57,11 @@ def essence(config: DictConfig) -> dict[str, Any]:
 @functools.cache
 def _content(path: str) -> str:
     """A hash of a file, wherever it lies; its name where it cannot be read."""
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return path
     try:
-        with open(Path(path).expanduser(), "rb") as file:
+        with open(path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError:
         return path
@@ -66,7 +70,7 @@ def _content(path: str) -> str:
 def arguments(option: Mapping[str, Any]) -> dict[str, Any]:
     """What an option takes: its yaml without what it declares (see :mod:`lvexp.compat`) and what it ignores."""
     left_out = {*DECLARED, *(option.get("ignores") or ())}
-    kept = {key: value for key, value in option.items() if key not in left_out}
+    kept = {str(key): value for key, value in option.items() if key not in left_out}
     return {key: arguments(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 

@@ -145,7 +145,7 @@ def takes(target: str) -> tuple[str, ...] | None:
     if name not in classes:
         return takes(imported[name]) if name in imported else None
     above = [base.id for base in classes[name].bases if isinstance(base, ast.Name)]
-    bases = [takes(imported[base] if base in imported else f"{module}.{base}") for base in above]
+    bases = [takes(imported.get(base, f"{module}.{base}")) for base in above]
     for node in classes[name].body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             names = tuple(arg.arg for arg in (*node.args.args[1:], *node.args.kwonlyargs))

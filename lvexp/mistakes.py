@@ -50,8 +50,15 @@ def _key(typed: str, key: str) -> str:
     )
 
 
+def _referred(key: str) -> str:
+    return (
+        f"${{{key}}}: another value refers to it, and there is no {key}\ntry  +{key}=… | --cfg job to see all there is"
+    )
+
+
 _KNOWN = [
     (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
     (r"Could not load '([\w/]+)/([^'/]+)'", _missing),
+    (r"Interpolation key '([^']+)' not found", _referred),
     (r"Could not override '([^']+)'.*Key '([^']+)' is not in struct", _key),
 ]

@@ -114,7 +114,7 @@ _OF_DEFAULT: dict[type, Test] = {
 
 
 def _types(plain: dict, known: Mapping[str, Any]) -> None:
-    """A value must be of the kind its option's yaml holds: whole number, number, truth value, text, list; and be there."""
+    """A value must be there, finite, and of the kind its option's yaml holds: whole number, truth value, list, …"""
     for path, value in leaves(plain):
         for number in _numbers(value):
             if isinstance(number, float) and not math.isfinite(number):

@@ -15,7 +15,7 @@ from lvexp.data.bag import DEFAULTS, Bag, batch
 from lvexp.data.corpus import SETTINGS, cached
 from lvexp.data.encoding import Survey, chunks, empty
 from lvexp.data.rows import Layout, Problems, Row
-from lvexp.data.source import SPLITS, word_file
+from lvexp.data.source import SPLITS, words
 from lvexp.errors import DataError
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from scipy.sparse import save_npz, vstack
 
     survey, settings = Survey(cfg), cfg["counts"]
-    if file := word_file(cfg):
-        words = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        bag = Bag(words, settings["pattern"], bool(cfg.get("lowercase")))
+    if listed := words(cfg):
+        bag = Bag(listed, settings["pattern"], bool(cfg.get("lowercase")))
         collections.deque(survey.texts(), maxlen=0)  # for what else it notes
     else:
         bag = Bag.train(survey.texts(), settings, int(cfg["vocabulary"]["max_size"]), bool(cfg.get("lowercase")))
@@ -128,8 +127,9 @@ def _pairs(found: Sequence[Row], path: Path, size: int) -> csr_array:
     pairs = [[pair.split(":") for pair in row.text.split()] for row in found]
     places = np.array([int(place) - 1 for row in pairs for place, _ in row], np.int64)
     if len(places) and not 0 <= places.min() <= places.max() < size:
+        wrong = places.min() if places.min() < 0 else places.max()
         raise DataError(
-            f"{path}: holds word {int(places.max()) + 1} (from 1), but the vocabulary has {size:,}\n"
+            f"{path}: holds word {int(wrong) + 1} (from 1), but the vocabulary has {size:,}\n"
             "try  another data.counts.words"
         )
     values = np.array([int(value) for row in pairs for _, value in row], np.int64)

@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
 SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".feat": "feat"}
 LONGEST_LINE = 1 << 20  # bytes; a longer line means that the file is no text, and would not fit in memory
 SHOWN = 3  # line numbers named per kind of problem
-_PAIRS = re.compile(r"(?:\d++:\d++(?: ++|$))*+")
+_PAIRS = re.compile(r"(?:[0-9]{1,9}+:[0-9]{1,9}+(?: ++|$))*+")  # larger counts would not be exact in 32 bits, nor fit
+_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first begins that of UTF-32 too
 
 
 #: columns that a file may have beside the text
@@ -106,6 +108,11 @@ class Layout(NamedTuple):
                     f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
                     f"try  data.columns.{name}=null, or data.format=tsv|csv|jsonl if the file does have columns"
                 )
+            if kind in ("tsv", "csv", "jsonl") and column is not None and column == text:
+                raise ConfigError(
+                    f"data.columns.text={text} data.columns.{name}={column}: are the same column of {path.name}\n"
+                    f"try  data.columns.{name}=null, or another column"
+                )
         named = any(isinstance(column, str) for column in (text, *others))
         header = cfg.get("header")
         if kind in ("tsv", "csv") and named and header is False:
@@ -121,8 +128,10 @@ def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
     """The usable rows of ``path``.
 
     Raises:
-        DataError: the file cannot be read to its end, or does not have the column that holds the text.
+        DataError: the file cannot be read to its end, is in UTF-16, or does not have the column that holds the text.
     """
+    if not os.path.isfile(path):  # a pipe would be waited for, a device never end
+        raise DataError(f"{path}: is not a regular file, which can be read more than once\ntry  a copy of it in a file")
     try:
         with _opened(path) as file:
             numbered = _lines(file, problems)
@@ -153,7 +162,14 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
             problems.add("over-long lines (1 MiB or more)", number)
             continue
         if number == 1:
+            if raw.startswith(_BOMS):
+                raise DataError(
+                    f"{problems.path}: is in UTF-16, not in UTF-8\ntry  iconv -f UTF-16 -t UTF-8, or save it so"
+                )
             raw = raw.removeprefix(codecs.BOM_UTF8)
+        if b"\0" in raw:  # as in UTF-16 without its mark
+            problems.add("lines with NUL bytes", number)
+            continue
         try:
             yield number, raw.decode()
         except UnicodeDecodeError:
@@ -246,6 +262,12 @@ def _number(column: str | int | None, first: list[str], path: Path, layout: Layo
             f"{path}: has no column '{column}'; its first line names {', '.join(names)}\n"
             "try  data.columns.text=NAME and data.columns.label=NAME (or null), or numbers with data.header=false"
         )
+    if names.count(column) > 1:
+        places = " | ".join(f"{place}" for place, name in enumerate(names) if name == column)
+        raise DataError(
+            f"{path}: its first line names '{column}' more than once\n"
+            f"try  the column's number instead, counted from 0 ({places}), with data.header=true"
+        )
     return names.index(column)
 
 
@@ -257,7 +279,7 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
             continue
         try:
             item = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # a number may have too many digits
             problems.add("lines of broken JSON", number)
             continue
         if not isinstance(item, dict):
@@ -285,10 +307,12 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
 
 
 def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:
-    """Rows of a .feat: a class and ``id:count`` pairs, all between blanks."""
+    """Rows of a .feat: a class, or none, and ``id:count`` pairs, all between blanks."""
     for number, line in numbered:
         label, _, pairs = line.strip().partition(" ")
+        if ":" in label:
+            label, pairs = None, line.strip()
         if _PAIRS.fullmatch(pairs):
             yield Row(number, pairs, None if layout.label is None else label)
         else:
-            problems.add("lines that are no class and id:count pairs", number)
+            problems.add("lines that are no class and id:count pairs (counts below 10^9)", number)

@@ -6,9 +6,11 @@ Needs only the standard library, so that a missing corpus is reported before any
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,14 +35,14 @@ def root(cfg: Mapping[str, Any]) -> Path:
     """
     name = str(cfg.get("folder") or cfg["name"])
     if cfg.get("root"):
-        return Path(str(cfg["root"])).expanduser()
+        return _path(cfg["root"])
     shipped = Path(__file__).parent / name
     if shipped.is_dir():
         return shipped
     if name == "text":
         return Path.cwd()
     if folder := os.environ.get("LVEXP_DATA"):
-        return Path(folder).expanduser() / name
+        return _path(folder) / name
     raise DataError(f"data={name}: neither data.root nor LVEXP_DATA is set\n{_where(cfg)}")
 
 
@@ -55,13 +57,44 @@ def files(cfg: Mapping[str, Any]) -> dict[str, Path]:
     if not named.get("train"):
         raise ConfigError(f"data={cfg['name']}: no file to train on is named\ntry  data.files.train=FILE")
     folder = root(cfg)
-    return {split: folder / Path(str(named[split])).expanduser() for split in SPLITS if named.get(split)}
+    return {split: folder / _path(named[split]) for split in SPLITS if named.get(split)}
+
+
+def _path(name: Any) -> Path:
+    """``~`` is the home of whoever is known, and else a name like others."""
+    return Path(os.path.expanduser(str(name)))
 
 
 def word_file(cfg: Mapping[str, Any]) -> Path | None:
     """The file of the words that are counted, where they are not taken from the texts."""
     named = (cfg.get("counts") or {}).get("words") if cfg.get("view") == "counts" else None
-    return root(cfg) / Path(str(named)).expanduser() if named else None
+    return root(cfg) / _path(named) if named else None
+
+
+def words(cfg: Mapping[str, Any]) -> list[str] | None:
+    """The words that are counted, each the first of its line, where a file has them.
+
+    Raises:
+        DataError: the file is missing, is no text, has no word, or has one twice.
+    """
+    path = word_file(cfg)
+    if path is None:
+        return None
+    typed = f"data.counts.words={cfg['counts']['words']}"
+    if not os.path.isfile(path):
+        raise DataError(
+            f"{typed}: there is no regular file {path.absolute()}\ntry  data.counts.words=null, to count all words"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{typed}: cannot be read: {error}\ntry  a file in UTF-8") from error
+    found = [line.split()[0] for line in text.splitlines() if line.strip()]
+    if not found or "\0" in text:
+        raise DataError(f"{typed}: has no words\ntry  one word a line, in UTF-8 | data.counts.words=null")
+    if twice := [word for word, count in collections.Counter(found).items() if count > 1]:
+        raise DataError(f"{typed}: has {twice[0]!r} more than once\ntry  each word on one line only")
+    return found
 
 
 def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
@@ -83,11 +116,13 @@ def fingerprint(cfg: Mapping[str, Any]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     try:
         for split, path in files(cfg).items():
+            if not os.path.isfile(path):  # a pipe would be waited for
+                return ABSENT
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             digest.update(split.encode() + content.digest())
-        if words := word_file(cfg):
-            digest.update(words.read_bytes())
+        if (listed := word_file(cfg)) and os.path.isfile(listed):
+            digest.update(listed.read_bytes())
     except (OSError, DataError, ConfigError):
         return ABSENT
     return digest.hexdigest()
@@ -102,15 +137,14 @@ def check(cfg: Mapping[str, Any]) -> None:
     """
     _check_settings(cfg)
     for path in files(cfg).values():
-        if not path.is_file():
-            raise DataError(f"data={cfg['name']}: there is no file {path.absolute()}\n{_where(cfg)}")
+        if not os.path.isfile(path):
+            kind = " that is a regular one" if os.path.exists(path) else ""
+            raise DataError(f"data={cfg['name']}: there is no file {path.absolute()}{kind}\n{_where(cfg)}")
         problems = Problems(path)
         usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, dict(cfg)), problems), LOOKED_AT))
         if not usable:
             raise unusable(problems)
-    words = word_file(cfg)
-    if words and not words.is_file():
-        raise DataError(f"data.counts.words={cfg['counts']['words']}: there is no file {words.absolute()}")
+    words(cfg)
 
 
 def unusable(problems: Problems) -> DataError:
@@ -148,6 +182,21 @@ def _check_settings(cfg: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"data.answered={cfg['answered']}: keeps groups of rows by their labels, and one of the two columns is not "
             "named\ntry  data.columns.label=NAME data.columns.group=NAME, or data.answered=null"
+        )
+    if not re.fullmatch(r"\w[\w.-]*", str(cfg["name"])):
+        raise ConfigError(f"data.name={cfg['name']}: names a folder of the cache\ntry  letters and digits only")
+    pattern = str((cfg.get("counts") or {}).get("pattern") or "")
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ConfigError(
+            f"data.counts.pattern={pattern}: is no regular expression: {error}\n"
+            r"try  data.counts.pattern='\w+'"
+        ) from error
+    if groups > 1:
+        raise ConfigError(
+            f"data.counts.pattern={pattern}: has {groups} groups, and a word can be only one of them\n"
+            "try  (?:…) for all groups, or all but one"
         )
     for key in ("max_length", "batch_size", "eval_batch_size"):
         _at_least(f"data.{key}", cfg.get(key), 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -29,7 +31,7 @@ def read_vectors(path: str | Path, words: Sequence[str], width: int) -> dict[int
         DataError: the file cannot be read, or none of the words is in it.
         ConfigError: its vectors have another width.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     places = {word: place for place, word in enumerate(words)}
     exact: dict[int, Vector] = {}
     near: dict[int, Vector] = {}
@@ -41,8 +43,10 @@ def read_vectors(path: str | Path, words: Sequence[str], width: int) -> dict[int
                     exact[places[word]] = vector()
                 elif (lower := word.lower()) in places:
                     near.setdefault(places[lower], vector())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"embeddings.path={path}: cannot be read: {error}\ntry  another file") from error
+    if not all(np.isfinite(vector).all() for vector in (*exact.values(), *near.values())):
+        raise DataError(f"embeddings.path={path}: holds numbers that are not finite\ntry  another file")
     if not exact and not near:
         raise DataError(f"embeddings.path={path}: holds none of the corpus's words\ntry  vectors of its language")
     return near | exact
@@ -77,7 +81,8 @@ def _binary(file: BinaryIO, path: Path, width: int) -> Iterator:
                 raise EOFError("it ends in the middle")
             if byte != b"\n":  # some writers end an entry with one
                 word += byte
-        numbers = file.read(4 * width)
+        if len(numbers := file.read(4 * width)) < 4 * width:
+            raise EOFError("it ends in the middle")
         yield word.decode(errors="replace"), lambda numbers=numbers: np.frombuffer(numbers, "<f4").copy()
 
 
