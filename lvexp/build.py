@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
@@ -31,6 +31,17 @@ def _make(where: str, node: Mapping[str, Any], **given: Any) -> Any:
         raise
 
 
+def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
+    """Refuses settings that the optimiser itself refuses, which it would only say when training begins."""
+    import torch
+
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError, RuntimeError) as error:
+        typed = " ".join(f"optimizer.{key}={value}" for key, value in arguments(node).items() if key[0] != "_")
+        raise ConfigError(f"{typed}: {error}\ntry  leave out what it speaks of") from error
+
+
 def data(config: Mapping[str, Any]) -> TextData:
     """The data module of a resolved configuration."""
     return _make("data", config["data"])
@@ -44,6 +55,8 @@ def model(config: Mapping[str, Any], vocabulary: Vocabulary | Bag, steps_per_epo
     states = {"states": encoder.width} if "states" in (config["decoder"].get("requires") or ()) else {}
     sizes = {"vocabulary": vocabulary.size, "code": latent.width, **states}
     decoder = functools.partial(_make, "decoder", config["decoder"], **sizes)
+    optimizer = _make("optimizer", {**config["optimizer"], "_partial_": True, "ignores": ["decay"]})
+    _tried(optimizer, config["optimizer"])
     built = _make(
         "model",
         {**config["model"], "_recursive_": False},
@@ -54,7 +67,7 @@ def model(config: Mapping[str, Any], vocabulary: Vocabulary | Bag, steps_per_epo
         estimator=_make("estimator", config["estimator"]),
         anneal=_make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
         regularizers=[_make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
-        optimizer=_make("optimizer", {**config["optimizer"], "_partial_": True, "ignores": ["decay"]}),
+        optimizer=optimizer,
     )
     built.renew = decoder
     # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True

@@ -22,6 +22,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lvexp import build, checkpoints, identity
+from lvexp.data.module import TextData
 from lvexp.errors import ConfigError, RunError
 from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
 from lvexp.folder import Folder
@@ -120,6 +121,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
     data.prepare_data()
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
+    _check_batches(config["trainer"], data)
     model = build.model(config, data.vocabulary, data.steps_per_epoch)
     model.prepare()
     _announce(config, folder, console, model, data)
@@ -183,6 +185,27 @@ def _check_precision(config: Mapping[str, Any]) -> None:
             f"trainer.precision={precision}: this processor has no LSTM in bf16\n"
             "try  trainer.precision=32-true | encoder=gru decoder=gru (slow here)"
         ) from None
+
+
+def _check_batches(trainer: Mapping[str, Any], data: TextData) -> None:
+    """Refuses limits that leave no batch, and validations further apart than an epoch is long: both hang on the
+    corpus."""
+    counts = {"train": data.steps_per_epoch, "val": len(data.val_dataloader())}
+    for split, count in counts.items():
+        key = "overfit_batches" if trainer["overfit_batches"] else f"limit_{split}_batches"
+        limit = trainer[key]
+        counts[split] = min(limit, count) if isinstance(limit, int) else int(count * limit)
+        if not counts[split]:
+            raise ConfigError(
+                f"trainer.{key}={limit}: leaves none of the {count:,} batches of {split}\n"
+                f"try  trainer.{key}=1, a whole number of batches | a larger share"
+            )
+    every = trainer["val_check_interval"]
+    if isinstance(every, int) and every > counts["train"]:
+        raise ConfigError(
+            f"trainer.val_check_interval={every}: an epoch has {counts['train']:,} batches\n"
+            "try  trainer.val_check_interval=1.0, once in an epoch"
+        )
 
 
 def _quiet() -> None:
