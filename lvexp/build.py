@@ -1,34 +1,86 @@
-"""From a configuration to objects: the only caller of ``instantiate``."""
+"""From a configuration to objects: the only place where what it names is imported and called."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from torch.optim import Optimizer
 
+from lvexp import targets
+from lvexp.anneal.base import AbstractAnneal
+from lvexp.data.module import TextData
 from lvexp.errors import ConfigError, LvexpError
+from lvexp.estimators.base import AbstractEstimator
 from lvexp.identity import arguments
+from lvexp.latents.base import AbstractLatent
+from lvexp.models.base import LatentModel
+from lvexp.networks.base import AbstractDecoder, AbstractEncoder
+from lvexp.networks.bow import BowDecoder
+from lvexp.networks.matcher import Matcher
+from lvexp.regularizers.base import Regularizer
 
 if TYPE_CHECKING:
     from lvexp.data.bag import Bag
-    from lvexp.data.module import TextData
     from lvexp.data.vocabulary import Vocabulary
-    from lvexp.models.base import LatentModel
+
+#: group → what the class that it names must be
+_KINDS: dict[str, tuple[type, ...]] = {
+    "data": (TextData,),
+    "encoder": (AbstractEncoder,),
+    "decoder": (AbstractDecoder, BowDecoder, Matcher),
+    "latent": (AbstractLatent,),
+    "estimator": (AbstractEstimator,),
+    "anneal": (AbstractAnneal,),
+    "regularizer": (Regularizer,),
+    "optimizer": (Optimizer,),
+    "model": (LatentModel,),
+}
 
 
-def _make(where: str, node: Mapping[str, Any], **given: Any) -> Any:
+def check(config: Mapping[str, Any]) -> None:
+    """Raises :class:`ConfigError` where a configuration of the user's own names what cannot be its class."""
+    trust = targets.named(config)
+    for where, node in _nodes(config):
+        _read(where, node, trust)
+
+
+def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for group in _KINDS:
+        if group != "regularizer":
+            yield group, config[group]
+    yield from ((f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items())
+
+
+def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[type, dict[str, Any]]:
+    """The class that a node names, and its arguments. Blocks of a latent variable, which it makes itself once it knows
+    their width, are what makes them; an estimator's parts are made."""
+    group = where.partition(".")[0]
+    found = targets.find(where, node.get(targets.TARGET), _KINDS[group], trust)
+    given, parts = arguments(node), {}
+    if group in ("latent", "estimator"):
+        for name in [name for name, value in given.items() if isinstance(value, Mapping) and targets.TARGET in value]:
+            inner, block = f"{where}.{name}", given.pop(name)
+            if group == "estimator":
+                parts[name] = _make(inner, block, trust)
+            else:
+                # Hydra's word for the same, which says here what the code does anyway
+                made, settings = _read(inner, {k: v for k, v in block.items() if k != targets.PARTIAL}, trust)
+                parts[name] = functools.partial(made, **settings)
+    if group == "optimizer":
+        given.pop("decay", None)  # the trainer's
+    return found, targets.arguments(where, given) | parts
+
+
+def _make(where: str, node: Mapping[str, Any], trust: Collection[str], **given: Any) -> Any:
+    found, settings = _read(where, node, trust)
     try:
-        return instantiate(arguments(node), **given, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, LvexpError):
-            raise cause from None
-        if isinstance(cause, TypeError | ValueError | RuntimeError | AssertionError):
-            raise ConfigError(f"{where}: {cause}\nthe choice was {node.get('_target_')}") from error
+        return found(**{**settings, **given})
+    except LvexpError:
         raise
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise ConfigError(f"{where}: {error}\nthe choice was {node[targets.TARGET]}") from error
 
 
 def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
@@ -43,33 +95,51 @@ def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
 
 
 def data(config: Mapping[str, Any]) -> TextData:
-    """The data module of a resolved configuration."""
-    return _make("data", config["data"])
+    """The data module of a resolved configuration of the user's own."""
+    return _make("data", config["data"], targets.named(config["data"]))
 
 
-def model(config: Mapping[str, Any], vocabulary: Vocabulary | Bag, steps_per_epoch: int = 1) -> LatentModel:
-    """The model of a resolved configuration, its parameters new."""
-    encoder = _make("encoder", config["encoder"], vocabulary=vocabulary.size)
-    latent = _make("latent", config["latent"], features=encoder.width)
+def model(
+    config: Mapping[str, Any],
+    vocabulary: Vocabulary | Bag,
+    steps_per_epoch: int = 1,
+    *,
+    trust: Collection[str] | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> LatentModel:
+    """The model of a resolved configuration, its parameters new.
+
+    Args:
+        trust: full names of classes from elsewhere that may be imported; None: all that are named, for a configuration
+            of the user's own.
+        kept: the configuration as it is to be written into checkpoints, where that is another one.
+
+    Raises:
+        ConfigError: a class cannot be used, see :func:`lvexp.targets.find`, or refuses its arguments.
+    """
+    make = functools.partial(_make, trust=targets.named(config) if trust is None else trust)
+    encoder = make("encoder", config["encoder"], vocabulary=vocabulary.size)
+    latent = make("latent", config["latent"], features=encoder.width)
     # one that reads the encoder's states must know their width
     states = {"states": encoder.width} if "states" in (config["decoder"].get("requires") or ()) else {}
     sizes = {"vocabulary": vocabulary.size, "code": latent.width, **states}
-    decoder = functools.partial(_make, "decoder", config["decoder"], **sizes)
-    optimizer = _make("optimizer", {**config["optimizer"], "_partial_": True, "ignores": ["decay"]})
+    decoder = functools.partial(make, "decoder", config["decoder"], **sizes)
+    optimizer_class, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
+    optimizer = functools.partial(optimizer_class, **settings)
     _tried(optimizer, config["optimizer"])
-    built = _make(
+    built = make(
         "model",
-        {**config["model"], "_recursive_": False},
+        config["model"],
         encoder=encoder,
         decoder=decoder(),
         vocabulary=vocabulary,
         latent=latent,
-        estimator=_make("estimator", config["estimator"]),
-        anneal=_make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
-        regularizers=[_make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
+        estimator=make("estimator", config["estimator"]),
+        anneal=make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
+        regularizers=[make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
         optimizer=optimizer,
     )
     built.renew = decoder
     # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
-    built.save_hyperparameters({"config": dict(config), "vocabulary": vocabulary.to_json()}, logger=False)
+    built.save_hyperparameters({"config": dict(kept or config), "vocabulary": vocabulary.to_json()}, logger=False)
     return built

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,25 @@ from lvexp import build
 from lvexp.batch import Batch
 from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
-from lvexp.errors import RunError
+from lvexp.errors import ConfigError, RunError
 from lvexp.models.base import LatentModel
 from lvexp.shapes import Float, Tensor
 
 
-def load(run_dir: str | Path, device: str = "cpu") -> Run:
+def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) -> Run:
     """The best model of a run, rebuilt from its checkpoint alone.
+
+    The file may come from anybody: of the classes it names, those of lvexp and of ``torch.optim`` are used, and others
+    refused before they are imported.
 
     Args:
         run_dir: a run folder, or a checkpoint file.
         device: where the model goes.
+        trust: full names of other classes that may be imported, ``["mypackage.MyClass"]``, for a run with options of
+            your own.
 
     Raises:
-        RunError: there is no checkpoint, or it is none of ours.
+        RunError: there is no checkpoint, or it is none of ours, or it names a class that is not trusted.
     """
     path = Path(run_dir)
     file = path if path.suffix == ".ckpt" else path / "checkpoints" / "best.ckpt"
@@ -35,8 +40,10 @@ def load(run_dir: str | Path, device: str = "cpu") -> Run:
         saved = torch.load(file, map_location=device, weights_only=True)
         kept = saved["hyper_parameters"]
         vocabulary = vocabulary_from_json(kept["vocabulary"])
-        model = build.model(kept["config"], vocabulary)
+        model = build.model(kept["config"], vocabulary, trust=trust)
         model.load_state_dict(saved["state_dict"])
+    except ConfigError as error:
+        raise RunError(f"{file}: {error}") from error
     except Exception as error:  # what torch raises on a damaged file is of many kinds
         raise RunError(f"{file}: not a checkpoint that this version can read ({error})") from error
     return Run(model.to(device).eval(), kept["config"])

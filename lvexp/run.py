@@ -116,6 +116,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
         torch.set_num_threads(config["trainer"]["threads"])
     _check_precision(config)
     _check_checkpoints(place)
+    build.check(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     data.prepare_data()

@@ -12,7 +12,7 @@ import lvexp
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
     ["errors", "shapes", "special", "findings", "durable"],
-    ["batch", "checkpoints", "parent", "drawing", "keys", "values"],
+    ["batch", "checkpoints", "parent", "drawing", "keys", "values", "targets"],
     ["draws"],
     ["distributions"],
     ["estimators", "latents", "networks"],
@@ -73,7 +73,8 @@ def test_every_layer_exists():
 
 @pytest.mark.parametrize(
     "name",
-    ["compat", "drawing", "durable", "folder", "identity", "keys", "parent", "mistakes", "sweep", "data/source", "__main__"],
+    ["compat", "drawing", "durable", "folder", "identity", "keys", "parent", "mistakes", "sweep", "targets"]
+    + ["data/source", "__main__"],
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):
     import subprocess

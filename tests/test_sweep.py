@@ -38,8 +38,13 @@ def test_a_sweep_runs_all_it_can_and_names_the_rest(small: list[str], tmp_path: 
 def test_a_job_that_fails_is_recorded_and_the_others_go_on(small: list[str], tmp_path: Path, lvexp: Command):
     options = tmp_path / "options" / "regularizer"
     options.mkdir(parents=True)
-    # an option of the user's own that is no remedy at all
-    (options / "buggy.yaml").write_text("buggy: {_target_: torch.nn.Identity}\n")
+    # an option of the user's own, with a mistake in its code
+    (options / "buggy.yaml").write_text("buggy: {_target_: mine.Buggy}\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.py").write_text(
+        "from lvexp.regularizers.base import Regularizer\n\n\nclass Buggy(Regularizer):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.share = 1 / 0\n"
+    )
     typed = [*small, "trainer.max_epochs=1", "regularizer=buggy,none"]
     done = lvexp("-m", "--config-dir", str(options.parent), *typed)
     assert done.returncode == 1
@@ -47,7 +52,7 @@ def test_a_job_that_fails_is_recorded_and_the_others_go_on(small: list[str], tmp
     jobs = json.loads(jobs_file.read_text())
     assert [job["status"] for job in jobs] == ["failed", "done"]
     assert jobs[0]["message"]
-    assert "Identity" in (Path(jobs[0]["folder"]) / "error.txt").read_text()
+    assert "ZeroDivisionError" in (Path(jobs[0]["folder"]) / "error.txt").read_text()
     assert "failed" in done.stdout
 
 

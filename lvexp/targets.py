@@ -1,0 +1,75 @@
+"""Which class a configuration may name: one of ours or PyTorch's optimisers, or one that the user vouches for.
+
+A ``_target_`` is a name that gets imported and called, and a checkpoint may come from anybody. So nothing is looked up
+that is neither under ``lvexp.`` or ``torch.optim.`` nor trusted by its full name, and what is found must be a class of
+the kind that its place in the configuration calls for: ``lvexp.run.shutil.rmtree`` is none.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lvexp.errors import ConfigError
+
+TARGET, PARTIAL = "_target_", "_partial_"
+_OURS, _OPTIMISERS = "lvexp.", "torch.optim."
+
+
+def named(node: Any) -> set[str]:
+    """Every class that a configuration names, at any depth."""
+    inner = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    found = {name for value in inner for name in named(value)}
+    return found | {str(node[TARGET])} if isinstance(node, Mapping) and TARGET in node else found
+
+
+def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] = ()) -> type:
+    """The class ``name``, which is to be one of ``kinds`` or derive from one.
+
+    Args:
+        where: the place in the configuration, as it is typed.
+        trust: full names of classes from elsewhere that may be imported.
+
+    Raises:
+        ConfigError: the class may not be imported, does not exist, or is of another kind.
+    """
+    typed = f"{where}.{TARGET}={name}"
+    known = str(name).startswith((_OURS, _OPTIMISERS))
+    if not known and name not in trust:
+        raise ConfigError(
+            f"{typed}: a class from elsewhere is imported only where you say so\n"
+            f'try  lvexp.load(…, trust=["{name}"])  if you know where this file comes from'
+        )
+    module, _, attribute = str(name).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{typed}: there is no such class ({error})\n"
+            f"try  package.module.Class, a class at the top of a module on PYTHONPATH"
+        ) from error
+    wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+    # what a module of ours has merely imported is not ours
+    strange = known and not str(getattr(found, "__module__", "")).startswith((_OURS, _OPTIMISERS))
+    if strange or not isinstance(found, type) or not issubclass(found, kinds):
+        raise ConfigError(f"{typed}: that is no class for {where}\ntry  a class derived from {wanted}")
+    return found
+
+
+def arguments(where: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node gives its class.
+
+    Raises:
+        ConfigError: it holds another of Hydra's words (``_args_``, ``_recursive_``, …), or names a class in a value.
+    """
+    kept = {key: value for key, value in node.items() if key != TARGET}
+    for key in kept:
+        if key.startswith("_"):
+            raise ConfigError(f"{where}.{key}: is not read here\ntry  leave it out, and give arguments by name")
+    if deeper := named(kept):
+        raise ConfigError(
+            f"{where}: names {' and '.join(sorted(deeper))} within its values, where no class is made\n"
+            f"try  a class of your own that makes it"
+        )
+    return kept
