@@ -30,11 +30,24 @@ SCORES = (
         "nll_iw_se",
         "iw_samples",
         "iw_draws",
+        "iw_effective",
+        "iw_few",
         "ppl",
         "ppl_iw",
         "ppl_marginal",
     ),
-    *("mi", "mi_n", "mi_exact", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size", "active_units", "latent_dim"),
+    *(
+        "mi",
+        "mi_se",
+        "mi_n",
+        "mi_exact",
+        "mi_cap",
+        "mi_near_cap",
+        "mi_batch",
+        "mi_batch_size",
+        "active_units",
+        "latent_dim",
+    ),
     *("code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"),
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
     *("elbo_refined", "rate_refined"),
@@ -136,12 +149,13 @@ def evaluate(
     - ``elbo`` (negative), ``distortion``, ``rate``, ``nll_iw``, ``nll_iw_se``, ``nll``: nats per sentence. ``nll`` is
       the best statement of -log p(x), ``nll_kind`` which that is: "exact" (no latent variable), "exact marginal"
       (the sum over all values of a discrete z, where they are at most 256; there is no ``nll_iw`` then) or
-      "importance-weighted" (from ``iw_samples`` draws);
+      "importance-weighted" (from ``iw_samples`` draws, worth ``iw_effective`` equal ones in the mean over texts; for
+      ``iw_few`` of the texts fewer than ten decide, and their estimate leans to a larger NLL);
     - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens``
       predicted tokens of ``sentences`` texts;
     - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that, or of the number of values of z if these are
-      fewer; ``mi_exact`` if it is a sum over all values of z, else an estimate from one draw for each text, and
-      ``mi_near_cap`` if that is within 5 % of its cap; ``mi_batch`` over groups of ``mi_batch_size``;
+      fewer; ``mi_exact`` if it is a sum over all values of z, else an estimate from 10,000 draws, at
+      least two for each text, with the standard error ``mi_se`` that other draws would give it, and ``mi_near_cap`` if that is within 5 % of its cap; ``mi_batch`` over groups of ``mi_batch_size``;
     - ``active_units`` of ``latent_dim``, where z is continuous;
     - ``code_perplexity`` of at most ``code_values``, where it is discrete (see
       :class:`~lvexp.metrics.code_usage.CodeUsage`); with labels ``cluster_accuracy``, ``cluster_nmi``, ``cluster_ari``

@@ -151,13 +151,13 @@ class Progress(ProgressBar):
         parts += self._figures(model)
         figure, name = model.monitor
         if f"val/{figure}" in metrics:
-            parts.append(f"val {name} {float(metrics[f'val/{figure}']):.2f}")
+            parts.append(f"val {name} {float(metrics[f'val/{figure}']):z.2f}")
         if "val/active_units" in metrics:
             parts.append(f"AU {float(metrics['val/active_units']):.0f}")
         if "val/code_perplexity" in metrics:
             parts.append(f"codes {float(metrics['val/code_perplexity']):.1f}")
         if "val/mi" in metrics:
-            parts.append(f"MI {float(metrics['val/mi']):.2f}")
+            parts.append(f"MI {float(metrics['val/mi']):z.2f}")
         if self.improved:
             parts.append("best ✓")
         return "  ".join(parts)
@@ -166,17 +166,17 @@ class Progress(ProgressBar):
         speed = self.tokens_per_second
         parts = [f"{_short(speed)} tok/s"] if speed else []
         if "distortion" in self._sums:
-            parts.append(f"D {float(self._sums['distortion']) / self._texts:.2f}")
+            parts.append(f"D {float(self._sums['distortion']) / self._texts:z.2f}")
         if "rate" in self._sums:
             parts += [
-                f"R {float(self._sums['rate']) / self._texts:.2f}",
-                f"β {float(model.measured.get('beta', model.beta)):.2f}",
+                f"R {float(self._sums['rate']) / self._texts:z.2f}",
+                f"β {float(model.measured.get('beta', model.beta)):z.2f}",
             ]
         return parts
 
     def _show(self, trainer: L.Trainer, model: LatentModel) -> None:
         if self._live is not None:
-            best = [f"best {self.best:.2f}"] if self.best < math.inf else []
+            best = [f"best {self.best:z.2f}"] if self.best < math.inf else []
             self._live.update(
                 self._task,
                 completed=trainer.global_step,

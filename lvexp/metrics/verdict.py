@@ -59,4 +59,4 @@ def _use(scores: Scores) -> tuple[str, bool]:
 
 def _two(score: float | int | str | None) -> str:
     """Two decimals, and no minus before a zero."""
-    return f"{round(float(score or 0), 2) + 0.0:.2f}"
+    return f"{float(score or 0):z.2f}"

@@ -15,11 +15,12 @@ from lvexp.findings import Findings, Map, Row, Score
 from lvexp.metrics.bound import perplexity
 from lvexp.metrics.coherence import diversity, npmi
 from lvexp.metrics.document import DocumentPerplexity
-from lvexp.metrics.likelihood import importance_weighted
+from lvexp.metrics.likelihood import FEW, importance_weighted
 from lvexp.metrics.neighbours import classification_accuracy, retrieval_precision
 from lvexp.models.base import LatentModel
 from lvexp.networks.bow import BowDecoder, BowEncoder
 from lvexp.regularizers.base import Terms
+from lvexp.report.table import effective
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class DocumentModel(LatentModel):
                 scores |= {f"retrieval_{number}": share for number, share in zip(_NEAREST, shares, strict=True)}
         order = coherent.argsort(descending=True, stable=True).tolist()
         topics = self.topics(10)
-        lines = [f"{coherent[place]:5.2f}  {' '.join(topics[place])}" for place in order]
+        lines = [f"{coherent[place]:z5.2f}  {' '.join(topics[place])}" for place in order]
         return Findings(
             scores=scores,
             groups=_groups(scores, self.draws),
@@ -141,6 +142,7 @@ class _Seen:
     rate: Float[Tensor, " D"]
     nll: Float[Tensor, " D"]
     error: Float[Tensor, " D"]
+    effective: Float[Tensor, " D"]
     words: Float[Tensor, " D"]
     means: Float[Tensor, "D W"]
     labels: Int[Tensor, " D"] | None
@@ -157,13 +159,13 @@ class _Seen:
             assert batch.counts is not None
             bound = terms.distortion + terms.rate
             found = importance_weighted(model, batch, samples, terms.params) if samples else None
-            nll, error = (bound, bound) if found is None else (found.nll, found.error)
+            weighted = (bound,) * 3 if found is None else (found.nll, found.error, found.effective)
             means = model.latent.code(terms.q.mean[None])[0]
-            columns.append((terms.distortion, terms.rate, nll, error, batch.counts.sum(-1), means))
+            columns.append((terms.distortion, terms.rate, *weighted, batch.counts.sum(-1), means))
             labels += [] if batch.labels is None else [batch.labels]
         *nats, means = (torch.cat(column).cpu() for column in zip(*columns, strict=True))
-        distortion, rate, nll, error, words = (column.double() for column in nats)
-        return cls(distortion, rate, nll, error, words, means, torch.cat(labels).cpu() if labels else None)
+        columns_of = [column.double() for column in nats]
+        return cls(*columns_of, means, torch.cat(labels).cpu() if labels else None)
 
     def scores(self, samples: int) -> dict[str, Score]:
         bound, texts, words = self.distortion + self.rate, len(self.words), int(self.words.sum())
@@ -179,6 +181,8 @@ class _Seen:
             "nll_iw": nll,
             "nll_iw_se": float(self.error.square().sum().sqrt()) / texts if samples > 1 else None,
             "iw_samples": samples,
+            "iw_effective": float(self.effective.mean()),
+            "iw_few": float((self.effective < FEW).double().mean()),
             "ppl_iw": perplexity(float(self.nll.sum()), words),
             "ppl_iw_document": perplexity(float((self.nll / self.words).sum()), texts),
         }
@@ -186,15 +190,18 @@ class _Seen:
 
 def _groups(scores: Mapping[str, Any], draws: int) -> list[tuple[str, list[Row]]]:
     def row(name: str, key: str, form: str, unit: str, how: str) -> Row:
-        return (name, format(scores[key], form), unit, how) if scores.get(key) is not None else (name, "–", "", "")
+        return (
+            (name, format(scores[key], f"z{form}"), unit, how) if scores.get(key) is not None else (name, "–", "", "")
+        )
 
     k, reference = f"importance-weighted, k = {scores['iw_samples']}", f"{scores.get('npmi_documents', 0):,} of train"
     error = f" ±{scores['nll_iw_se']:.2g}" if scores["nll_iw_se"] is not None else ""
     bound = [
-        ("−ELBO", f"{-scores['elbo']:.2f}", "nats/doc.", f"D + R, β = 1; {draws} draws of z"),
+        ("−ELBO", f"{-scores['elbo']:z.2f}", "nats/doc.", f"D + R, β = 1; {draws} draws of z"),
         row("distortion D", "distortion", ".2f", "nats/doc.", "−E log p(x|z)"),
         row("rate R", "rate", ".2f", "nats/doc.", "KL of q(z|x) from p(z)"),
         ("NLL ± s.e.", f"{scores['nll_iw']:.2f}{error}", "nats/doc.", k),
+        *effective(scores),
     ]
     perplexity = [
         row("per document", "ppl_document", ".1f", "", "exp mean(−ELBO/N), as in papers"),

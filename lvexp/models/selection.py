@@ -176,9 +176,9 @@ def _bound(
     rows: list[Row] = []
     if model.latent.dim is not None:
         rows = [
-            ("−ELBO", f"{(distortion + rate) / count:.4f}", "nats/pair", "D + R with β = 1"),
-            ("distortion D", f"{distortion / count:.4f}", "nats/pair", "−E log p(y|q,a,h)"),
-            ("rate R", f"{rate / count:.4f}", "nats/pair", "q(h|q,a,y) from p(h|q)"),
+            ("−ELBO", f"{(distortion + rate) / count:z.4f}", "nats/pair", "D + R with β = 1"),
+            ("distortion D", f"{distortion / count:z.4f}", "nats/pair", "−E log p(y|q,a,h)"),
+            ("rate R", f"{rate / count:z.4f}", "nats/pair", "q(h|q,a,y) from p(h|q)"),
         ]
     rows += [
         ("NLL", f"{nll / count:.4f}", "nats/pair", f"−log p(y|q,a), {kind}"),

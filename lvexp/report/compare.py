@@ -105,7 +105,7 @@ def _cell(found: tuple[float, float | None] | None, digits: int) -> str:
     if found is None:
         return "–"
     mean, deviation = found
-    return f"{round(mean, digits) + 0.0:.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation is not None else "")
+    return f"{mean:z.{digits}f}" + (f" ± {deviation:.{digits}f}" if deviation is not None else "")
 
 
 def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
@@ -136,7 +136,7 @@ def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
     _points(left, {name: at for name, at in placed.items() if name not in far}, numbers, "distortion")
     for name in far:  # told in words, or all others would lie on one heap
         rate, distortion = (placed[name][kind][0] for kind in ("rate", "distortion"))
-        told = f"{numbers[name]}  {name}  (R {rate:.1f}, D {distortion:.1f}: above the frame)"
+        told = f"{numbers[name]}  {name}  (R {rate:z.1f}, D {distortion:z.1f}: above the frame)"
         left.plot([], [], linestyle="none", label=told)
     (low, high), (bottom, top) = left.get_xlim(), left.get_ylim()
     low = min(low, 0.0)

@@ -81,7 +81,7 @@ def _mark_best(axes: Axes, history: Sequence[Row], key: str) -> None:
         marker="*",
         markersize=12,
         color=BEST,
-        label=f"best: {row[key]:.2f} ({when})",
+        label=f"best: {row[key]:z.2f} ({when})",
         zorder=3,
     )
 

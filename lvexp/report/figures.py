@@ -129,7 +129,7 @@ def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, thres
     active = [variances is not None and variances[dim] > threshold for dim in order]
     figure = Figure(figsize=(min(5.0 + 0.09 * len(order), 9.0), 3.4), layout="constrained")
     axes = figure.add_subplot()
-    title = f"Rate per dimension: {sum(rates):.2f} nats in all"
+    title = f"Rate per dimension: {sum(rates):z.2f} nats in all"
     if variances is not None:
         title += f", {sum(active)} of {len(order)} dimensions active"
     dress(axes, title, "dimension of z, largest rate first", "mean rate, nats per text")

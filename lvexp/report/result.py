@@ -17,9 +17,10 @@ class Scores(TypedDict, total=False):
     """Figures of one split; None where a figure does not exist for the model. Nats are nats per text.
 
     elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with
-    its standard error nll_iw_se. ppl, ppl_iw: perplexity from -elbo and nll_iw over ``tokens`` predicted tokens
+    its standard error nll_iw_se; iw_effective: effective number of draws, mean over texts, iw_few: share of texts for
+    which fewer than ten decide, and whose estimate is too large. ppl, ppl_iw: perplexity from -elbo and nll_iw over ``tokens`` predicted tokens
     (``<eos>`` counted). mi: mutual information of x and z under q, against the aggregate of mi_n posteriors,
-    summed over all z where mi_exact.
+    summed over all z where mi_exact, else from draws that give it the standard error mi_se.
     ppl_marginal: from nll where that is the sum over all values of a discrete z. code_perplexity: values of it in use,
     of code_values. cluster_accuracy, cluster_nmi, cluster_ari: agreement of those with the labels; class_accuracy:
     share of classes that a model with labels gets right.
@@ -33,10 +34,13 @@ class Scores(TypedDict, total=False):
     nll_iw: float | None
     nll_iw_se: float | None
     iw_samples: int | None
+    iw_effective: float | None
+    iw_few: float | None
     ppl: float | None
     ppl_iw: float | None
     ppl_marginal: float | None
     mi: float | None
+    mi_se: float | None
     mi_n: int | None
     mi_exact: bool | None
     active_units: int | None

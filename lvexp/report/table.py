@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH, SUMMARY_WIDTH = 80, 100
 NONE = "–"
+FEW = 0.05  # share of texts from which a likelihood that rests on few draws is spoken of
 #: how a verdict begins → its colour and, for terminals without colour, its sign
 VERDICTS = {
     "healthy": ("bold green", "✓"),
@@ -89,7 +90,7 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
     summed = scores.get("nll_kind") == "exact marginal"
     nll, perplexity = ("nll", "ppl") if exact or scores.get("nll_iw") is None else ("nll_iw", "ppl_iw")
     perplexity = "ppl_marginal" if summed else perplexity
-    error, units = scores.get("nll_iw_se"), scores.get("active_units")
+    error, units = _error(scores, "nll_iw_se"), scores.get("active_units")
     k, mean = scores.get("iw_samples"), scores.get("iw_draws")
     draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {mean:.0f}"
     near = "near its cap," if scores.get("mi_near_cap") else "at most"
@@ -112,7 +113,7 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
             [
                 row(
                     "NLL" if exact or summed else "NLL ± s.e.",
-                    of(nll) + (f" ±{error:.2g}" if error is not None and not exact else ""),
+                    of(nll) + error,
                     "nats/text",
                     "exact: the sum over all z"
                     if summed
@@ -120,13 +121,14 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
                     if exact
                     else f"importance-weighted, {draws}",
                 ),
+                *effective(scores),
                 row("perplexity", of(perplexity), "per token", "from this NLL"),
             ],
         ),
         "use": (
             "Use of z",
             [
-                row("mutual information", of("mi"), "nats", f"N = {of('mi_n', ',d')}{cap}"),
+                row("mutual information", of("mi") + _error(scores, "mi_se"), "nats", f"N = {of('mi_n', ',d')}{cap}"),
                 row("  in minibatches", of("mi_batch"), "nats", f"of {of('mi_batch_size', 'd')}, as papers print it"),
                 *_codes(scores),
                 *(
@@ -156,6 +158,20 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
     return [group for part, group in groups.items() if part in reported]
 
 
+def _error(scores: Scores, key: str) -> str:
+    """A standard error, to be put behind its figure."""
+    return f" ±{scores[key]:.2g}" if scores.get(key) else ""
+
+
+def effective(scores: Scores) -> list[Row]:
+    """On how many draws an importance-weighted estimate rests."""
+    if scores.get("iw_effective") is None:
+        return []
+    few = float(scores["iw_few"])
+    said = "mean over texts" if few < FEW else f"below 10 for {few:.0%} of texts: their NLL is too large"
+    return [("  effective draws", _number(scores["iw_effective"], ".1f"), f"of {scores['iw_samples']}", said)]
+
+
 def _codes(scores: Scores) -> list[Row]:
     """What only a discrete z has."""
     if scores.get("code_perplexity") is None:
@@ -163,7 +179,7 @@ def _codes(scores: Scores) -> list[Row]:
     perplexity = _number(scores["code_perplexity"], ".2f")
     rows = [("values in use", perplexity, f"of {scores['code_values']}", "perplexity of the modes")]
     if scores.get("cluster_accuracy") is not None:
-        agreement = f"NMI {scores['cluster_nmi']:.2f}, ARI {scores['cluster_ari']:.2f}"
+        agreement = f"NMI {scores['cluster_nmi']:z.2f}, ARI {scores['cluster_ari']:z.2f}"
         rows.append(("clusters as labels", _number(scores["cluster_accuracy"], ".1%"), "matched", agreement))
     if scores.get("class_accuracy") is not None:
         rows.append(("class", _number(scores["class_accuracy"], ".1%"), "right", "argmax q(c|x) is the label"))
@@ -270,7 +286,8 @@ def _gist(message: str) -> str:
 
 
 def _number(value: Any, form: str) -> str:
-    return NONE if value is None else f"{value:{form}}"
+    """With z, what rounds to zero has no minus."""
+    return NONE if value is None else f"{value:{'z' if isinstance(value, float) else ''}{form}}"
 
 
 def _duration(seconds: float) -> str:

@@ -21,8 +21,11 @@ PRICED = {
     "nll_iw_se",
     "iw_samples",
     "iw_draws",
+    "iw_effective",
+    "iw_few",
     "ppl_iw",
     "mi",
+    "mi_se",
     "mi_n",
     "mi_exact",
     "mi_cap",
@@ -134,7 +137,7 @@ def test_same_seed_same_figures_whatever_came_before(found):
 def test_more_iw_samples_move_nothing_else(found):
     more = evaluate(tiny.model(), tiny.corpus(), EvaluationSettings(iw_samples=50, samples=6, max_decode=8))
     moved = {name for name in SCORES if more.scores[name] != found["gaussian"].scores[name]}
-    assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_samples", "iw_draws"}
+    assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_samples", "iw_draws", "iw_effective"}
     assert more.samples == found["gaussian"].samples
 
 

@@ -83,7 +83,8 @@ def test_chunks_equal_one_shot(model, positions):
     w = log_w.exp()
     torch.testing.assert_close(found.nll, -w.mean(0).log(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.effective, w.sum(0) ** 2 / (w**2).sum(0), rtol=1e-4, atol=1e-4)
-    error = w.std(0) / math.sqrt(40) / w.mean(0)  # the delta method, as a textbook writes it
+    without = torch.stack([torch.cat([w[:k], w[k + 1 :]]).mean(0).log() for k in range(40)])
+    error = (39 / 40 * (without - without.mean(0)).square().sum(0)).sqrt()  # the jackknife, as a textbook writes it
     torch.testing.assert_close(found.error, error.detach(), rtol=1e-4, atol=1e-4)
 
 
