@@ -14,9 +14,10 @@ from lvexp.exhibits import Interpolation, interpolate, pairs, reconstruct, sampl
 from lvexp.findings import BOUND, PARTS, Findings, Score
 from lvexp.measuring import finite_or_none, measure, seeded
 from lvexp.metrics.bleu import corpus_bleu, self_bleu
-from lvexp.metrics.diversity import distinct
+from lvexp.metrics.diversity import distinct, share_unknown, spaced
 from lvexp.metrics.verdict import verdict
 from lvexp.models.base import LatentModel
+from lvexp.probe import probe
 
 #: every score, in the order of the report
 SCORES = (
@@ -50,7 +51,9 @@ SCORES = (
     ),
     *("code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"),
     *("recon_bleu", "recon_bleu_sentences", "distinct_1", "distinct_2", "self_bleu", "samples", "sentences", "tokens"),
-    *("elbo_refined", "rate_refined"),
+    *("elbo_refined", "rate_refined", "rate_floor", "rate_floor_by"),
+    *("probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted"),
+    *("unk", "samples_unk", "text_unit"),
 )
 
 
@@ -101,7 +104,7 @@ class Evaluation:
         scores: figure by name, the ``test`` part of result.json; None where a figure does not exist for the model.
         rate_per_dimension: mean over texts of each dimension's rate, nats.
         mean_variance: Var_x of each dimension of the posterior mean: active above 0.01.
-        means: posterior means of the texts, [N, D], of what is continuous in z.
+        means: posterior means of the texts, [N, D], of what is continuous in z; None where q(z|x) sees the labels.
         labels: class of each text, -1 where not observed; label_names: their names.
         assigned: most probable value of each discrete variable, [N, variables]; None where z has none.
         usage: share of texts assigned to each value, [variables, K].
@@ -154,8 +157,9 @@ def evaluate(
     - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens``
       predicted tokens of ``sentences`` texts;
     - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that, or of the number of values of z if these are
-      fewer; ``mi_exact`` if it is a sum over all values of z, else an estimate from 10,000 draws, at
-      least two for each text, with the standard error ``mi_se`` that other draws would give it, and ``mi_near_cap`` if that is within 5 % of its cap; ``mi_batch`` over groups of ``mi_batch_size``;
+      fewer; ``mi_exact`` if it is a sum over all values of z, else an estimate from 10,000 draws, at least two for each
+      text, with the standard error ``mi_se``, and ``mi_near_cap`` if that is within 5 % of its cap; ``mi_batch`` over
+      groups of ``mi_batch_size``;
     - ``active_units`` of ``latent_dim``, where z is continuous;
     - ``code_perplexity`` of at most ``code_values``, where it is discrete (see
       :class:`~lvexp.metrics.code_usage.CodeUsage`); with labels ``cluster_accuracy``, ``cluster_nmi``, ``cluster_ari``
@@ -166,6 +170,12 @@ def evaluate(
       ``<unk>``;
     - ``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
       from p(x|z), no truncation, for language models too;
+    - ``unk``, ``samples_unk``: share of ``<unk>`` among the words (tokens but for ``<eos>``) of the test set, and of
+      the samples. ``text_unit``: what those words are for BLEU and distinct-n, "words" (what blanks separate) or
+      "characters";
+    - ``probe_accuracy``, ``majority_accuracy``, ``probe_n``, ``probe_fitted``, where texts have labels that q(z|x) does
+      not see: what a linear classifier reads off z, and what it would get without (:func:`lvexp.probe.probe`);
+    - ``rate_floor``, ``rate_floor_by``: nats at which a remedy holds the rate or stops pressing it, and which one does;
     - ``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at posteriors that a remedy refined text by text.
       All other figures are those of the encoder's own posteriors;
     - whatever the model's :meth:`~lvexp.models.base.LatentModel.assess` adds. A part of the report that is not among
@@ -199,24 +209,32 @@ def _evaluate(
 
     torch.manual_seed(settings.seed)  # what was drawn until here depends on the test set's size
     points, length = measured.points, settings.max_decode
+    spelled = model.vocabulary.kind == "characters"
     samples: list[str] = []
     shown: list[tuple[str, str]] = []
     paths: list[Interpolation] = []
     if "text" in reported and (measured.prior or points is None):
         samples = sample(model, settings.samples, length)
-        scores |= {"distinct_1": distinct(samples, 1), "distinct_2": distinct(samples, 2)}
-        scores |= {"self_bleu": self_bleu(samples), "samples": len(samples)}
+        words = spaced(samples) if spelled else samples
+        scores |= {"distinct_1": distinct(words, 1), "distinct_2": distinct(words, 2)}
+        scores |= {"self_bleu": self_bleu(words), "samples": len(samples), "samples_unk": share_unknown(words)}
     if "text" in reported and points is not None:
         rows = spread(len(points), settings.bleu_sentences)
         originals = [model.vocabulary.decode(measured.texts[row]) for row in rows]
         written = reconstruct(model, points[rows], length)
-        scores |= {"recon_bleu": corpus_bleu(written, originals), "recon_bleu_sentences": len(rows)}
+        compared = (spaced(written), spaced(originals)) if spelled else (written, originals)
+        scores |= {"recon_bleu": corpus_bleu(*compared), "recon_bleu_sentences": len(rows)}
         shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
         # between two values of a discrete variable lies nothing
         for first, last in pairs(measured.texts, 0 if model.latent.values else settings.interpolations):
             ends = (model.vocabulary.decode(measured.texts[first]), model.vocabulary.decode(measured.texts[last]))
             path = interpolate(model, points[first], points[last], settings.interpolation_steps, length)
             paths.append(Interpolation(ends, path))
+    if "text" in reported:
+        scores["text_unit"] = "characters" if spelled else "words"
+        fitted = splits.get("train", splits.get("valid"))
+        if fitted is not None and measured.features is not None and measured.labels and not model.sees_labels:
+            scores |= probe(model, fitted, measured.features, measured.labels)
     torch.manual_seed(settings.seed)
     findings = model.assess(splits, settings)
     scores |= {name: finite_or_none(score) for name, score in findings.scores.items()}
@@ -225,7 +243,7 @@ def _evaluate(
         verdict=findings.verdict or verdict(scores),
         rate_per_dimension=measured.rate_per_dimension,
         mean_variance=measured.mean_variance,
-        means=None if measured.means is None else measured.means.tolist(),
+        means=None if measured.means is None or model.sees_labels else measured.means.tolist(),
         labels=measured.labels,
         label_names=label_names,
         assigned=measured.assigned,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,17 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({type(self.model).__name__}, latent {self.model.latent.dim}, {self.vocabulary.size} types)"
 
-    def encode(self, texts: Sequence[str]) -> Float[Tensor, "N W"]:
-        """The code of each text's posterior mean (the mode of a discrete z), [N, W]. Raises :class:`RunError` without a
-        latent variable."""
+    def encode(self, texts: Sequence[str], batch_size: int = 64) -> Float[Tensor, "N W"]:
+        """The code of each text's posterior mean (the mode of a discrete z), [N, W], ``batch_size`` texts of like
+        length at a time. Raises :class:`RunError` without a latent variable."""
         self._latent()
-        with torch.no_grad():
-            q = self.model.latent.posterior(self.model.params(self._batch(texts)))
+
+        def code(batch: Batch) -> Tensor:
+            q = self.model.latent.posterior(self.model.params(batch))
             return self.model.latent.code(self.model.latent.point(q)[None])[0]
+
+        with torch.no_grad():
+            return self._each(texts, code, batch_size)
 
     def topics(self, words: int = 10) -> list[list[str]]:
         """The words that each entry of the code speaks for most. Raises :class:`RunError` but for document models."""
@@ -115,9 +119,10 @@ class Run:
         share = torch.linspace(0, 1, steps, device=ends.device)[:, None]
         return self.decode((1 - share) * ends[0] + share * ends[1], **how)
 
-    def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0) -> list[float]:
+    def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0, batch_size: int = 64) -> list[float]:
         """-log p(x) of each text in nats, ``<eos>`` counted: exact for a language model and for a discrete z of up to
-        256 values, else the importance-weighted estimate with ``samples`` draws.
+        256 values, else the importance-weighted estimate with ``samples`` draws. ``batch_size`` texts of like length
+        are scored at a time; the draws of a text hang on those beside it.
 
         Raises:
             RunError: the model has no likelihood (a plain auto-encoder).
@@ -127,14 +132,16 @@ class Run:
         latent = self.model.latent
         if latent.dim is None:
             with torch.no_grad():
-                return self.model.terms(self._batch(texts)).distortion.tolist()
+                return self._each(texts, lambda batch: self.model.terms(batch).distortion, batch_size).tolist()
         if not latent.has_prior:
             raise RunError("score: an auto-encoder has no prior, hence no likelihood\ntry  a run of model=svae")
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
             if countable(self.model):
-                return marginal(self.model, self._batch(texts)).tolist()
-            return importance_weighted(self.model, self._batch(texts), samples).nll.tolist()
+                return self._each(texts, lambda batch: marginal(self.model, batch), batch_size).tolist()
+            return self._each(
+                texts, lambda batch: importance_weighted(self.model, batch, samples).nll, batch_size
+            ).tolist()
 
     def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:
         """The answers with p(y=1|q,a), the probability that each is right, best first; of equals as they were given.
@@ -147,12 +154,19 @@ class Run:
             raise ValueError("rank: a list of one answer or more is wanted")
         return self.model.rank(question, answers)
 
-    def _batch(self, texts: Sequence[str]) -> Batch:
+    def _each(self, texts: Sequence[str], ask: Callable[[Batch], Tensor], size: int) -> Tensor:
+        """What ``ask`` says of every text, in their order, in batches of texts of like length: padding all of them to
+        the longest would be most of the work."""
         if isinstance(texts, str):
             raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
         if not texts:
             raise ValueError("no text was given")
-        return self.model.batch(texts).to(self.model.device)
+        if size < 1:
+            raise ValueError(f"batch_size={size}: a batch holds at least one text")
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        found = torch.cat([ask(self.model.batch([texts[row] for row in part]).to(self.model.device)) for part in parts])
+        return torch.empty_like(found).index_copy_(0, torch.tensor(order, device=found.device), found)
 
     def _latent(self) -> None:
         if self.model.latent.dim is None:

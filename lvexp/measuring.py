@@ -21,7 +21,10 @@ from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
 from lvexp.metrics.mutual_information import MutualInformation
 from lvexp.models.base import LatentModel
+from lvexp.probe import features
+from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
+from lvexp.special import UNK
 
 if TYPE_CHECKING:
     from lvexp.evaluation import EvaluationSettings
@@ -47,6 +50,7 @@ class Measured:
     labels: list[int] | None = None
     rate_per_dimension: list[float] | None = None
     mean_variance: list[float] | None = None
+    features: Float[Tensor, "N F"] | None = None  # what a probe reads
 
 
 def measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSettings) -> Measured:
@@ -59,11 +63,13 @@ def measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSet
     for metric in (bound, better, active, usage, exact, information, weighted):
         metric.to(model.device)
     seen = Measured({"latent_dim": model.latent.dim}, [], finite=_finite(*model.parameters()))
-    points, means, assigned, labels, right = [], [], [], [], []
+    points, means, assigned, labels, right, read = [], [], [], [], [], []
+    unknown = 0
     for number, batch in enumerate(loader):
         seen.sentences, seen.tokens = seen.sentences + len(batch), seen.tokens + batch.predicted()
         if "text" in model.reported:
             ends = batch.lengths.tolist()
+            unknown += int((batch.tokens == UNK).sum())
             seen.texts += [row[1 : end - 1] for row, end in zip(batch.tokens.tolist(), ends, strict=True)]
         if not seen.finite:  # a distribution with such parameters cannot even be drawn from: only count the rest
             continue
@@ -77,6 +83,7 @@ def measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSet
         if model.latent.dim is not None:
             points.append(model.latent.point(terms.q))
             labels += [] if batch.labels is None else batch.labels.tolist()
+            read.append(features(model.latent, terms.q))
         if (mean := model.latent.means(terms.q)) is not None and model.latent.continuous:
             means.append(mean)
             if "use" in model.reported:
@@ -113,16 +120,22 @@ def measure(model: LatentModel, loader: Iterable[Batch], settings: EvaluationSet
     else:
         seen.scores["distortion"] = math.nan
     seen.scores |= {"sentences": seen.sentences, "tokens": seen.tokens}
+    if "text" in model.reported:
+        seen.scores["unk"] = unknown / max(1, seen.tokens - seen.sentences)  # <eos> is no word
     if seen.finite and seen.prior:
         if "likelihood" in model.reported:
             seen.scores |= _marginal(exact, seen) if countable(model) else _likelihood(weighted)
+        floors = {_name(remedy): remedy.floor for remedy in model.remedies if remedy.floor is not None}
+        if floors:
+            remedy = max(floors, key=lambda name: floors[name])
+            seen.scores |= {"rate_floor": floors[remedy], "rate_floor_by": remedy}
         seen.scores |= _information(information, model.latent.configurations) if "use" in model.reported else {}
         if better.sentences:
             refined = better.compute()
             found = {"elbo_refined": -refined["nelbo"], "rate_refined": refined["rate"]}
             seen.scores |= {name: finite_or_none(score) for name, score in found.items()}
     if seen.finite and points:
-        seen.points, seen.labels = torch.cat(points), labels or None
+        seen.points, seen.labels, seen.features = torch.cat(points), labels or None, torch.cat(read)
     if seen.finite and assigned:
         found = usage.compute()
         seen.assigned, seen.usage = assigned, found["usage"]
@@ -148,6 +161,11 @@ def _marginal(metric: Metric, seen: Measured) -> dict[str, Score]:
 def _likelihood(metric: ImportanceWeighted) -> dict[str, Score]:
     found = metric.compute()
     return found | {"nll": found["nll_iw"], "nll_kind": "importance-weighted"}
+
+
+def _name(remedy: Regularizer) -> str:
+    """As the menu has it: of its file."""
+    return type(remedy).__module__.rpartition(".")[2]
 
 
 def _information(metric: MutualInformation, values: int | None) -> dict[str, Score]:

@@ -170,7 +170,7 @@ class Progress(ProgressBar):
         if "rate" in self._sums:
             parts += [
                 f"R {float(self._sums['rate']) / self._texts:z.2f}",
-                f"β {float(model.measured.get('beta', model.beta)):z.2f}",
+                f"β {model.beta:z.2f}",
             ]
         return parts
 

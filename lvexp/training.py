@@ -67,30 +67,30 @@ class ReturnMemory(Callback):
 
 
 class TrainingCurves(Callback):
-    """Logs what the training steps measured, ``train/…``, as the mean over each ``every`` of them: one batch holds
-    texts of one length, and says little of the others."""
+    """Logs what the training steps measured, ``train/…``, as the mean over the texts of each ``every`` steps (one batch
+    holds texts of one length, and says little of the others), and ``train/beta`` as the last of these steps had it."""
 
     def __init__(self, every: int):
-        self.every, self.sums, self.steps = every, {}, 0
+        self.every, self.sums, self.texts = every, {}, 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": {name: float(value) for name, value in self.sums.items()}, "steps": self.steps}
+        return {"sums": {name: float(value) for name, value in self.sums.items()}, "texts": self.texts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.__dict__.update(state_dict)
+        if "texts" in state_dict:  # else of an earlier version, of means over batches
+            self.__dict__.update(state_dict)
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any):
         assert isinstance(pl_module, LatentModel)
-        self.steps += 1
+        self.texts += len(batch)
         for name, value in pl_module.measured.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.double()
+            self.sums[name] = self.sums.get(name, 0.0) + value.double() * len(batch)
         if trainer.global_step % self.every:
             return
-        values = {f"train/{name}": float(total) / self.steps for name, total in self.sums.items()}
-        self.sums, self.steps = {}, 0
+        values = {f"train/{name}": float(total) / self.texts for name, total in self.sums.items()}
+        self.sums, self.texts = {}, 0
         if "train/rate" in values:
-            # as the last of these steps had it; a remedy that sets beta itself has measured it
-            values.setdefault("train/beta", pl_module.weight)
+            values["train/beta"] = pl_module.beta
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)
 

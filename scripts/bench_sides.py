@@ -320,7 +320,7 @@ def curve(settings: dict[str, Any]) -> None:
         torch.manual_seed(len(losses))
         mine = ours.training_step(batch, 0)
         torch.manual_seed(len(losses))
-        other = theirs(batch.tokens, ours.beta)
+        other = theirs(batch.tokens, ours.scheduled)
         mine.backward()
         other.backward()
         ours.configure_gradient_clipping(optimizers[0], clip)

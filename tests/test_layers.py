@@ -22,7 +22,7 @@ LAYERS = [
     ["data"],
     ["metrics", "report"],
     ["models"],
-    ["exhibits", "measuring"],
+    ["exhibits", "measuring", "probe"],
     ["evaluation"],
     ["logging", "progress", "training"],
     ["compat"],

@@ -11,7 +11,8 @@ def corpus_bleu(written: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU-4 (Papineni et al. 2002), 0 to 100, one reference for each text.
 
     The texts are taken as tokenised: words are what blanks separate (sacrebleu, ``tokenize="none"``), so the figure
-    compares between models of one corpus, not with papers on others.
+    compares between models of one corpus, not with papers on others. For a corpus of characters those are set apart
+    first (:func:`lvexp.metrics.diversity.spaced`).
     """
     return BLEU(tokenize="none", force=True).corpus_score(list(written), [list(references)]).score
 

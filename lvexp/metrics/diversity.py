@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from lvexp.special import TOKENS, UNK
+
+_CHARACTER = re.compile(rf"{TOKENS[UNK]}|\S")
+
+_BLANK = "\u2423"  # an open box: a blank that is a character like any other
+
+
+def spaced(texts: Sequence[str]) -> list[str]:
+    """Texts of characters with a blank between any two, as BLEU and distinct-n want their words; ``<unk>`` is one."""
+    return [" ".join(_CHARACTER.findall(text.replace(" ", _BLANK))) for text in texts]
+
+
+def share_unknown(texts: Sequence[str]) -> float | None:
+    """Share of ``<unk>`` among the words of texts; None without any word."""
+    words = [word for text in texts for word in text.split()]
+    return words.count(TOKENS[UNK]) / len(words) if words else None
 
 
 def distinct(texts: Sequence[str], order: int) -> float | None:

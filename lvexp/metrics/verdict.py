@@ -14,6 +14,12 @@ USED = 1.0
 
 #: perplexity below which all texts as good as share one value: with two values, 99.5 % of them do
 ONE_VALUE = 1.03
+#: share of the rate, or of what N texts can show of it, that is little information
+LITTLE = 0.5
+#: how far above a remedy's floor a rate still lies at it
+AT = 1.1
+#: texts from which a probe that beats no majority counts, and by how many standard errors it has to
+PROBED, ERRORS = 100, 2.0
 
 Scores = Mapping[str, float | int | str | None]
 
@@ -23,8 +29,13 @@ def verdict(scores: Scores) -> str:
 
     - ``collapsed``: rate and mutual information below 0.1 nats;
     - ``ignores z``: a rate, but mutual information below 0.1: paid for, not used (as with a committed rate);
-    - ``weak``: mutual information below 1 nat, or no active unit, or a single value in use of a discrete z;
-    - ``healthy``: anything above. It says that z is used, not that the model is good.
+    - ``weak``: mutual information below 1 nat, or less than half of the rate (the rest is paid for without telling of
+      the text); or no active unit, or a single value in use of a discrete z; or, where texts have labels, a linear
+      probe that tells them from z no better than always naming the most frequent one;
+    - ``healthy``: none of these. It says that z is used, and nothing of how good the model is: that takes a language
+      model of the same sizes, whose NLL this one's may well be above.
+
+    A rate that lies at the floor of a remedy is said to: it is what was set, not what the texts asked for.
     """
     broken = [name for name, score in scores.items() if isinstance(score, float) and not math.isfinite(score)]
     if broken:
@@ -33,26 +44,50 @@ def verdict(scores: Scores) -> str:
         return f"language model: exact NLL {_two(scores['nll'])} nats, perplexity {_two(scores['ppl'])}"
     if scores["rate"] is None:
         return f"auto-encoder: reconstruction BLEU {_two(scores['recon_bleu'])}, no prior, so no likelihood"
-    rate, information = _two(scores["rate"]), _two(scores["mi"])
-    units, in_use = _use(scores)
+    rate, mi = float(scores["rate"]), float(scores["mi"] or 0)
+    units, in_use = _use(scores, told=mi >= NEGLIGIBLE)
+    paid, information = f"rate {_two(rate)} nats{_floor(scores)}", f"MI {_two(mi)}"
     if scores["mi_near_cap"]:
         information += f" (near its cap {_two(scores['mi_cap'])}: the true value may be larger)"
-    if float(scores["mi"] or 0) >= NEGLIGIBLE:
-        used = float(scores["mi"] or 0) >= USED and in_use
-        return f"{'healthy' if used else 'weak'}: rate {rate} nats, {units}, MI {information}"
-    if float(scores["rate"]) >= NEGLIGIBLE:
-        return f"ignores z: rate {rate} nats but MI {information}, {units}"
-    return f"collapsed: rate {rate} nats, {units}, MI {information}"
+    if mi < NEGLIGIBLE and rate >= NEGLIGIBLE:
+        return f"ignores z: {paid} but {information}, {units}"
+    if mi < NEGLIGIBLE:
+        return f"collapsed: {paid}, {units}, {information}"
+    weak = [] if mi >= USED and in_use else [""]
+    if mi < LITTLE * min(rate, float(scores.get("mi_cap") or math.inf)) and not scores["mi_near_cap"]:
+        weak.append(", less than half of the rate")
+    if _probe_fails(scores):
+        probe, majority = (100 * float(scores[name] or 0) for name in ("probe_accuracy", "majority_accuracy"))
+        weak.append(f", and labels are told no better ({probe:.1f}%) than by the majority ({majority:.1f}%)")
+    return f"{'weak' if weak else 'healthy'}: {paid}, {units}, {information}{''.join(weak)}"
 
 
-def _use(scores: Scores) -> tuple[str, bool]:
-    """How much of z is in use, in words, and whether any."""
+def _floor(scores: Scores) -> str:
+    """Whether the rate is what a remedy holds it at."""
+    floor = scores.get("rate_floor")
+    at = floor is not None and float(floor) > 0 and float(scores["rate"] or 0) <= AT * float(floor)
+    return f" at the floor of {scores['rate_floor_by']}" if at else ""
+
+
+def _probe_fails(scores: Scores) -> bool:
+    """Whether a linear probe beats naming the most frequent label by less than two standard errors."""
+    probe, majority = scores.get("probe_accuracy"), scores.get("majority_accuracy")
+    texts = int(scores.get("probe_n") or 0)
+    if probe is None or majority is None or texts < PROBED:
+        return False
+    return float(probe) < float(majority) + ERRORS * math.sqrt(float(majority) * (1 - float(majority)) / texts)
+
+
+def _use(scores: Scores, told: bool) -> tuple[str, bool]:
+    """How much of z is in use, in words, and whether any; ``told``: z tells of the text at all."""
     said, in_use = [], False
     if scores.get("active_units") is not None:
         said.append(f"{scores['active_units']}/{scores['latent_dim']} active units")
         in_use = bool(scores["active_units"])
     if scores.get("code_perplexity") is not None:
-        said.append(f"{_two(scores['code_perplexity'])} of {scores['code_values']} values in use")
+        values = f"{_two(scores['code_perplexity'])} of {scores['code_values']} values"
+        # modes differ from text to text where all values are as good as equally likely, too
+        said.append(f"{values} in use" if told else f"modes at {values}, hardly likelier than the others")
         in_use = in_use or float(scores["code_perplexity"] or 0) >= ONE_VALUE
     return ", ".join(said), in_use
 

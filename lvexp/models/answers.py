@@ -54,6 +54,7 @@ class AnswerModel(LatentModel):
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"use"})
+    sees_labels: ClassVar[bool] = True
 
     def __init__(
         self, encoder: StateEncoder, decoder: Matcher, embeddings: Mapping[str, Any] | None = None, **parts: Any

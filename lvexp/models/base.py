@@ -52,9 +52,12 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     Attributes:
         reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
+        sees_labels: whether q(z|x) is given the labels of a test text: that it tells them apart then shows nothing, and
+            is neither drawn nor measured.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset(PARTS)
+    sees_labels: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.regularizers = nn.ModuleList(regularizers)
         self.optimizer, self.samples = optimizer, samples
         self.measured: dict[str, Tensor] = {}  # what the last training step measured, for the progress bar
-        self.weight = 0.0  # beta of the last training step
+        self.weight: float | None = None  # beta of the schedule at the last training step
         self.spent: tuple[Tensor | float, int] = (0.0, 0)  # loss and words since the last optimiser step
         self.validated: dict[str, float] = {}  # the last validation's metrics, which a resumed run would not know
         self.renew: Callable[[], nn.Module] | None = None  # makes the decoder anew
@@ -203,7 +206,15 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     @property
     def beta(self) -> float:
-        """The weight of the rate at this step."""
+        """The weight of the rate in the last training step, whoever set it, or the first one's before any: what the
+        progress bar shows and ``train/beta`` logs."""
+        if "beta" in self.measured:  # a remedy's own
+            return float(self.measured["beta"])
+        return self.scheduled if self.weight is None else self.weight
+
+    @property
+    def scheduled(self) -> float:
+        """The weight of the rate that the schedule has for the next step."""
         return 0.0 if self.clock is None else self.anneal(self.clock)
 
     @property
@@ -234,7 +245,7 @@ class LatentModel(L.LightningModule, abc.ABC):
             remedy.begin(self)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs, beta = batch.inputs, self.beta
+        inputs, beta = batch.inputs, self.scheduled
         self.weight = beta
         for remedy in self.remedies:
             inputs = remedy.corrupt(inputs)

@@ -68,14 +68,22 @@ def report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: 
     return Findings(
         scores=scores,
         groups=groups,
-        verdict=f"answers: MAP {scores['map']:.4f}, MRR {scores['mrr']:.4f} over {scores['questions']} questions"
-        if scores["map"] is not None
-        else "answers: no question of the test set has a right one",
+        verdict=_verdict(scores),
         texts={"Answers ranked first": [line for row in pictured for line in test.told(row)]},
         figures={"attention": functools.partial(draw, [(test.told(row)[0], attended[row]) for row in pictured])}
         if attended
         else {},
     )
+
+
+def _verdict(scores: Mapping[str, Score]) -> str:
+    """MAP and MRR, and whether counting common words does better."""
+    if scores["map"] is None:
+        return "answers: no question of the test set has a right one"
+    line = f"answers: MAP {scores['map']:.4f}, MRR {scores['mrr']:.4f} over {scores['questions']} questions"
+    counts = scores.get("map_counts")
+    below = counts is not None and float(scores["map"]) < float(counts)
+    return f"{line}, below word counts alone (MAP {counts:.4f})" if below else line
 
 
 class _Pairs:

@@ -72,11 +72,14 @@ class Regularizer(nn.Module):
         preparing: whether validations say nothing yet: they then neither pick the best parameters nor wear out
             anybody's patience.
         delay: epochs before the schedule of beta begins.
+        floor: nats per text at which it holds the rate, or below which it does not press it, whether z tells of the
+            text or not; None where it does neither.
     """
 
     memory: ClassVar[tuple[str, ...]] = ()
     preparing: bool = False
     delay: int = 0
+    floor: float | None = None
 
     def attach(self, model: LatentModel) -> None:
         """Called once when the model is built, to make parameters whose sizes depend on the other parts."""

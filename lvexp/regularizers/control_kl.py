@@ -46,6 +46,7 @@ class ControlKL(Regularizer):
                 f"regularizer.control_kl.lowest={lowest} regularizer.control_kl.highest={highest}: beta moves between "
                 "them, 0 <= lowest < highest"
             )
+        self.floor = nats
         self.nats, self.kp, self.ki, self.lowest, self.highest = nats, kp, ki, lowest, highest
         self.register_buffer("integral", torch.tensor(0.0))  # -K_i times the sum
         self.register_buffer("beta", torch.tensor(float(lowest)))

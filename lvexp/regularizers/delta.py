@@ -47,7 +47,7 @@ class Delta(Regularizer):
             raise ConfigError(
                 f"regularizer.delta.nats={nats}: a committed rate is above 0\ntry  regularizer=none for no commitment"
             )
-        self.nats = nats
+        self.nats = self.floor = nats
 
     def attach(self, model: LatentModel) -> None:
         assert model.latent.dim is not None  # compat refuses all but the Gaussian

@@ -31,7 +31,7 @@ class FreeBits(Regularizer):
             raise ConfigError(f"regularizer.free_bits.nats={nats}: a budget is not negative")
         if per not in _PER:
             raise ConfigError(f"regularizer.free_bits.per={per}: the floor is one of {', '.join(_PER)}")
-        self.nats, self.per = nats, per
+        self.nats, self.per, self.floor = nats, per, nats
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         if self.per == "example":

@@ -42,6 +42,7 @@ class MDR(Regularizer):
                 f"regularizer.mdr: nats={nats} lr={lr} damping={damping} start={start}: lr is above 0, the others are "
                 "at least 0"
             )
+        self.floor = nats
         self.nats, self.lr, self.damping = nats, lr, damping
         self.register_buffer("multiplier", torch.tensor(float(start)))
         self.missing: Tensor | None = None  # r less the batch's mean rate, until `plan` answers it in the same step

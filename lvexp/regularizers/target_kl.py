@@ -39,6 +39,7 @@ class TargetKL(Regularizer):
             )
         if unit not in ("steps", "epochs"):
             raise ConfigError(f"regularizer.target_kl.unit={unit}: it is one of steps, epochs")
+        self.floor = nats
         self.nats, self.gamma, self.warmup, self.unit = nats, gamma, warmup, unit
         # in the checkpoint, as a remedy is told the step only in `plan`
         self.register_buffer("target", torch.tensor(0.0 if warmup else float(nats)))

@@ -18,12 +18,17 @@ class Scores(TypedDict, total=False):
 
     elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with
     its standard error nll_iw_se; iw_effective: effective number of draws, mean over texts, iw_few: share of texts for
-    which fewer than ten decide, and whose estimate is too large. ppl, ppl_iw: perplexity from -elbo and nll_iw over ``tokens`` predicted tokens
-    (``<eos>`` counted). mi: mutual information of x and z under q, against the aggregate of mi_n posteriors,
-    summed over all z where mi_exact, else from draws that give it the standard error mi_se.
+    which fewer than ten decide, and whose estimate is too large. ppl, ppl_iw: perplexity from -elbo and nll_iw over
+    ``tokens`` predicted tokens (``<eos>`` counted). mi: mutual information of x and z under q, against the
+    aggregate of mi_n posteriors, summed over all z where mi_exact, else from draws that give it the standard error
+    mi_se.
     ppl_marginal: from nll where that is the sum over all values of a discrete z. code_perplexity: values of it in use,
     of code_values. cluster_accuracy, cluster_nmi, cluster_ari: agreement of those with the labels; class_accuracy:
     share of classes that a model with labels gets right.
+    probe_accuracy: share of probe_n test texts that a logistic regression on the posterior means puts into their class,
+    fitted on probe_fitted others; majority_accuracy: the share in the most frequent class. rate_floor: nats at which
+    the remedy rate_floor_by holds the rate or stops pressing it. unk, samples_unk: share of <unk> among the words of
+    the test set and of the samples; text_unit: words, or characters, of which BLEU and distinct-n are taken.
     active_units: dimensions of latent_dim whose posterior mean varies by more than 0.01. recon_bleu: corpus BLEU,
     0 to 100, of greedy reconstructions.
     """
@@ -51,6 +56,15 @@ class Scores(TypedDict, total=False):
     cluster_nmi: float | None
     cluster_ari: float | None
     class_accuracy: float | None
+    probe_accuracy: float | None
+    majority_accuracy: float | None
+    probe_n: int | None
+    probe_fitted: int | None
+    rate_floor: float | None
+    rate_floor_by: str | None
+    unk: float | None
+    samples_unk: float | None
+    text_unit: str | None
     recon_bleu: float | None
     sentences: int
     tokens: int

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lvexp.findings import PARTS, Row
+from lvexp.metrics.verdict import NEGLIGIBLE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH, SUMMARY_WIDTH = 80, 100
 NONE = "–"
+UNKNOWN = 0.1  # share of <unk> from which it is spoken of
 FEW = 0.05  # share of texts from which a likelihood that rests on few draws is spoken of
 #: how a verdict begins → its colour and, for terminals without colour, its sign
 VERDICTS = {
@@ -57,6 +59,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         for name, value, unit, how in rows:
             table.add_row(f"  {name}", Text(value, style="" if value == NONE else "bold"), unit, how)
     parts.append(table)
+    for note in _notes(scores, str(result.get("verdict") or "")):
+        parts += ["", Text(note, style="yellow")]
     panel = Panel(
         Group(*parts),
         title=Text(f"{result.get('run_id', 'run')} on the test set"),
@@ -96,7 +100,9 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
     near = "near its cap," if scores.get("mi_near_cap") else "at most"
     cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
     cap = f", exact, at most {of('mi_cap')}" if scores.get("mi_exact") else cap
-    reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts")]
+    spelled = scores.get("text_unit") == "characters"
+    by, pairs, of_words = (", by characters", "character", "characters") if spelled else ("", "word", "words")
+    reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts{by}")]
     groups = {
         "bound": (
             "Bound",
@@ -104,6 +110,7 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
                 row("−ELBO", _number(None if elbo is None else -elbo, ".2f"), "nats/text", bound),
                 row("distortion D", of("distortion"), "nats/text", "−log p(x)" if exact else "−E log p(x|z)"),
                 row("rate R", of("rate"), "nats/text", "KL of q(z|x) from p(z)"),
+                *_floor(scores),
                 row("perplexity", of("ppl"), "per token", f"{tokens} tokens, <eos> too"),
                 *_refined(scores),
             ],
@@ -143,15 +150,17 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
                         )
                     ]
                 ),
+                *_probe(scores),
                 *(reconstruction if "text" in reported else ()),
             ],
         ),
         "text": (
             "Text",
             [
-                row("distinct-1", of("distinct_1"), "of 1", f"words of {of('samples', ',d')} samples"),
-                row("distinct-2", of("distinct_2"), "of 1", "word pairs; 1: no repetition"),
-                row("self-BLEU", of("self_bleu", ".1f"), "BLEU", "samples against each other"),
+                row("distinct-1", of("distinct_1"), "of 1", f"{of_words} of {of('samples', ',d')} samples"),
+                row("distinct-2", of("distinct_2"), "of 1", f"{pairs} pairs; 1: no repetition"),
+                row("self-BLEU", of("self_bleu", ".1f"), "BLEU", f"samples against each other{by}"),
+                *_unknown(scores),
             ],
         ),
     }
@@ -177,13 +186,53 @@ def _codes(scores: Scores) -> list[Row]:
     if scores.get("code_perplexity") is None:
         return []
     perplexity = _number(scores["code_perplexity"], ".2f")
-    rows = [("values in use", perplexity, f"of {scores['code_values']}", "perplexity of the modes")]
+    # where z tells nothing, modes may differ all the same: none is likelier than the others by more than a hair
+    told = scores.get("mi") is None or scores["mi"] >= NEGLIGIBLE
+    name, how = ("values in use", "perplexity of the modes") if told else ("modes", "perplexity; hardly likelier")
+    rows = [(name, perplexity, f"of {scores['code_values']}", how)]
     if scores.get("cluster_accuracy") is not None:
         agreement = f"NMI {scores['cluster_nmi']:z.2f}, ARI {scores['cluster_ari']:z.2f}"
         rows.append(("clusters as labels", _number(scores["cluster_accuracy"], ".1%"), "matched", agreement))
     if scores.get("class_accuracy") is not None:
         rows.append(("class", _number(scores["class_accuracy"], ".1%"), "right", "argmax q(c|x) is the label"))
     return rows
+
+
+def _floor(scores: Scores) -> list[Row]:
+    """Where a remedy holds the rate."""
+    if scores.get("rate_floor") is None:
+        return []
+    return [("  floor", _number(float(scores["rate_floor"]), ".2f"), "nats/text", f"set by {scores['rate_floor_by']}")]
+
+
+def _probe(scores: Scores) -> list[Row]:
+    """What a linear classifier reads off z of the labels."""
+    if scores.get("probe_accuracy") is None:
+        return []
+    majority = f"by the most frequent: {scores['majority_accuracy']:.1%}"
+    return [("labels, linear probe", _number(scores["probe_accuracy"], ".1%"), "right", majority)]
+
+
+def _unknown(scores: Scores) -> list[Row]:
+    """How much of the texts the vocabulary does not know."""
+    if scores.get("unk") is None:
+        return []
+    drawn = "" if scores.get("samples_unk") is None else f", {scores['samples_unk']:.1%} of the samples'"
+    unit = scores.get("text_unit") or "words"
+    return [("<unk>", _number(scores["unk"], ".1%"), "", f"of the test {unit}{drawn}")]
+
+
+def _notes(scores: Scores, verdict: str) -> list[str]:
+    """What a reader of the figures should know beside them."""
+    notes = []
+    if verdict.startswith("healthy"):
+        notes.append("healthy: z is used. How good the model is, its NLL beside that of model=rnnlm tells.")
+    if (scores.get("unk") or 0.0) >= UNKNOWN:
+        notes.append(
+            f"{scores['unk']:.0%} of the test set is <unk>, which is easy to predict and to copy: NLL, perplexity and "
+            "BLEU look better than they are. Try data.vocabulary.max_size=…, min_count=1 or kind=bpe"
+        )
+    return notes
 
 
 def _refined(scores: Scores) -> list[Row]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -35,8 +36,9 @@ PRICED = {
 CODED = {"code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"} | {
     "ppl_marginal"
 }
-REFINED = {"elbo_refined", "rate_refined"}
-WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples"}
+REFINED = {"elbo_refined", "rate_refined", "rate_floor", "rate_floor_by"}
+PROBED = {"probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted"}
+WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples", "samples_unk"}
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +49,12 @@ def found():
 @pytest.mark.parametrize(
     ("latent", "missing"),
     [
-        ("gaussian", REFINED | CODED),
-        ("point", REFINED | CODED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
-        ("none", REFINED | CODED | PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}),
+        ("gaussian", REFINED | CODED | PROBED),
+        ("point", REFINED | CODED | PROBED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
+        (
+            "none",
+            REFINED | CODED | PROBED | PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"},
+        ),
     ],
 )
 def test_none_where_a_figure_does_not_exist(found, latent, missing):
@@ -144,7 +149,11 @@ def test_more_iw_samples_move_nothing_else(found):
 def test_remedies_of_the_loss_do_not_act(found):
     remedies = [FreeBits(nats=50.0), WordDropout(keep=0.0)]
     model = tiny.model(remedies=remedies)
-    assert evaluate(model, tiny.corpus(), SMALL) == found["gaussian"]
+    acted = evaluate(model, tiny.corpus(), SMALL)
+    assert (acted.scores["rate_floor"], acted.scores["rate_floor_by"]) == (50.0, "free_bits")
+    told = {"rate_floor": None, "rate_floor_by": None}
+    expected = found["gaussian"]
+    assert dataclasses.replace(acted, scores={**acted.scores, **told}, verdict=expected.verdict) == expected
     batch = next(iter(tiny.corpus()))
     with torch.no_grad():  # while in training they do
         terms = model.terms(batch)

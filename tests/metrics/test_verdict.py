@@ -36,6 +36,34 @@ def scores(**found):
             {"rate": None, "elbo": None, "mi": None},
             "auto-encoder: reconstruction BLEU 12.30, no prior, so no likelihood",
         ),
+        (
+            {"rate": 5.1, "mi": 2.2, "rate_floor": 5.0, "rate_floor_by": "free_bits"},
+            "weak: rate 5.10 nats at the floor of free_bits, 20/32 active units, MI 2.20, less than half of the rate",
+        ),
+        (
+            {"rate": 3.1, "mi": 2.9, "rate_floor": 3.0, "rate_floor_by": "free_bits"},
+            "healthy: rate 3.10 nats at the floor of free_bits, 20/32 active units, MI 2.90",
+        ),
+        ({"rate_floor": 2.0, "rate_floor_by": "mdr"}, "healthy: rate 5.00 nats, 20/32 active units, MI 4.00"),
+        # so many texts cannot show more than log N of a large rate
+        ({"rate": 30.0, "mi": 6.0}, "healthy: rate 30.00 nats, 20/32 active units, MI 6.00"),
+        (
+            {"rate": 0.05, "mi": 0.02, "active_units": None, "code_perplexity": 4.36, "code_values": 8},
+            "collapsed: rate 0.05 nats, modes at 4.36 of 8 values, hardly likelier than the others, MI 0.02",
+        ),
+        (
+            {"probe_accuracy": 0.16, "majority_accuracy": 0.15, "probe_n": 700},
+            "weak: rate 5.00 nats, 20/32 active units, MI 4.00, and labels are told no better (16.0%) than by the "
+            "majority (15.0%)",
+        ),
+        (
+            {"probe_accuracy": 0.3, "majority_accuracy": 0.15, "probe_n": 700},
+            "healthy: rate 5.00 nats, 20/32 active units, MI 4.00",
+        ),
+        (
+            {"probe_accuracy": 0.1, "majority_accuracy": 0.15, "probe_n": 20},
+            "healthy: rate 5.00 nats, 20/32 active units, MI 4.00",
+        ),
         ({"elbo": math.nan, "ppl": math.inf}, "diverged: elbo nan, ppl inf"),
         ({"latent_dim": None, "nll": math.inf}, "diverged: nll inf"),
     ],
