@@ -212,7 +212,8 @@ class Best(Checkpoint):
 
 class DecayAndReload(Callback):
     """Multiplies the learning rate by ``factor`` after ``patience`` validations without a better bound, and goes back
-    to the best parameters; after ``limit`` decays the next one ends training (He et al. 2019, their released code).
+    to the best parameters; what is to be bettered is from then on the bound at which that happened, however bad. The
+    decay of number ``limit`` ends training (He et al. 2019, their released code).
 
     Args:
         monitor: the metric, the lower the better.
@@ -241,8 +242,8 @@ class DecayAndReload(Callback):
             return
         self.bad += 1
         if self.bad >= self.patience and trainer.current_epoch >= self.start_epoch:
-            self.bad, self.decays, self.reload = 0, self.decays + 1, True
-            if self.decays > self.limit:
+            self.lowest, self.bad, self.decays, self.reload = value, 0, self.decays + 1, True
+            if self.decays >= self.limit:
                 trainer.should_stop = True
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int):
