@@ -1,41 +1,90 @@
-"""Aggressive training: who is trained when, and when it ends."""
+"""Aggressive training: who is trained when, on what, and when it ends."""
 
 from __future__ import annotations
 
 import copy
+import warnings
+from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import tiny
 import torch
+from helpers import Compose, plain
 
+from lvexp import build
 from lvexp.anneal.cyclical import Cyclical
 from lvexp.anneal.linear import Linear
+from lvexp.batch import Batch
 from lvexp.errors import ConfigError
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.aggressive import Aggressive
 from lvexp.regularizers.base import GROUPS, Progress
 from lvexp.regularizers.batch_norm import BatchNorm
+from lvexp.training import Seeds
 
 INFERENCE, GENERATIVE = ("inference",), ("generative",)
 
 
-class Trainer:
-    """As much of Lightning's as a step asks for."""
+class Noting(Aggressive):
+    """Notes what each optimiser step trained, and at which step of training."""
 
-    def __init__(self):
-        self.num_training_batches, self.current_epoch, self.global_step = 3, 0, 0
-        self.callback_metrics: dict[str, Any] = {}
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.noted: list[tuple[int, tuple[str, ...]]] = []
+
+    def plan(self, progress: Progress) -> tuple[str, ...]:
+        self.noted.append((progress.step, super().plan(progress)))
+        return self.noted[-1][1]
+
+    @property
+    def inner_steps(self) -> dict[int, int]:
+        """Of each step of training in the phase."""
+        steps = [step for step, trained in self.noted if trained == GENERATIVE]
+        return {step: sum(s == step and trained == INFERENCE for s, trained in self.noted) for step in steps}
 
 
-def take(model: LatentModel, optimizer: torch.optim.Optimizer) -> None:
-    batch = next(iter(tiny.corpus()))
-    model.on_train_batch_start(batch, 0)
-    model.training_step(batch, 0).backward()
-    model.on_before_optimizer_step(optimizer)
-    optimizer.step()
-    optimizer.zero_grad()
-    model.trainer.global_step += 1
+class Loader:
+    """Three batches in an order of their own."""
+
+    def __init__(self, limit: int = 3):
+        self.batches, self.limit = list(tiny.corpus()), limit
+        self.picked: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def pick(self, number: int) -> Batch:
+        self.picked.append(number)
+        return self.batches[number]
+
+
+class Information(L.Callback):
+    """Validations that find what they are told to."""
+
+    def __init__(self, *found: float):
+        self.found = iter(found)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("val/mi", next(self.found))
+
+
+def train(model: LatentModel, epochs: int = 1, loader: Any = None, callbacks: Any = (), **options: Any) -> L.Trainer:
+    model.optimizer = model.optimizer or (lambda groups: torch.optim.Adam(groups, lr=0.01))
+    validated = any(isinstance(callback, Information) for callback in callbacks)
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, callbacks=[Seeds(1), *callbacks], num_sanity_val_steps=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, limit_val_batches=1.0 if validated else 0, **options,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        trainer.fit(model, loader or Loader(), Loader() if validated else None)
+    return trainer
 
 
 def state(model: LatentModel, optimizer: torch.optim.Optimizer) -> dict[str, list[Any]]:
@@ -53,20 +102,35 @@ def same(one: list[Any], other: list[Any]) -> bool:
     )
 
 
+class Moves(L.Callback):
+    """Which groups each optimiser step, inner or not, has moved."""
+
+    def __init__(self):
+        self.before: Any = None
+        self.moved: list[tuple[str, ...]] = []
+
+    def look(self, model: LatentModel) -> None:
+        now = state(model, model.trainer.optimizers[0])
+        if self.before is not None:
+            self.moved.append(tuple(group for group in GROUPS if not same(self.before[group], now[group])))
+        self.before = now
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
+        self.look(pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.look(pl_module)
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
 def test_inner_steps_leave_the_decoder_alone_and_the_outer_step_the_encoder(kind):
-    model = tiny.model(remedies=[Aggressive(inner=3, check=15)], scale=1.0)
+    remedy, moves = Noting(inner=3, check=15), Moves()
+    model = tiny.model(remedies=[remedy], scale=1.0)
     model.optimizer = lambda groups: kind(groups, lr=0.1, weight_decay=0.1)
-    model._trainer = Trainer()
-    optimizer = model.configure_optimizers()
-    # a first cycle, so that every group has an optimiser state to be disturbed
-    moved = []
-    for _ in range(9):
-        before = state(model, optimizer)
-        take(model, optimizer)
-        after = state(model, optimizer)
-        moved.append(tuple(group for group in GROUPS if not same(before[group], after[group])))
-    assert moved == [INFERENCE, INFERENCE, GENERATIVE] * 3
+    trainer = train(model, epochs=2, callbacks=[moves], gradient_clip_val=5.0)
+    assert moves.moved == [INFERENCE, INFERENCE, GENERATIVE] * 6
+    assert trainer.global_step == 6, "an inner step is no step of training"
+    assert remedy.inner_steps == dict.fromkeys(range(6), 2)
 
 
 def test_a_remedy_that_is_part_of_the_posterior_is_trained_with_it():
@@ -78,94 +142,146 @@ def test_a_remedy_that_is_part_of_the_posterior_is_trained_with_it():
     assert not any(parameter is shifted.shift for parameter in groups["generative"])
 
 
-def test_a_restart_of_the_schedule_clears_the_optimiser_once_though_the_schedule_waits_in_inner_steps():
-    model = tiny.model(remedies=[Aggressive(inner=3, check=15)])
-    model.anneal = Cyclical(period=2, cycles=3, restart=True, unit="steps")
-    model.optimizer, model._trainer = torch.optim.Adam, Trainer()
-    optimizer = model.configure_optimizers()
-    counts = []
-    encoder = next(model.encoder.parameters())
-    for _ in range(12):  # four decoder steps; the second cycle begins with the third
-        take(model, optimizer)
-        counts.append(int(optimizer.state[encoder]["step"]) if encoder in optimizer.state else 0)
-    assert counts == [1, 2, 2, 3, 4, 4, 5, 6, 0, 1, 2, 2]
+def test_an_inner_step_is_the_plain_step_of_the_encoder():
+    """The same gradients, clipping and update as by hand."""
+    torch.manual_seed(0)
+    batch = next(iter(tiny.corpus()))
+    model, by_hand = (tiny.model(scale=8.0, remedies=remedies) for remedies in ([Aggressive(inner=2)], []))
+    loader = Loader(limit=1)
+    loader.batches = [batch]
+
+    class Seeding(L.Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            torch.manual_seed(5)
+
+    torch.manual_seed(5)
+    torch.randint(1, ())  # the draw of the batch
+    model.optimizer = lambda groups: torch.optim.SGD(groups, lr=0.5)
+    by_hand.load_state_dict(model.state_dict())
+    by_hand.training_step(batch, 0).backward()
+    inference = list(by_hand.inference_parameters())
+    torch.nn.utils.clip_grad_norm_(inference, 0.7)
+    with torch.no_grad():
+        for parameter in inference:
+            parameter -= 0.5 * parameter.grad
+    train(model, loader=loader, callbacks=[Seeding()], gradient_clip_val=0.7, max_steps=1)
+    for found, wanted in zip(model.inference_parameters(), inference, strict=True):
+        torch.testing.assert_close(found, wanted)
 
 
-def plans(remedy: Aggressive, losses: list[float], **metrics: float) -> list[tuple[str, ...]]:
-    return [remedy.plan(Progress(step, 0, 9, metrics, loss, 2)) for step, loss in enumerate(losses)]
+def test_inner_steps_draw_from_the_batches_of_the_epoch():
+    loader = Loader()
+    train(tiny.model(remedies=[Aggressive(inner=8)]), epochs=3, loader=loader)
+    assert len(loader.picked) == 7 * 9
+    assert set(loader.picked) == {0, 1, 2}
+    few = Loader(limit=1)
+    train(tiny.model(remedies=[Aggressive(inner=8)]), loader=few, limit_train_batches=1)
+    assert few.picked == [0] * 7
 
 
-def test_inner_steps_end_when_the_loss_per_word_of_a_stretch_is_above_that_of_the_one_before():
-    remedy = Aggressive(inner=100, check=3)
-    losses = [9.0, 9, 9, 8, 8, 8, 10, 6, 9, 0, 0]  # means 9, 8, 8.33: risen after nine
-    assert plans(remedy, losses) == [INFERENCE] * 9 + [GENERATIVE] + [INFERENCE]
-    assert plans(Aggressive(inner=4, check=3), [1.0] * 8) == ([INFERENCE] * 3 + [GENERATIVE]) * 2
-    assert plans(Aggressive(inner=1), [1.0] * 2) == [GENERATIVE] * 2
+def test_a_batch_that_is_picked_is_one_of_the_epoch_and_the_pass_goes_on(composed: Compose, small: list[str]):
+    loader = build.data(plain(composed(*small))).train_dataloader()
+    for _ in range(2):
+        given = []
+        for number, batch in enumerate(loader):
+            given.append(batch)
+            again = loader.pick(number // 2)
+            assert torch.equal(again.tokens, given[number // 2].tokens)
+        assert len(given) == len(loader)
+        assert torch.equal(loader.pick(3).index, given[3].index)
+        assert sum(map(len, given)) == len(loader.split)
 
 
-def test_the_phase_ends_for_good_when_the_mutual_information_falls():
-    remedy = Aggressive(inner=2, between=1)
-    assert plans(remedy, [1.0] * 2) == [INFERENCE, GENERATIVE]
-    assert plans(remedy, [1.0] * 2, **{"val/mi": 0.5}) == [INFERENCE, GENERATIVE]
-    assert plans(remedy, [1.0] * 2, **{"val/mi": 0.7}) == [INFERENCE, GENERATIVE]
-    assert plans(remedy, [1.0] * 2, **{"val/mi": 0.6}) == [GROUPS, GROUPS]
-    assert plans(remedy, [1.0] * 2, **{"val/mi": 2.0}) == [GROUPS, GROUPS]
+def test_inner_steps_end_when_the_loss_per_word_of_a_stretch_is_above_that_of_the_one_before(monkeypatch):
+    losses = iter([9.0, 9, 9, 8, 8, 8, 10, 6, 9, 0, 5, 5, 5, 6, 6, 6, 0])  # means 9, 8, 8.33; then 5, 6
+
+    def told(self: LatentModel, batch: Batch, _: int) -> torch.Tensor:
+        self.spent = (next(losses), 2)
+        return sum(parameter.sum() for parameter in self.parameters())
+
+    model = tiny.model(remedies=[remedy := Noting(inner=100, check=3)])
+    monkeypatch.setattr(type(model), "training_step", told)
+    train(model, max_steps=2)
+    assert remedy.inner_steps == {0: 9, 1: 6}
+    model = tiny.model(remedies=[remedy := Noting(inner=1)])
+    losses = iter([1.0, 1.0])
+    train(model, max_steps=2)
+    assert remedy.inner_steps == {0: 0, 1: 0}
 
 
-def test_validations_are_compared_over_enough_decoder_steps_only():
-    remedy = Aggressive(inner=2, between=3)
-    for information in (0.5, 0.1, 0.7, 0.6, 0.5):  # after 0, 1, 2, 3 and 4 decoder steps: 0.6 alone, with nothing
-        assert plans(remedy, [1.0] * 2, **{"val/mi": information}) == [INFERENCE, GENERATIVE]
-    for information in (0.1, 0.7):  # after 2 and, in between, 3 since: at 0.7, above 0.6
-        assert plans(remedy, [1.0] * 2, **{"val/mi": information}) == [INFERENCE, GENERATIVE]
-    assert remedy.information == 0.7
-    for information in (0.1, 0.2):
-        assert plans(remedy, [1.0] * 2, **{"val/mi": information}) == [INFERENCE, GENERATIVE]
-    assert plans(remedy, [1.0], **{"val/mi": 0.65}) == [GROUPS], "three since 0.7, and below it"
+def test_gradients_of_several_batches_are_one_step_after_one_cycle():
+    remedy = Noting(inner=4)
+    trainer = train(tiny.model(remedies=[remedy]), accumulate_grad_batches=2)
+    assert trainer.global_step == 2
+    assert remedy.inner_steps == {0: 3, 1: 3}
+
+
+def test_the_phase_ends_for_good_when_the_mutual_information_falls_from_one_epoch_to_the_next():
+    remedy = Noting(inner=2, epochs=None)
+    train(tiny.model(remedies=[remedy]), epochs=6, callbacks=[Information(0.5, 0.7, 0.7, 0.6, 2.0, 2.0)])
+    assert sorted(remedy.inner_steps) == list(range(12)), "four passes of decoder steps"
+    assert remedy.noted[-6:] == [(step, GROUPS) for step in range(12, 18)]
+
+
+def test_validations_within_an_epoch_end_nothing():
+    remedy = Noting(inner=2, epochs=None)
+    found = Information(0.5, 0.4, 0.6, 0.1, 0.2, 0.7)
+    train(tiny.model(remedies=[remedy]), epochs=2, callbacks=[found], val_check_interval=1)
+    assert sorted(remedy.inner_steps) == list(range(6))
 
 
 def test_the_phase_ends_after_its_epochs():
-    remedy = Aggressive(epochs=2)
-    assert remedy.plan(Progress(0, 1, 9, {})) == INFERENCE
-    assert remedy.plan(Progress(1, 2, 9, {})) == GROUPS
+    remedy = Noting(inner=2, epochs=2)
+    train(tiny.model(remedies=[remedy]), epochs=3)
+    assert sorted(remedy.inner_steps) == list(range(6))
+    assert remedy.noted[-3:] == [(step, GROUPS) for step in (6, 7, 8)]
 
 
-def test_the_schedule_of_beta_waits_during_inner_steps():
-    model = tiny.model(remedies=[Aggressive(inner=3)], scale=1.0)
-    model.anneal, model.optimizer = Linear(start=0.0, warmup=10, unit="steps"), torch.optim.Adam
-    model._trainer = Trainer()
-    optimizer, betas = model.configure_optimizers(), []
-    for _ in range(7):
-        take(model, optimizer)
-        betas.append(model.weight)
-    assert betas == pytest.approx([0.0, 0.0, 0.0, 0.1, 0.1, 0.1, 0.2])
+def test_the_schedule_of_beta_and_its_restarts_go_by_decoder_steps():
+    class Betas(L.Callback):
+        def __init__(self):
+            self.seen, self.counts = [], []
+
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+            self.seen.append(pl_module.weight)
+            kept = trainer.optimizers[0].state
+            decoder = next(pl_module.decoder.parameters())
+            self.counts.append(int(kept[decoder]["step"]))
+
+    model, betas = tiny.model(remedies=[Aggressive(inner=3)], scale=1.0), Betas()
+    model.anneal = Linear(start=0.0, warmup=10, unit="steps")
+    train(model, callbacks=[betas])
+    assert betas.seen == pytest.approx([0.0, 0.1, 0.2])
+    model, betas = tiny.model(remedies=[Aggressive(inner=3)], scale=1.0), Betas()
+    model.anneal = Cyclical(period=2, cycles=3, restart=True, unit="steps")
+    train(model, epochs=2, callbacks=[betas])
+    assert betas.counts == [1, 2, 1, 2, 1, 2]
 
 
-def test_a_resumed_run_goes_on_where_it_was():
-    def fresh() -> LatentModel:
-        model = tiny.model(remedies=[Aggressive(inner=6, check=2)], scale=1.0)
-        model.optimizer, model._trainer = torch.optim.Adam, Trainer()
-        return model
+def test_a_resumed_run_goes_on_where_it_was(composed: Compose, small: list[str], tmp_path: Path):
+    config = plain(composed(*small, "regularizer=aggressive", "regularizer.aggressive.inner=4"))
 
-    def run(model: LatentModel, steps: range, optimizer: torch.optim.Optimizer) -> None:
-        for step in steps:
-            torch.manual_seed(step)
-            take(model, optimizer)
+    def run(steps: int, resume: Path | None = None) -> tuple[LatentModel, L.Trainer]:
+        torch.manual_seed(0 if resume is None else 1)
+        data = build.data(config)
+        model = build.model(config, data.vocabulary)
+        trainer = L.Trainer(
+            accelerator="cpu", max_steps=steps, logger=False, callbacks=[Seeds(1)], num_sanity_val_steps=0,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            use_distributed_sampler=False, limit_val_batches=1,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        return model, trainer
 
-    whole, broken, resumed = fresh(), fresh(), fresh()
-    run(whole, range(14), whole.configure_optimizers())
-    optimizer, other = broken.configure_optimizers(), resumed.configure_optimizers()
-    run(broken, range(5), optimizer)
-    broken.trainer.callback_metrics = {"val/mi": torch.tensor(0.0)}  # of a validation that no step has seen
-    checkpoint: dict[str, Any] = {}
-    broken.on_save_checkpoint(checkpoint)
-    resumed.load_state_dict(copy.deepcopy(broken.state_dict()))
-    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    resumed.on_load_checkpoint(checkpoint)
-    resumed.trainer.global_step = 5
-    assert resumed.validated == {"val/mi": 0.0}
-    run(resumed, range(5, 14), other)
+    whole, _ = run(33)
+    broken, trainer = run(27)  # in the second epoch
+    assert trainer.current_epoch > 0
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    resumed, _ = run(33, tmp_path / "last.ckpt")
     assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert not all(torch.equal(p, q) for p, q in zip(broken.parameters(), resumed.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("wrong", [{"inner": 0}, {"check": 0}, {"epochs": 0}])

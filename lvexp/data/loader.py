@@ -102,6 +102,12 @@ class BatchLoader:
                 self.position += 1
                 yield self._seen(self.split.batch(places, length))
 
+    def pick(self, number: int) -> Batch:
+        """The batch of this number in the epoch at hand, given already or still to come; the pass goes on as if it had
+        not been asked for."""
+        ((length, places),) = self._plan(number, number + 1)
+        return self._seen(self.split.batch(places, length))
+
     def set_epoch(self, epoch: int) -> None:
         """Makes the next pass a whole one over ``epoch``, or what is left of it if that epoch was just restored."""
         if self._begun or epoch != self.epoch:

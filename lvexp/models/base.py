@@ -280,6 +280,12 @@ class LatentModel(L.LightningModule, abc.ABC):
                 for parameter in group["params"]:
                     parameter.grad = None
 
+    def progress(self, loss: float = 0.0, words: int = 0) -> Progress:
+        """Where training stands, for a remedy that plans; loss and words of the step's texts, summed."""
+        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        batches = int(self.trainer.num_training_batches)
+        return Progress(self.global_step, self.current_epoch, batches, self.validated, loss, words)
+
     def _planned(self) -> set[str]:
         """The groups that this optimiser step trains."""
         (loss, words), self.spent = self.spent, (0.0, 0)
@@ -287,9 +293,7 @@ class LatentModel(L.LightningModule, abc.ABC):
         planning = [remedy for remedy in self.remedies if type(remedy).plan is not Regularizer.plan]
         if not planning:  # on a GPU, to look at the loss would be to wait for it
             return trained
-        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        batches = int(self.trainer.num_training_batches)
-        progress = Progress(self.global_step, self.current_epoch, batches, self.validated, float(loss), words)
+        progress = self.progress(float(loss), words)
         for remedy in planning:
             trained &= set(remedy.plan(progress))
         return trained

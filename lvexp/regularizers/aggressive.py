@@ -2,91 +2,116 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import distributed
 
 from lvexp.errors import ConfigError
 from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.shapes import Tensor
+
+if TYPE_CHECKING:
+    from lvexp.batch import Batch
+    from lvexp.models.base import LatentModel
 
 
 class Aggressive(Regularizer):
     r"""Aggressive training of the inference network (He et al. 2019, algorithm 1).
 
-    Until the phase ends, training goes in cycles: inner steps, which train q(z|x) alone, and then one step that trains
-    p(x|z) alone. The inner steps end once the loss per word, over the last ``check`` of them, is above that over the
-    ``check`` before, or with the cycle. The phase ends for good when the mutual information of a validation is below
-    that of an earlier one, ``between`` decoder steps before, or after ``epochs``; from then on every step trains
-    everything.
+    Until the phase ends, every training step trains p(x|z) alone, and before it come inner steps that train q(z|x)
+    alone, each on a batch of the epoch that is drawn at random. The inner steps end once the loss per word, over the
+    last ``check`` of them, is above that over the ``check`` before, or with the cycle. The phase ends for good when
+    the mutual information of the validation at an epoch's end is below that of the epoch before; from then on every
+    step trains everything.
+
+    Inner steps count nowhere: an epoch is one pass of decoder steps, and ``trainer.max_steps``, the schedule of beta
+    and validations go by those alone. So the phase costs up to ``inner`` times the epochs it lasts.
 
     Where we differ from the paper and its released code:
 
-    - an inner step takes the next batch of the loader, where theirs draws one at random and goes back to the first
-      batch for the decoder's step. An inner step is a step like any other: it counts in epochs and in
-      ``trainer.max_steps``, so an epoch of the phase holds far fewer decoder steps than theirs, and training needs
-      several times the epochs of a plain run;
-    - they compare validations that are one pass of decoder steps apart, for which an epoch of ours is too short: the
-      mutual information of a decoder that has hardly begun is noise, hence ``between``;
-    - the schedule of beta waits during inner steps, as theirs does;
+    - the first inner step of a cycle draws its batch as the others do, where theirs takes the decoder's;
     - the mutual information is the report's, under the aggregate posterior of up to ``evaluation.mi_sentences`` texts;
       theirs is a mean over minibatches, which cannot exceed the log of their size;
-    - ``epochs`` is ours: the paper's phase has no limit, and "usually" ends within five of its epochs;
-    - the norm to which gradients are clipped is that of the group that is trained.
+    - the norm to which gradients are clipped is that of the group that is trained, theirs that of all parameters;
+    - ``epochs`` is ours: the paper's phase has no limit, and "usually" ends within five epochs.
 
     Args:
-        inner: steps of a cycle at most; the last of them is the decoder's.
+        inner: steps of a cycle at most, the decoder's included.
         check: inner steps between two looks at the loss.
-        between: decoder steps, at least, between two validations that are compared.
-        epochs: of the loader, after which the phase ends in any case.
+        epochs: after which the phase ends in any case; None for no limit.
     """
 
-    memory = ("active", "taken", "waited", "outer", "loss", "words", "before", "seen", "information")
+    memory = ("active", "due", "epoch", "information")
 
-    def __init__(self, inner: int = 100, check: int = 15, between: int = 100, epochs: int = 5):
+    def __init__(self, inner: int = 100, check: int = 15, epochs: int | None = 5):
         super().__init__()
-        for name, value in {"inner": inner, "check": check, "between": between, "epochs": epochs}.items():
-            if value < 1:
+        for name, value in {"inner": inner, "check": check, "epochs": epochs}.items():
+            if value is not None and value < 1:
                 raise ConfigError(f"regularizer.aggressive.{name}={value}: it must be at least 1")
-        self.inner, self.check, self.between, self.epochs = inner, check, between, epochs
+        self.inner, self.check, self.epochs = inner, check, epochs
         self.active = True
-        self.taken, self.waited = 0, 0  # inner steps of this cycle, and of all
-        self.outer = 0  # decoder steps since the last validation that was compared
+        self.due = True  # whether the next decoder step still lacks its inner steps
+        self.epoch, self.information = 0, 0.0  # the last epoch begun, and what was known then, nats
+        self.inside = False  # whether the step at hand is an inner one
         self.loss, self.words = 0.0, 0  # since the last look, nats and tokens
-        self.before = float("inf")  # what the last look saw, nats per word
-        self.seen, self.information = 0.0, 0.0  # nats: of the last validation, and of the last that was compared
 
-    def clock(self, step: int) -> int:
-        return step - self.waited
+    def begin(self, model: LatentModel) -> None:
+        if not self.active or not self.due:  # one cycle for one optimiser step, however many batches that takes
+            return
+        self._judge(model.progress())
+        if self.active:
+            self._catch_up(model)
+            self.due = False
 
     def plan(self, progress: Progress) -> tuple[str, ...]:
         inference, generative = GROUPS
-        seen = progress.metrics.get("val/mi", self.seen)
-        if seen != self.seen and self.outer >= self.between:  # a validation since the last step
-            self.active = self.active and seen >= self.information
-            self.information, self.outer = seen, 0
-        self.seen = seen
-        self.active = self.active and progress.epoch < self.epochs
-        if not self.active:
-            return GROUPS
-        if self.taken + 1 >= self.inner or self._converged():
-            self.taken, self.loss, self.words, self.before = 0, 0.0, 0, float("inf")
-            self.outer += 1
-            return (generative,)
-        self.taken, self.waited = self.taken + 1, self.waited + 1
-        self.loss, self.words = self.loss + progress.loss, self.words + progress.words
-        return (inference,)
+        if self.inside:
+            self.loss, self.words = self.loss + progress.loss, self.words + progress.words
+            return (inference,)
+        self.due = True
+        return (generative,) if self.active else GROUPS
 
-    def _converged(self) -> bool:
-        """Whether the loss has risen, where it is time to look."""
-        if not self.taken or self.taken % self.check or not self.words:
-            return False
-        mean = _together(self.loss, self.words)
-        risen, self.before = mean > self.before, mean
-        self.loss, self.words = 0.0, 0
-        return risen
+    def _judge(self, progress: Progress) -> None:
+        """Ends the phase where it is over."""
+        if progress.epoch == self.epoch:
+            return
+        self.epoch, before = progress.epoch, self.information
+        self.information = progress.metrics.get("val/mi", before)
+        self.active = self.information >= before and (self.epochs is None or self.epoch < self.epochs)
+
+    def _catch_up(self, model: LatentModel) -> None:
+        """The inner steps of a cycle."""
+        loader: Any = model.trainer.train_dataloader
+        self.inside, self.loss, self.words, before = True, 0.0, 0, float("inf")
+        for taken in range(1, self.inner):
+            _step(model, loader.pick(int(torch.randint(loader.limit, ()))))
+            if taken % self.check == 0:
+                mean = _together(self.loss, self.words)
+                if mean > before:
+                    break
+                self.loss, self.words, before = 0.0, 0, mean
+        self.inside = False
+
+
+def _step(model: LatentModel, batch: Batch) -> None:
+    """An optimiser step as the trainer takes it, with its precision, clipping and exchange between processes, but that
+    no counter goes up."""
+    trainer, optimizer = model.trainer, model.optimizers()
+    assert not isinstance(optimizer, list)
+    strategy = trainer.strategy
+    there = strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+
+    def closure() -> Tensor:
+        loss: Any = strategy.training_step(there, 0)
+        return strategy.backward(loss, None)
+
+    optimizer.step(closure=closure)
+    optimizer.zero_grad()
 
 
 def _together(loss: float, words: int) -> float:
-    """The loss per word over all processes, which must come to the same plan."""
+    """The loss per word over all processes, which must take the same number of inner steps."""
     if not distributed.is_available() or not distributed.is_initialized():
         return loss / words
     sums = torch.tensor([loss, words], dtype=torch.float64)
