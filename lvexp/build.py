@@ -18,6 +18,7 @@ from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
+from lvexp.networks.init import Uniform
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer
 
@@ -35,6 +36,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "anneal": (AbstractAnneal,),
     "regularizer": (Regularizer,),
     "optimizer": (Optimizer,),
+    "init": (Uniform,),
     "model": (LatentModel,),
 }
 
@@ -48,7 +50,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group != "regularizer":
+        if group != "regularizer" and config.get(group) is not None:  # init may be none
             yield group, config[group]
     yield from ((f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items())
 
@@ -118,12 +120,16 @@ def model(
         ConfigError: a class cannot be used, see :func:`lvexp.targets.find`, or refuses its arguments.
     """
     make = functools.partial(_make, trust=targets.named(config) if trust is None else trust)
-    encoder = make("encoder", config["encoder"], vocabulary=vocabulary.size)
-    latent = make("latent", config["latent"], features=encoder.width)
+    first: Callable[[Any], Any] = make("init", config["init"]) if config.get("init") else lambda part: part
+    encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size))
+    latent = first(make("latent", config["latent"], features=encoder.width))
     # one that reads the encoder's states must know their width
     states = {"states": encoder.width} if "states" in (config["decoder"].get("requires") or ()) else {}
     sizes = {"vocabulary": vocabulary.size, "code": latent.width, **states}
-    decoder = functools.partial(make, "decoder", config["decoder"], **sizes)
+
+    def decoder() -> Any:
+        return first(make("decoder", config["decoder"], **sizes))
+
     optimizer_class, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
     optimizer = functools.partial(optimizer_class, **settings)
     _tried(optimizer, config["optimizer"])

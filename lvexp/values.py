@@ -29,7 +29,7 @@ from lvexp.errors import ConfigError
 #: groups of which one option is chosen
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
 #: groups that say how a run is carried out
-AROUND = ("optimizer", "trainer", "logger", "paths")
+AROUND = ("init", "optimizer", "trainer", "logger", "paths")
 #: what a yaml says of its option, to be told from what the option takes
 DECLARED = ("requires", "provides", "owns", "ignores", "limits", "one_of")
 _SIGNS = {

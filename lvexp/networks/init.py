@@ -1,0 +1,33 @@
+"""What parameters start from, in place of torch's own initialisation."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class Uniform:
+    r"""Every parameter from :math:`U(-r, r)`, biases too, and word vectors from :math:`U(-e, e)` (He et al. 2019, their
+    released code).
+
+    A matrix that serves as word vectors and as output counts as word vectors. Layer norms, which He et al. have none
+    of, keep their scale of 1 and shift of 0.
+
+    Args:
+        range: r.
+        embeddings: e.
+    """
+
+    def __init__(self, range: float = 0.01, embeddings: float = 0.1):
+        self.range, self.embeddings = range, embeddings
+
+    def __call__(self, module: Part) -> Part:
+        parts = [part for part in module.modules() if not isinstance(part, nn.LayerNorm)]
+        for part in sorted(parts, key=lambda part: isinstance(part, nn.Embedding)):
+            width = self.embeddings if isinstance(part, nn.Embedding) else self.range
+            for parameter in part.parameters(recurse=False):
+                nn.init.uniform_(parameter, -width, width)
+        return module

@@ -1,0 +1,83 @@
+"""What parameters start from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import Compose, checked, plain
+from torch import nn
+
+from lvexp import build
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import ConfigError
+from lvexp.networks.init import Uniform
+
+WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
+
+
+def bounds(module: nn.Module) -> dict[str, float]:
+    return {name: parameter.detach().abs().max().item() for name, parameter in module.named_parameters()}
+
+
+def test_all_is_uniform_and_word_vectors_more_widely(composed: Compose):
+    config = composed("init=uniform", "init.range=0.02", "init.embeddings=0.3", "encoder.norm=true")
+    checked(config)
+    model = build.model(plain(config), WORDS)
+    found = bounds(model)
+    vectors = {name: size for name, size in found.items() if "embedding" in name}
+    norm = {name: size for name, size in found.items() if ".norm." in name}
+    others = {name: size for name, size in found.items() if name not in vectors | norm}
+    assert len(vectors) == 2
+    assert all(0.25 < size <= 0.3 for size in vectors.values())
+    assert norm == {"encoder.norm.weight": 1.0, "encoder.norm.bias": 0.0}
+    assert {"encoder.rnn.bias_hh_l0", "latent.linear.weight", "decoder.output.weight"} <= others.keys()
+    assert all(0.015 < size <= 0.02 for size in others.values())
+    assert model.renew is not None
+    anew = model.renew()
+    assert bounds(anew)["output.weight"] <= 0.02, "a decoder made anew starts from the same"
+
+
+def test_tied_vectors_are_word_vectors():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.output = nn.Embedding(50, 8), nn.Linear(8, 50, bias=False)
+            self.output.weight = self.embedding.weight
+
+    assert 0.09 < bounds(Uniform()(Tied()))["embedding.weight"] <= 0.1
+
+
+def test_without_it_nothing_changes(composed: Compose):
+    """Neither what parameters start from nor the run ids of runs before there was a choice."""
+    config = composed()
+    assert "init" not in config
+    torch.manual_seed(3)
+    encoder = build.model(plain(config), WORDS).get_submodule("encoder")
+    torch.manual_seed(3)
+    assert isinstance(encoder.embedding, nn.Embedding)
+    assert torch.equal(encoder.embedding.weight, nn.init.uniform_(torch.randn(WORDS.size, 256), -0.1, 0.1))
+    ids = {composed(*more).hydra.run.dir for more in ([], ["init=uniform"], ["init=uniform", "init.range=0.1"])}
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize("key", ["range", "embeddings"])
+def test_nonsense_is_refused(key: str, composed: Compose):
+    with pytest.raises(ConfigError, match=rf"init\.{key}=0.0: must be above 0"):
+        checked(composed("init=uniform", f"init.{key}=0.0"))
+    with pytest.raises(ConfigError, match=rf"init\.{key}=wide: must be a number"):
+        checked(composed("init=uniform", f"init.{key}=wide"))
+
+
+def test_the_preset_of_he_et_al_says_what_they_say(composed: Compose):
+    config = composed("experiment=he2019")
+    checked(config)
+    found = plain(config)
+    model = build.model(found, WORDS, steps_per_epoch=100)
+    assert max(bounds(model)["latent.linear.weight"], bounds(model)["encoder.rnn.weight_hh_l0"]) <= 0.01
+    remedy = model.remedies[0]
+    assert vars(remedy).items() >= {"inner": 100, "check": 15, "epochs": None}.items()
+    assert model.anneal(0) == 0.1
+    assert model.anneal(500) == pytest.approx(0.55)
+    assert model.anneal(1000) == 1.0
+    assert found["optimizer"]["decay"] == {"factor": 0.5, "patience": 2, "start_epoch": 15, "limit": 5}
+    assert found["trainer"].items() >= {"max_epochs": 100, "patience": 0, "gradient_clip_val": 5.0}.items()
