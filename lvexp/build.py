@@ -18,7 +18,7 @@ from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
-from lvexp.networks.init import Uniform
+from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer
 
@@ -36,7 +36,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "anneal": (AbstractAnneal,),
     "regularizer": (Regularizer,),
     "optimizer": (Optimizer,),
-    "init": (Uniform,),
+    "init": (AbstractInit,),
     "model": (LatentModel,),
 }
 
@@ -50,7 +50,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group != "regularizer" and config.get(group) is not None:  # init may be none
+        if group != "regularizer":
             yield group, config[group]
     yield from ((f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items())
 
@@ -120,7 +120,7 @@ def model(
         ConfigError: a class cannot be used, see :func:`lvexp.targets.find`, or refuses its arguments.
     """
     make = functools.partial(_make, trust=targets.named(config) if trust is None else trust)
-    first: Callable[[Any], Any] = make("init", config["init"]) if config.get("init") else lambda part: part
+    first = make("init", config["init"]) if "init" in config else Default()  # a run of an older version
     encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size))
     latent = first(make("latent", config["latent"], features=encoder.width))
     # one that reads the encoder's states must know their width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TypeVar
 
 from torch import nn
@@ -9,7 +10,22 @@ from torch import nn
 Part = TypeVar("Part", bound=nn.Module)
 
 
-class Uniform:
+class AbstractInit(abc.ABC):
+    """Sets the parameters of a part that was just made: encoder, latent variable or decoder."""
+
+    @abc.abstractmethod
+    def __call__(self, module: Part) -> Part:
+        """The part itself, its parameters set."""
+
+
+class Default(AbstractInit):
+    """Leaves every parameter as torch made it."""
+
+    def __call__(self, module: Part) -> Part:
+        return module
+
+
+class Uniform(AbstractInit):
     r"""Every parameter from :math:`U(-r, r)`, biases too, and word vectors from :math:`U(-e, e)` (He et al. 2019, their
     released code).
 
