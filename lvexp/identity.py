@@ -104,7 +104,7 @@ def register() -> None:
 
     def within(outputs: Any, name: Any) -> str:
         # ahead of Hydra, which makes the folder before any check of ours
-        if Path(str(name)).is_absolute() or ".." in Path(str(name)).parts:
+        if ".." in Path(str(name)).parts:
             raise ConfigError(f"name={name}: it leads out of {outputs}\ntry  name=NAME | paths.outputs=DIR")
         return f"{outputs}/{name}"
 
