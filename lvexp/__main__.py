@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lvexp import compat, identity, keys, sweep
 from lvexp.data import source
-from lvexp.errors import ConfigError, LvexpError, RunError
+from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
 from lvexp.mistakes import explain
 
 _HERE = Path(__file__).parent
@@ -46,13 +46,13 @@ def _job(config: DictConfig) -> float | None:
         record |= _checked(config, folder)
     except (LvexpError, OmegaConfBaseException) as error:
         # a folder that cannot be used says nothing of the choices, and may be another process's
-        refused = isinstance(error, LvexpError) and not isinstance(error, RunError)
+        refused = isinstance(error, LvexpError) and not isinstance(error, RunError | Diverged)
         record |= {"status": "refused" if refused else "failed", "message": str(error)}
         if not many:
             _discard(folder)
             _mistakes.append(error)  # raised from main(): Hydra would print a line of its own
             return None
-        if not isinstance(error, RunError):
+        if not isinstance(error, RunError | Diverged):
             (folder / identity.REFUSED).write_text(f"{error}\n", encoding="utf-8")
         print(f"job {record['job']} {record['status']}: {error}\n", file=sys.stderr)
     except Exception as error:
@@ -128,8 +128,8 @@ def _is_override(word: str) -> bool:
 
 
 def main() -> None:
-    """The entry point: exit code 0 when all is well, 1 when a job failed, 2 for a mistake in what was typed, such
-    as a sweep of which every job is refused."""
+    """The entry point: exit code 0 when all is well, 1 when a job failed or diverged, 2 for a mistake in what was typed,
+    such as a sweep of which every job is refused."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us, and we say them shortly
     _legible()
     identity.register()
@@ -141,7 +141,7 @@ def main() -> None:
             raise mistake
     except (LvexpError, HydraException, OmegaConfBaseException) as error:
         print(f"lvexp: {explain(error)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, Diverged) else 2)
     except OSError as error:
         if error in _crashes:
             raise

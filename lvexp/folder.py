@@ -141,6 +141,12 @@ class Folder:
             f"try  {again if self.last.is_file() else ''}force=true, which trains anew"
         )
 
+    def diverged(self) -> str | None:
+        """What was told of the run when it diverged; None of one that did not."""
+        result = self._read(RESULT)
+        broken = result.get("status") == "failed" and str(result.get("verdict")).startswith("diverged")
+        return str(result.get("message")) if broken else None
+
     def edited(self, config: Mapping[str, Any]) -> str | None:
         """A line on code that is not what it was when the run began; None where it is."""
         mark = self._read(MARK)

@@ -23,10 +23,11 @@ from rich.text import Text
 
 from lvexp import build, checkpoints, identity
 from lvexp.data.module import TextData
-from lvexp.errors import ConfigError, RunError
+from lvexp.errors import ConfigError, Diverged, RunError
 from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
 from lvexp.folder import Folder
 from lvexp.logging import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
+from lvexp.measuring import finite_or_none
 from lvexp.models.base import LatentModel
 from lvexp.progress import Progress
 from lvexp.report import figures
@@ -36,6 +37,7 @@ from lvexp.report.text import samples_text
 from lvexp.training import (
     Best,
     DecayAndReload,
+    Finite,
     LastCheckpoint,
     ReturnMemory,
     Seeds,
@@ -71,6 +73,8 @@ def run(
     if rank_zero_only.rank != 0:  # works in the folder of the first process, which holds it
         if place.done and not config["force"]:
             return _record(place.result(), "skipped")
+        if place.diverged() is not None and not config["force"]:
+            return {"status": "failed", "test": {}}  # the first process tells
         return _record(_execute(config, place, console, identity_of_job), "done")
     with place.alone(), _disk(place):
         if config["force"]:
@@ -84,6 +88,8 @@ def run(
             console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
             show(result, console)
             return _record(result, "skipped")
+        if (told := place.diverged()) is not None:
+            raise Diverged(f"done before: {told}")
         place.begin(config, composed or {})
         result = _execute(config, place, console, identity_of_job)
     return _record(result, "resumed" if resumed else "done")
@@ -161,6 +167,16 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
         trainer.strategy.barrier()
         failed = False
         return result
+    except Diverged as error:
+        if rank_zero_only.rank:  # the first process tells
+            return {"status": "failed", "test": {}}
+        result = {
+            **job, "status": "failed", "seed": config["seed"], "commit": identity.commit(),
+            "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
+            "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step, "test": {},
+            "valid": {name: finite_or_none(value) for name, value in validation.best.items()},
+        }  # fmt: skip
+        raise _diverged(error, place, result, config) from error
     finally:
         finish(loggers, failed=failed)
 
@@ -263,7 +279,8 @@ def _trainer(
     ours, monitor = config["trainer"], f"val/{model.monitor[0]}"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
     callbacks: list[Any] = [
-        Seeds(config["seed"]), ReturnMemory(), TrainingCurves(ours["log_every_n_steps"]), validation, progress,
+        Finite(ours["log_every_n_steps"]), Seeds(config["seed"]), ReturnMemory(),
+        TrainingCurves(ours["log_every_n_steps"]), validation, progress,
     ]  # fmt: skip
     if ours["patience"]:
         callbacks.append(Stop(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
@@ -301,6 +318,16 @@ def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: A
     if validation.step != trainer.global_step:
         # training ended between two validations (max_steps): the last parameters may be the best
         trainer.validate(model, datamodule=data, verbose=False)
+
+
+def _diverged(error: Diverged, place: Folder, result: dict[str, Any], config: Mapping[str, Any]) -> Diverged:
+    """Writes the result of a run that diverged; the error that tells of it."""
+    when = error.place or "the evaluation"
+    kept = f"the last good parameters are in {place.last}" if place.last.exists() else "nothing was saved before"
+    advice = f"try  optimizer.lr={config['optimizer']['lr'] / 10:g} | trainer.gradient_clip_val=1.0"
+    message = f"{place.path.name} diverged at {when}: {error}\n{kept}\n{advice} | force=true where the code was mended"
+    write_result(place.path / RESULT, {**result, "verdict": f"diverged: {error} at {when}", "message": message})
+    return Diverged(message, when)
 
 
 def _load_best(model: LatentModel, best: Best) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torchmetrics import Metric
 
-from lvexp.errors import RunError
+from lvexp.errors import Diverged, RunError
 from lvexp.evaluation import EvaluationSettings
 from lvexp.logging import CsvLogger
 from lvexp.metrics.active_units import ActiveUnits
@@ -64,6 +65,33 @@ class ReturnMemory(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
         if self.trim is not None and pl_module.device.type == "cpu" and trainer.global_step % self.every == 0:
             self.trim(0)
+
+
+class Finite(Callback):
+    """Looks every ``every`` steps, and before each validation, whether all parameters are finite, on all processes
+    alike; where :attr:`LatentModel.looks` each loss and gradient was looked at before. Says where training stood when
+    it diverged."""
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
+        assert isinstance(pl_module, LatentModel)
+        if not pl_module.looks and trainer.global_step % self.every == 0:
+            pl_module.require_finite()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        assert isinstance(pl_module, LatentModel)
+        pl_module.require_finite()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException):
+        if not isinstance(exception, Diverged) or exception.place:
+            return
+        if trainer.validating:
+            exception.place = f"the validation after step {trainer.global_step}"
+        else:
+            batch, epoch = trainer.fit_loop.epoch_loop.batch_idx + 1, trainer.current_epoch + 1
+            exception.place = f"step {trainer.global_step + 1} (batch {batch} of epoch {epoch})"
 
 
 class TrainingCurves(Callback):
@@ -133,6 +161,9 @@ class Validation(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ):
         assert isinstance(outputs, Terms) and isinstance(pl_module, LatentModel)  # noqa: PT018
+        for name, value in (("distortion", outputs.distortion), ("rate", outputs.rate)):
+            if value is not None and not math.isfinite(mean := float(value.mean())):
+                raise Diverged(f"{name} {mean} in batch {batch_idx + 1}")
         seen = {ActiveUnits: pl_module.latent.means, CodeUsage: pl_module.latent.marginals}
         for metric in self.metrics:
             look = seen.get(type(metric))
@@ -258,7 +289,8 @@ class DecayAndReload(Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt``, to resume from: written after each validation and every so many steps.
+    """Keeps ``last.ckpt``, to resume from: written after each validation and every so many steps, never with parameters
+    that are not finite.
 
     A checkpoint that is due where a validation follows waits for it, since Lightning skips that validation when it
     resumes from before it. None is written after the last batch of an epoch alone, from where Lightning counts epochs
@@ -271,6 +303,8 @@ class LastCheckpoint(Checkpoint):
         self.stopped = False  # whether training was over at the last checkpoint
 
     def save(self, trainer: L.Trainer) -> None:
+        model: LatentModel = trainer.lightning_module  # pyright: ignore[reportAssignmentType]
+        model.require_finite()
         for logger in trainer.loggers:
             if isinstance(logger, CsvLogger):
                 logger.flush()  # a run that resumes from here logs no step before it again

@@ -67,7 +67,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*list(CASES)[:-1], pytest.param("accumulated", marks=pytest.mark.slow)])
 def test_whatever_a_kill_leaves_and_wherever_it_is_moved_it_ends_the_same(
     case: str, small: list[str], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

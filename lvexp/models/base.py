@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -17,7 +18,7 @@ from lvexp.batch import Batch
 from lvexp.decoding import Decoding
 from lvexp.distributions.rate import rate
 from lvexp.draws import expect
-from lvexp.errors import RunError
+from lvexp.errors import Diverged, RunError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.findings import BOUND, PARTS, Findings
 from lvexp.latents.base import AbstractLatent
@@ -74,6 +75,7 @@ class LatentModel(L.LightningModule, abc.ABC):
         self.regularizers = nn.ModuleList(regularizers)
         self.optimizer, self.samples = optimizer, samples
         self.measured: dict[str, Tensor] = {}  # what the last training step measured, for the progress bar
+        self.parts: list[tuple[str, Tensor | float]] = []  # what the last training loss is the sum of
         self.weight: float | None = None  # beta of the schedule at the last training step
         self.spent: tuple[Tensor | float, int] = (0.0, 0)  # loss and words since the last optimiser step
         self.validated: dict[str, float] = {}  # the last validation's metrics, which a resumed run would not know
@@ -184,7 +186,12 @@ class LatentModel(L.LightningModule, abc.ABC):
         """Distortion and rate of a batch, and all that led to them."""
         params = self.params(batch) if params is None else params
         q, p = self.latent.posterior(params), self.latent.prior(self.condition(batch))
-        draw = self.estimator(q, samples)
+        try:
+            draw = self.estimator(q, samples)
+        except (RuntimeError, ValueError) as error:
+            if torch.isfinite(params).all():
+                raise
+            raise Diverged("parameters of the posterior not finite") from error
         code = self.latent.code(draw.value)
         cost = -self.log_likelihood(batch, code, inputs)
         control = self.estimator.control(cost, batch)
@@ -194,14 +201,17 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     def loss(self, terms: Terms, beta: float) -> Float[Tensor, " B"]:
         """The training loss of each text: D + beta R' + penalties."""
-        loss = terms.distortion
+        parts: list[tuple[str, Tensor | float]] = [("distortion", terms.distortion)]
         if terms.rate is not None:
             priced = terms.rate
             for remedy in self.remedies:
                 priced = remedy.rate(priced, terms.rate_per_dimension)
-            loss = loss + beta * priced
-        for remedy in self.remedies:
-            loss = loss + remedy.penalty(terms)
+            parts.append(("rate", beta * priced))
+        parts += [(f"penalty of {type(remedy).__name__}", remedy.penalty(terms)) for remedy in self.remedies]
+        self.parts = [(name, part.detach() if isinstance(part, Tensor) else part) for name, part in parts]
+        loss = terms.distortion
+        for _, part in parts[1:]:
+            loss = loss + part
         return loss
 
     @property
@@ -255,6 +265,9 @@ class LatentModel(L.LightningModule, abc.ABC):
         terms = self.terms(batch, self.samples, params, inputs)
         losses = self.loss(terms, beta) + observed
         loss = losses.mean()
+        if self.looks and not math.isfinite(loss.item()):
+            self.parts.append(("cost of the observed labels", observed))
+            raise Diverged(self.broken() or f"loss {loss.item()}")
         self.spent = (self.spent[0] + losses.detach().sum(), self.spent[1] + batch.predicted())
         self.measured = {"loss": loss.detach(), "distortion": terms.distortion.detach().mean()}
         if terms.rate is not None:
@@ -262,6 +275,24 @@ class LatentModel(L.LightningModule, abc.ABC):
         for remedy in self.remedies:
             self.measured |= remedy.watch()
         return loss
+
+    @property
+    def looks(self) -> bool:
+        """Whether every step looks for figures that are not finite. A GPU would be waited for, and of several processes
+        one that ended alone would leave the others waiting: they all look at the parameters, now and then."""
+        return self.device.type == "cpu" and self.trainer.world_size == 1
+
+    def broken(self) -> str:
+        """The parts of the last training loss that are not finite, with what they are instead; empty without any."""
+        means = {name: float(torch.as_tensor(part, dtype=torch.float32).mean()) for name, part in self.parts}
+        return ", ".join(f"{name} {mean}" for name, mean in means.items() if not math.isfinite(mean))
+
+    def require_finite(self) -> None:
+        """Raises :class:`Diverged` where a parameter is not finite."""
+        bad = [name for name, parameter in self.named_parameters() if not torch.isfinite(parameter).all()]
+        if bad:
+            found = ", ".join(filter(None, (self.broken(), f"{len(bad)} parameters ({bad[0]} the first)")))
+            raise Diverged(found, place=f"step {self.global_step} or before")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
         """The true bound with one draw, in full precision; the metrics are kept by whoever watches validation."""
@@ -330,6 +361,8 @@ class LatentModel(L.LightningModule, abc.ABC):
             return
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
+        if self.looks and not math.isfinite(norm.item()):
+            raise Diverged(f"gradient norm {norm.item()}")
         # on a CPU a look costs less than a pass over all gradients that multiplies them by 1
         if self.device.type != "cpu" or norm > gradient_clip_val:
             nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)

@@ -32,7 +32,8 @@ COLUMNS = {
 
 
 def finished(*sources: Path) -> list[Result]:
-    """The results below folders, in order of their names, and those kept in ``.jsonl`` files; each run once.
+    """The results below folders, in order of their names, and those kept in ``.jsonl`` files; each run once. One that
+    diverged has no figures and is left out.
 
     Raises :class:`RunError` where there are none.
     """
@@ -40,7 +41,8 @@ def finished(*sources: Path) -> list[Result]:
     for source in sources:
         kept = source.read_text(encoding="utf-8").splitlines() if source.is_file() else ()
         lines = kept or [path.read_text(encoding="utf-8") for path in sorted(source.glob("**/result.json"))]
-        found |= {result["run_id"]: result for result in map(json.loads, lines)}
+        results = [result for result in map(json.loads, lines) if result.get("status") != "failed"]
+        found |= {result["run_id"]: result for result in results}
     if not found:
         told = ", ".join(map(str, sources))
         raise RunError(f"{told}: no finished run lies there\ntry  the folder of a sweep, outputs/<name>")
