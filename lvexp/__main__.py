@@ -128,8 +128,8 @@ def _is_override(word: str) -> bool:
 
 
 def main() -> None:
-    """The entry point: exit code 0 when all is well, 1 when a job failed or diverged, 2 for a mistake in what was typed,
-    such as a sweep of which every job is refused."""
+    """The entry point: exit code 0 when all is well, 1 when a job failed or diverged, 2 for a mistake in what was
+    typed, such as a sweep of which every job is refused."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us, and we say them shortly
     _legible()
     identity.register()

@@ -22,7 +22,7 @@ from lvexp.errors import ConfigError
 from lvexp.values import DECLARED
 
 #: groups and keys that do not change what a run computes
-VOLATILE = ("hydra", "logger", "paths", "force", "name")
+VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective")
 _VOLATILE_TRAINER = (
     "accelerator",
     "devices",

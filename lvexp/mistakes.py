@@ -56,7 +56,19 @@ def _referred(key: str) -> str:
     )
 
 
+def _swept(typed: str) -> str:
+    key, _, values = typed.partition("=")
+    again = [f"'{key}=\"{values}\"'"]  # what the sweeper reads as a text, and then as a list
+    if key.startswith("hydra.sweeper.params."):
+        again.insert(0, f"{key.removeprefix('hydra.sweeper.params.')}={values}")
+    return (
+        f"{typed}: unquoted commas ask for a job with each of these, and Hydra's own settings are the same for all "
+        f"jobs\ntry  {' | '.join(again)}"
+    )
+
+
 _KNOWN = [
+    (r"Sweeping over Hydra's configuration is not supported : '(.*)'", _swept),
     (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
     (r"Could not load '([\w/]+)/([^'/]+)'", _missing),
     (r"Interpolation key '([^']+)' not found", _referred),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from lvexp.training import (
     Stop,
     TrainingCurves,
     Validation,
+    validated,
 )
 
 #: what a disk says that is full, broken or may not be written to
@@ -72,10 +74,10 @@ def run(
     place = Folder(folder, identity_of_job["run_id"])
     if rank_zero_only.rank != 0:  # works in the folder of the first process, which holds it
         if place.done and not config["force"]:
-            return _record(place.result(), "skipped")
+            return _record(place.result(), "skipped", config)
         if place.diverged() is not None and not config["force"]:
             return {"status": "failed", "test": {}}  # the first process tells
-        return _record(_execute(config, place, console, identity_of_job), "done")
+        return _record(_execute(config, place, console, identity_of_job), "done", config)
     with place.alone(), _disk(place):
         if config["force"]:
             place.clear()
@@ -87,17 +89,32 @@ def run(
             result = place.result()
             console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
             show(result, console)
-            return _record(result, "skipped")
+            return _record(result, "skipped", config)
         if (told := place.diverged()) is not None:
             raise Diverged(f"done before: {told}")
         place.begin(config, composed or {})
         result = _execute(config, place, console, identity_of_job)
-    return _record(result, "resumed" if resumed else "done")
+    return _record(result, "resumed" if resumed else "done", config)
 
 
-def _record(result: Mapping[str, Any], status: str) -> dict[str, Any]:
-    objective = result["test"].get("nll") or result["test"].get("distortion")
-    return {**result, "status": status, "objective": objective}
+def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run found, with the figure of its best validation that a search is told: one of the test set would have
+    the search choose by it."""
+    valid = result.get("valid") or {}  # without a validation that counts there is nothing to tell
+    if valid and config.get("objective"):
+        _check_objective(config, valid)
+    name = config.get("objective") or result.get("monitor")
+    return {**result, "status": status, "objective": valid.get(name)}
+
+
+def _check_objective(config: Mapping[str, Any], figures: Iterable[str]) -> None:
+    """Refuses an objective that no validation of the model measures."""
+    wanted, there = config.get("objective"), [name for name in figures if name != "step"]
+    if wanted and wanted not in there:
+        near = difflib.get_close_matches(str(wanted), there, 1, 0)
+        raise ConfigError(
+            f"objective={wanted}: validations of this model measure {', '.join(there)}\ntry  objective={near[0]}"
+        )
 
 
 @contextlib.contextmanager
@@ -130,6 +147,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     _check_batches(config["trainer"], data)
     model = build.model(config, data.vocabulary, data.steps_per_epoch)
+    _check_objective(config, validated(model))
     model.prepare()
     _announce(config, folder, console, model, data)
 
@@ -153,6 +171,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
                 "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step,
                 "verdict": evaluation.verdict, "test": dict(evaluation.scores), "valid": validation.best,
+                "monitor": model.monitor[0],
                 "reported": list(evaluation.reported), "groups": [*evaluation.findings.groups],
                 "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
             }  # fmt: skip

@@ -183,6 +183,22 @@ class Validation(Callback):
             self.best = {**{name: measured[name] for name in values}, "step": self.step}
 
 
+def validated(model: LatentModel) -> list[str]:
+    """The names of what a :class:`Validation` of the model measures."""
+    latent, used = model.latent, "use" in model.reported
+    there = {
+        "distortion": True,
+        "rate": latent.has_prior,
+        "nelbo": latent.has_prior or latent.dim is None,
+        "ppl": (latent.has_prior or latent.dim is None) and "bound" in model.reported,
+        "active_units": used and latent.continuous,
+        "code_perplexity": used and bool(latent.values),
+        "mi": used and latent.has_prior,
+    }
+    own = getattr(model.judge(), "figures", (model.monitor[0],))
+    return list(dict.fromkeys([*(name for name, measured in there.items() if measured), *own]))
+
+
 class Stop(EarlyStopping):
     """Lightning's early stopping, over the validations that count."""
 

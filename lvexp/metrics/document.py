@@ -22,6 +22,7 @@ class DocumentPerplexity(Metric):
     """
 
     full_state_update = False
+    figures = ("ppl_document",)
     nats: Tensor
     documents: Tensor
 

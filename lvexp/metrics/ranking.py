@@ -87,6 +87,7 @@ class Ranking(Metric):
     """
 
     full_state_update = False
+    figures = ("map", "mrr", "map_loss")
     group: list[Tensor]
     index: list[Tensor]
     score: list[Tensor]

@@ -137,7 +137,7 @@ class LatentModel(L.LightningModule, abc.ABC):
 
     def judge(self) -> Metric | None:
         """A metric of the model's own for its validations: updated with the terms of each batch, it computes a dict of
-        figures, logged as ``val/…``."""
+        figures, logged as ``val/…``; its attribute ``figures`` names them."""
         return None
 
     def prepare(self) -> None:

@@ -75,8 +75,8 @@ class Result(TypedDict, total=False):
 
     choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a
     checkout, with "+" where files differ from it. seconds: of the whole job. tokens_per_second: in training,
-    validation left out. test: figures on the test set. valid: the best validation's. reported: parts of the usual
-    report that the model has. groups: title and rows (name, value, unit, how) of what the model adds to it, as
+    validation left out. test: figures on the test set. valid: the best validation's. monitor: which of these picked
+    it. reported: parts of the usual report that the model has. groups: title and rows (name, value, unit, how) of what the model adds to it, as
     printed. message: why a run was refused or failed.
     """
 
@@ -93,6 +93,7 @@ class Result(TypedDict, total=False):
     tokens_per_second: float | None
     test: Mapping[str, Any]
     valid: Mapping[str, Any]
+    monitor: str
     reported: list[str]
     groups: list[Any]
 
