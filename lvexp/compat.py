@@ -64,7 +64,6 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
         choices: group → option, as Hydra composed them.
         menu: the folder of the options, to know their types and to name alternatives.
     """
-    _declarations(plain)
     if choices.get("regularizer", "none") is None:
         raise ConfigError("regularizer=null: is not a list of remedies\ntry  regularizer=none")
     remedies = plain.get("regularizer") or {}
@@ -87,12 +86,15 @@ def _declarations(plain: Mapping[str, Any]) -> None:
         for key in values.DECLARED:
             said, table = node.get(key), key in ("limits", "one_of")
             good = isinstance(said, Mapping) if table else isinstance(said, list) and all(map(_is_text, said))
-            if key == "one_of" and isinstance(said, Mapping):
-                good = all(isinstance(allowed, list) for allowed in said.values())
+            if isinstance(said, Mapping):
+                form = list if key == "one_of" else str
+                good = all(isinstance(allowed, form) and allowed for allowed in said.values())
             unknown = [trait for trait in said if trait not in TRAITS] if good and key == "requires" and said else []
             if said is not None and (not good or unknown):
-                wanted = "a mapping of its keys" if table else "a list of texts"
-                why = f"there is no trait {unknown[0]}" if unknown else f"an option says so of itself by {wanted}"
+                wanted = "a list of names"
+                if table:
+                    wanted = "a mapping: key → list of words" if key == "one_of" else "a mapping: key → limit"
+                why = f"there is no trait {unknown[0]}" if unknown else f"must be {wanted}"
                 raise ConfigError(f"{path}.{key}={values.typed(said)}: {why}\ntry  leave out {path}.{key}")
 
 
@@ -104,7 +106,7 @@ def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, A
     """A configuration as plain values, without some of its nodes.
 
     Raises:
-        ConfigError: a group has no option.
+        ConfigError: a group has no option, or an option says of itself what cannot be read.
     """
     kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in leave_out])
     plain = OmegaConf.to_container(kept, resolve=True)
@@ -112,6 +114,7 @@ def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, A
     for group in (*values.GROUPS, *values.AROUND, "evaluation", "regularizer"):
         if group not in leave_out and not isinstance(plain.get(group), Mapping):
             raise ConfigError(f"{group}={values.typed(plain.get(group))}: nothing is chosen\ntry  leave out {group}=…")
+    _declarations(plain)
     return {str(key): value for key, value in plain.items()}
 
 

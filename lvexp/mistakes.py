@@ -50,6 +50,10 @@ def _key(typed: str, key: str) -> str:
     )
 
 
+def _merging(typed: str, reason: str) -> str:
+    return f"{typed}: {reason.strip()}\ntry  leave it out | --cfg job to see what is there"
+
+
 def _referred(key: str) -> str:
     return (
         f"${{{key}}}: another value refers to it, and there is no {key}\ntry  +{key}=… | --cfg job to see all there is"
@@ -71,6 +75,7 @@ _KNOWN = [
     (r"Sweeping over Hydra's configuration is not supported : '(.*)'", _swept),
     (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
     (r"Could not load '([\w/]+)/([^'/]+)'", _missing),
+    (r"Error merging override (.+?)\s*\n(.*)", _merging),
     (r"Interpolation key '([^']+)' not found", _referred),
     (r"Could not override '([^']+)'.*Key '([^']+)' is not in struct", _key),
 ]

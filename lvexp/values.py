@@ -124,6 +124,12 @@ def _types(plain: dict, known: Mapping[str, Any]) -> None:
                     f"{path}={typed(value)}: must be below 2^63, the largest whole number of 64 bits"
                     f"{_advice(path, known)}"
                 )
+    for path, default in known.items():
+        if (said := set(path.split(".")) & set(DECLARED)) and _at(plain, path) != default:
+            raise ConfigError(
+                f"{path}={typed(_at(plain, path))}: {said.pop()} is what the option says of itself, whatever is typed"
+                f"\ntry  leave out {path}"
+            )
     limits = dict(_limits(plain))
     for path, default in known.items():
         given: Any = plain
@@ -222,6 +228,7 @@ _RANGES: list[tuple[re.Pattern[str], str]] = [
         (r"^data\.split\.(valid|test)$", "> 0 < 1"),
         (r"^data\.labelled$", ">= 0"),
         (r"^data\.balance$", ">= 0 < 1"),
+        (r"^paths\.outputs$", "text or number"),
         (r"^embeddings\.path$", "text or null"),
         (r"^trainer\.max_(epochs|steps)$", "whole >= 1 or -1"),
         (r"^trainer\.(devices|num_nodes)$", "whole >= 1 or -1"),

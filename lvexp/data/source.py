@@ -136,10 +136,11 @@ def check(cfg: Mapping[str, Any]) -> None:
         DataError: a file is missing, unreadable, or lacks a column.
     """
     _check_settings(cfg)
-    for path in files(cfg).values():
+    for split, path in files(cfg).items():
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
-            raise DataError(f"data={cfg['name']}: there is no file {path.absolute()}{kind}\n{_where(cfg)}")
+            typed = f"data={cfg['name']} data.files.{split}={cfg['files'][split]}"
+            raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(cfg)}")
         problems = Problems(path)
         usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, dict(cfg)), problems), LOOKED_AT))
         if not usable:
