@@ -86,9 +86,10 @@ def _use(scores: Scores, told: bool) -> tuple[str, bool]:
         in_use = bool(scores["active_units"])
     if scores.get("code_perplexity") is not None:
         values = f"{_two(scores['code_perplexity'])} of {scores['code_values']} values"
+        several = float(scores["code_perplexity"] or 0) >= ONE_VALUE
         # modes differ from text to text where all values are as good as equally likely, too
-        said.append(f"{values} in use" if told else f"modes at {values}, hardly likelier than the others")
-        in_use = in_use or float(scores["code_perplexity"] or 0) >= ONE_VALUE
+        said.append(f"modes at {values}, which tell next to nothing" if several and not told else f"{values} in use")
+        in_use = in_use or several
     return ", ".join(said), in_use
 
 

@@ -101,8 +101,8 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
     cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
     cap = f", exact, at most {of('mi_cap')}" if scores.get("mi_exact") else cap
     spelled = scores.get("text_unit") == "characters"
-    by, pairs, of_words = (", by characters", "character", "characters") if spelled else ("", "word", "words")
-    reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"greedy, {rebuilt} texts{by}")]
+    by, pair, unit = (", by characters", "character", "characters") if spelled else ("", "word", "words")
+    reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"{rebuilt} texts{by or ', greedy'}")]
     groups = {
         "bound": (
             "Bound",
@@ -157,9 +157,14 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
         "text": (
             "Text",
             [
-                row("distinct-1", of("distinct_1"), "of 1", f"{of_words} of {of('samples', ',d')} samples"),
-                row("distinct-2", of("distinct_2"), "of 1", f"{pairs} pairs; 1: no repetition"),
-                row("self-BLEU", of("self_bleu", ".1f"), "BLEU", f"samples against each other{by}"),
+                row("distinct-1", of("distinct_1"), "of 1", f"{unit} of {of('samples', ',d')} samples"),
+                row("distinct-2", of("distinct_2"), "of 1", f"{pair} pairs; 1: no repetition"),
+                row(
+                    "self-BLEU",
+                    of("self_bleu", ".1f"),
+                    "BLEU",
+                    f"samples{by}" if spelled else "samples against each other",
+                ),
                 *_unknown(scores),
             ],
         ),

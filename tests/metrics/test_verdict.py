@@ -49,7 +49,7 @@ def scores(**found):
         ({"rate": 30.0, "mi": 6.0}, "healthy: rate 30.00 nats, 20/32 active units, MI 6.00"),
         (
             {"rate": 0.05, "mi": 0.02, "active_units": None, "code_perplexity": 4.36, "code_values": 8},
-            "collapsed: rate 0.05 nats, modes at 4.36 of 8 values, hardly likelier than the others, MI 0.02",
+            "collapsed: rate 0.05 nats, modes at 4.36 of 8 values, which tell next to nothing, MI 0.02",
         ),
         (
             {"probe_accuracy": 0.16, "majority_accuracy": 0.15, "probe_n": 700},

@@ -38,3 +38,43 @@ def test_a_mutual_information_has_its_error(result):
 def test_nothing_is_minus_zero(result, key):
     assert "-0.0" not in told(result, **{key: -0.0001})[0]
     assert "-0.0" not in told(result, **{key: 0.0001})[0]
+
+
+def test_what_is_unknown_is_told_and_much_of_it_with_advice(result):
+    text, rows = told(result, unk=0.034, samples_unk=0.02, text_unit="words")
+    assert rows["<unk>"] == "<unk> 3.4% of the test words, 2.0% of the"
+    assert "data.vocabulary" not in text
+    text, _ = told(result, unk=0.31)
+    for advice in ("31% of the test set is <unk>", "data.vocabulary.max_size", "min_count", "kind=bpe"):
+        assert advice in text
+
+
+def test_characters_are_named(result):
+    _, rows = told(result, text_unit="characters")
+    assert "by characters" in rows["reconstruction"]
+    assert "by characters" in rows["self-BLEU"]
+    assert "characters of 100 samples" in rows["distinct-1"]
+    assert "character pairs" in rows["distinct-2"]
+
+
+def test_a_probe_stands_beside_the_majority(result):
+    _, rows = told(result, probe_accuracy=0.813, majority_accuracy=0.141)
+    assert rows["labels, linear probe"] == "labels, linear probe 81.3% right by the most frequent: 14.1%"
+
+
+def test_a_floor_is_told_and_who_set_it(result):
+    _, rows = told(result, rate_floor=3, rate_floor_by="free_bits")
+    assert rows["floor"] == "floor 3.00 nats/text set by free_bits"
+
+
+def test_values_that_are_hardly_likelier_are_not_in_use(result):
+    text, rows = told(result, mi=0.02, code_perplexity=4.36, code_values=8)
+    assert "values in use" not in text
+    assert rows["modes"] == "modes 4.36 of 8 perplexity; hardly likelier"
+    assert "values in use" in told(result, mi=0.9)[0]
+
+
+def test_healthy_claims_no_more_than_it_knows(result):
+    assert "How good the model is" in told(result)[0]
+    result["verdict"] = "weak: rate 0.5 nats"
+    assert "How good the model is" not in told(result)[0]
