@@ -7,7 +7,7 @@ from torch.distributions import Distribution
 from lvexp.batch import Batch
 from lvexp.draws import Draw
 from lvexp.estimators.base import AbstractEstimator, Control, fitting
-from lvexp.estimators.score import Score
+from lvexp.estimators.score import leave_one_out, scored
 from lvexp.shapes import Float, Tensor
 
 
@@ -16,9 +16,9 @@ class Auto(AbstractEstimator):
     with the leave-one-out baseline where there is more than one draw, without any where there is not."""
 
     def draw(self, q: Distribution, samples: int) -> Draw:
-        return fitting(q, samples) or Score().draw(q, samples)
+        return fitting(q, samples) or scored(q, samples)
 
     def control(self, cost: Float[Tensor, "S B"], batch: Batch) -> Control:
         # draws without a score, which the others are, have no use for a baseline
         several = len(cost) > 1 and self.training
-        return Score("leave_one_out").control(cost, batch) if several else Control()
+        return Control(leave_one_out(cost.detach().float())) if several else Control()

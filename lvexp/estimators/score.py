@@ -58,8 +58,7 @@ class Score(AbstractEstimator):
             nn.init.zeros_(self.last.bias)
 
     def draw(self, q: Distribution, samples: int) -> Draw:
-        value = q.sample(torch.Size((samples,)))
-        return Draw.equal(value, score=q.log_prob(value))
+        return scored(q, samples)
 
     def control(self, cost: Float[Tensor, "S B"], batch: Batch) -> Control:
         if not self.training:
@@ -76,7 +75,7 @@ class Score(AbstractEstimator):
         elif self.baseline == "leave_one_out":
             if len(cost) < 2:
                 raise ConfigError("estimator.baseline=leave_one_out needs other draws\ntry  model.samples=4")
-            baseline = (cost.sum(0) - cost) / (len(cost) - 1)
+            baseline = leave_one_out(cost)
         else:
             baseline = torch.zeros_like(tokens) + (running if self.baseline == "mean" else 0.0)
         advantage = cost - baseline
@@ -86,3 +85,14 @@ class Score(AbstractEstimator):
                 kept.lerp_(now.mean(), 1 - self.decay)
             self.seen.lerp_(torch.ones_like(self.seen), 1 - self.decay)
         return Control(baseline, scale if self.normalise else 1.0, fit)
+
+
+def scored(q: Distribution, samples: int) -> Draw:
+    """Draws that carry log q(z) for a score."""
+    value = q.sample(torch.Size((samples,)))
+    return Draw.equal(value, score=q.log_prob(value))
+
+
+def leave_one_out(cost: Float[Tensor, "S B"]) -> Float[Tensor, "S B"]:
+    """For each of S ≥ 2 draws, the mean cost of the others."""
+    return (cost.sum(0) - cost) / (len(cost) - 1)
