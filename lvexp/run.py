@@ -148,6 +148,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
     _check_batches(config["trainer"], data)
     model = build.model(config, data.vocabulary, data.steps_per_epoch)
     _check_objective(config, validated(model))
+    model.check(data.labels)
     model.prepare()
     _announce(config, folder, console, model, data)
 

@@ -70,10 +70,19 @@ def test_labels_are_learned_and_a_report_never_sees_them(made):
     torch.testing.assert_close(model.terms(shown).rate, model.terms(hidden).rate)
 
 
-def test_more_classes_than_values_are_refused(made):
-    model, _ = made()
-    with pytest.raises(ConfigError, match=r"latent\.categories=8"):
-        model.training_step(labelled(model, [1, 7, 0]), 0)
+def test_more_classes_than_values_are_refused(made, composed: Compose, small: list[str]):
+    """Up front, by the number of the corpus, under the name that was typed."""
+    model, data = made("latent.categories=2")
+    model.check(data.labels)
+    four = [*data.labels, "plant", "place"]
+    with pytest.raises(
+        ConfigError, match=r"latent\.categories=2: .* has 4 \(animal, thing.*\ntry  latent\.categories=4$"
+    ):
+        model.check(four)
+    mixed = plain(composed("model=m2", "latent.c.categories=3", *small))
+    model = build.model(mixed, data.vocabulary)
+    with pytest.raises(ConfigError, match=r"latent\.c\.categories=3: (.|\n)*\ntry  latent\.c\.categories=4$"):
+        model.check(four)
 
 
 def seen(data) -> dict[int, int]:

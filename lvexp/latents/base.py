@@ -76,6 +76,11 @@ class AbstractLatent(nn.Module, abc.ABC):
 class AbstractClassLatent(AbstractLatent, abc.ABC):
     """A latent variable, or one that holds a variable, that may stand for the class of a text."""
 
+    @property
+    @abc.abstractmethod
+    def classes(self) -> tuple[str, int]:
+        """The option that says how many classes there are, as it is typed, and K, how many."""
+
     @abc.abstractmethod
     def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
         """log q(c|x), up to a constant of the text."""

@@ -28,6 +28,10 @@ class Categorical(Categoricals, AbstractClassLatent):
     def __init__(self, features: int, categories: int = 10, embedding: int = 32, prior: str = "uniform"):
         super().__init__(features, 1, categories, embedding, prior)
 
+    @property
+    def classes(self) -> tuple[str, int]:
+        return "latent.categories", self.categories
+
     def class_logits(self, params: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         return params
 

@@ -90,6 +90,12 @@ class Mixed(AbstractClassLatent):
             )
         return found[0]
 
+    @property
+    def classes(self) -> tuple[str, int]:
+        name, part = self._class()
+        typed, count = part.classes
+        return typed.replace("latent.", f"latent.{name}.", 1), count
+
     def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
         name, part = self._class()
         return part.class_logits(self._split(params)[name])

@@ -140,6 +140,10 @@ class LatentModel(L.LightningModule, abc.ABC):
         figures, logged as ``val/…``; its attribute ``figures`` names them."""
         return None
 
+    def check(self, labels: Sequence[str]) -> None:
+        """Refuses a corpus with classes of these names, by a :class:`ConfigError`, where the model cannot learn them.
+        Called once before training."""
+
     def prepare(self) -> None:
         """Called once before training, and not where a finished run is loaded."""
         for remedy in self.remedies:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from torch.nn import functional as F
@@ -37,15 +39,18 @@ class M2(SentenceModel):
         super().__init__(**parts)
         self.alpha = alpha
 
+    def check(self, labels: Sequence[str]) -> None:
+        typed, count = self.latent.classes
+        if len(labels) > count:
+            raise ConfigError(
+                f"{typed}={count}: q(c|x) is over as many classes, and the corpus has {len(labels)} "
+                f"({textwrap.shorten(', '.join(labels), 60, placeholder=' …')})\ntry  {typed}={len(labels)}"
+            )
+
     def observe(self, batch: Batch, params: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Tensor | float]:
         if batch.labels is None:
             return params, 0.0
         log_q = self.latent.class_logits(params)
-        if int(batch.labels.max()) >= log_q.shape[1]:
-            raise ConfigError(
-                f"latent: q(c|x) is over {log_q.shape[1]} classes, and the corpus has more\n"
-                f"try  latent.categories={int(batch.labels.max()) + 1} or more (latent.c.categories for latent=mixed)"
-            )
         missing = F.cross_entropy(log_q, batch.labels, ignore_index=-1, reduction="none")
         return self.latent.observe(params, batch.labels), self.alpha * missing
 

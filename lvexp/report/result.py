@@ -73,11 +73,11 @@ class Scores(TypedDict, total=False):
 class Result(TypedDict, total=False):
     """One run: its identity, how it went, what it found.
 
-    choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a
-    checkout, with "+" where files differ from it. seconds: of the whole job. tokens_per_second: in training,
-    validation left out. test: figures on the test set. valid: the best validation's. monitor: which of these picked
-    it. reported: parts of the usual report that the model has. groups: title and rows (name, value, unit, how) of what the model adds to it, as
-    printed. message: why a run was refused or failed.
+    choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a checkout,
+    with "+" where files differ from it. seconds: of the whole job. tokens_per_second: in training, validation left out.
+    test: figures on the test set. valid: the best validation's. monitor: which of these picked it. reported: parts of
+    the usual report that the model has. groups: title and rows (name, value, unit, how) of what the model adds to it,
+    as printed. message: why a run was refused or failed.
     """
 
     run_id: str
