@@ -112,7 +112,10 @@ def _once(words: Iterable[str]) -> None:
         group = word.partition("=")[0].lstrip("+")
         if not (MENU / group.partition("@")[0]).is_dir():
             continue
-        override = OverridesParser.create().parse_override(word)
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            continue  # Hydra says so itself
         chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
         if any(name == "null" or not isinstance(name, str | list) for name in chosen):
             advice = "regularizer=none" if group == "regularizer" else f"leave out {group}=…"

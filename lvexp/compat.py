@@ -70,7 +70,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     for name, remedy in remedies.items():
         if not isinstance(remedy, dict) or "_target_" not in remedy:
             raise Refusal(
-                f"regularizer.{name} is set, but {name} is not among the chosen remedies\n"
+                f"regularizer.{name}={values.typed(remedy)} is set, but {name} is not among the chosen remedies\n"
                 f"try  regularizer=[{', '.join([*(k for k, v in remedies.items() if '_target_' in (v or {})), name])}]"
                 f" | leave out regularizer.{name}.…"
             )

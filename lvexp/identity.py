@@ -100,7 +100,10 @@ def register() -> None:
     least 1."""
 
     def resolve(_root_: DictConfig) -> str:
-        return run_id(_root_, _root_.hydra.runtime.choices.model)
+        try:
+            return run_id(_root_, _root_.hydra.runtime.choices.model)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return "unreadable"  # a value of another kind: the checks, which come next, say which
 
     def within(outputs: Any, name: Any) -> str:
         # ahead of Hydra, which makes the folder before any check of ours

@@ -50,6 +50,10 @@ def _key(typed: str, key: str) -> str:
     )
 
 
+def _spelling(said: str) -> str:
+    return f"{said}\ntry  quotes within quotes where a value has signs of its own: 'key=\"a value\"'"
+
+
 def _merging(typed: str, reason: str) -> str:
     return f"{typed}: {reason.strip()}\ntry  leave it out | --cfg job to see what is there"
 
@@ -76,6 +80,7 @@ _KNOWN = [
     (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
     (r"Could not load '([\w/]+)/([^'/]+)'", _missing),
     (r"Error merging override (.+?)\s*\n(.*)", _merging),
+    (r"^(?:\w+Exception: )?(.*?)\s*See https://hydra.cc", _spelling),
     (r"Interpolation key '([^']+)' not found", _referred),
     (r"Could not override '([^']+)'.*Key '([^']+)' is not in struct", _key),
 ]

@@ -317,7 +317,7 @@ def _trainer(
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
         # Lightning's own words on a setting of its own, such as a device that is not there
-        typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "precision"))
+        typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "strategy", "precision"))
         raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
     return trainer, validation, best
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +35,7 @@ _SIGNS = {
     ">": (operator.gt, "above"), ">=": (operator.ge, "at least"),
     "<": (operator.lt, "below"), "<=": (operator.le, "at most"),
 }  # fmt: skip
+MOST = 3.4e38  # the largest number of 32 bits
 Test = tuple[Callable[[Any], bool], str]
 
 
@@ -98,7 +98,7 @@ _KINDS: dict[str, Test] = {
     "whole": (_whole, "a whole number"),
     "share": (lambda value: isinstance(value, float), "a share (written with a point)"),
     "number": (_number, "a number"),
-    "text": (lambda value: isinstance(value, str), "a text"),
+    "text": (lambda value: isinstance(value, str) and value != "", "a text"),
     "truth": (lambda value: isinstance(value, bool), "true or false"),
     "null": (lambda value: value is None, "null"),
     "mapping": (lambda value: isinstance(value, Mapping), "a mapping, {key:value,…}"),
@@ -108,7 +108,7 @@ _OF_DEFAULT: dict[type, Test] = {
     bool: _KINDS["truth"],
     int: _KINDS["whole"],
     float: _KINDS["number"],
-    str: (lambda value: isinstance(value, str) or _number(value), "a text"),  # a number may be a name: columns.text=1
+    str: (lambda value: value != "" and (isinstance(value, str) or _number(value)), "a text"),  # a number may be a name
     list: (lambda value: isinstance(value, list), "a list"),
 }
 
@@ -117,8 +117,8 @@ def _types(plain: dict, known: Mapping[str, Any]) -> None:
     """A value must be there, finite, and of the kind its option's yaml holds: whole number, truth value, list, …"""
     for path, value in leaves(plain):
         for number in _numbers(value):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise ConfigError(f"{path}={typed(value)}: must be finite{_advice(path, known)}")
+            if isinstance(number, float) and not abs(number) <= MOST:
+                raise ConfigError(f"{path}={typed(value)}: must be finite, in 32 bits too{_advice(path, known)}")
             if isinstance(number, int) and abs(number) >= 2**63:
                 raise ConfigError(
                     f"{path}={typed(value)}: must be below 2^63, the largest whole number of 64 bits"
@@ -218,8 +218,9 @@ _RANGES: list[tuple[re.Pattern[str], str]] = [
         (r"^optimizer\.decay\.patience$", ">= 1"),
         (r"^optimizer\.decay\.(start_epoch|limit)$", ">= 0"),
         (r"^optimizer\.decay$", "mapping or null"),
-        (r"^data\.(root|cache|folder|variant|answered|counts\.words)$", "text or number or null"),
-        (r"^data\.files\.(train|valid|test)$", "text or number or null"),
+        (r"^data\.(root|cache|files\.(train|valid|test)|counts\.words)$", "text or null"),
+        (r"^data\.(folder|variant|answered)$", "text or number or null"),
+        (r"^data\.counts\.pattern$", "text"),
         (r"^data\.header$", "truth or null"),
         (r"^data\.columns\.text$", "text or whole >= 0"),
         (r"^data\.columns\.(label|split|source|group)$", "text or whole >= 0 or null"),
@@ -235,6 +236,7 @@ _RANGES: list[tuple[re.Pattern[str], str]] = [
         (r"^trainer\.(limit_(train|val)_batches|val_check_interval)$", "share > 0 <= 1 or whole >= 1"),
         (r"^trainer\.overfit_batches$", "share >= 0 <= 1 or whole >= 0"),
         (r"^trainer\.gradient_clip_val$", "number >= 0 or null"),
+        (r"^trainer\.profiler$", "text or null"),
         (r"^trainer\.threads$", "whole >= 1 or null"),
         (r"^trainer\.min_(epochs|steps)$", "whole >= 0 or null"),
         (r"^trainer\.max_time$", "text or null"),
@@ -331,10 +333,13 @@ def _read(limit: str) -> Test:
 def _alternative(words: list[str], limit: str) -> Test:
     if words[:2] == ["list", "of"]:
         each, wanted = _alternative(words[2:], limit)
-        return lambda value: isinstance(value, list) and all(map(each, value)), f"a list, of which each is {wanted}"
+        return (
+            lambda value: isinstance(value, list) and len(value) > 0 and all(map(each, value)),
+            f"a list, of which each is {wanted}",
+        )
     fits, wanted = _KINDS.get(words[0], (_number, ""))
     bounds = words[words[0] in _KINDS :]
-    if len(bounds) == 1:  # a value itself
+    if len(words) == 1 and words[0] not in (*_KINDS, *_SIGNS):  # a value itself
         return lambda value: typed(value) == bounds[0], bounds[0]
     try:
         rules = [(*_SIGNS[sign], float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True)]

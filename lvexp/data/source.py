@@ -170,7 +170,7 @@ def _where(cfg: Mapping[str, Any]) -> str:
 
 def _check_settings(cfg: Mapping[str, Any]) -> None:
     vocabulary = cfg.get("vocabulary") or {}
-    _one_of("data.format", cfg.get("format") or "auto", ("auto", *FORMATS))
+    _one_of("data.format", cfg.get("format", "auto"), ("auto", *FORMATS))
     _one_of("data.view", cfg.get("view") or "tokens", VIEWS)
     _one_of("data.vocabulary.kind", vocabulary.get("kind"), KINDS)
     _one_of("data.long", cfg.get("long"), LONG)

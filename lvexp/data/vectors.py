@@ -6,8 +6,8 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +52,8 @@ def read_vectors(path: str | Path, words: Sequence[str], width: int) -> dict[int
     return near | exact
 
 
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+def _opened(path: Path) -> BufferedIOBase:
+    return gzip.GzipFile(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
 def _text(file: Iterable[bytes], path: Path, width: int) -> Iterator:
@@ -71,7 +71,7 @@ def _text(file: Iterable[bytes], path: Path, width: int) -> Iterator:
         )
 
 
-def _binary(file: BinaryIO, path: Path, width: int) -> Iterator:
+def _binary(file: BufferedIOBase, path: Path, width: int) -> Iterator:
     count, found = map(int, file.readline().split())
     _same(found, width, path)
     for _ in range(count):
