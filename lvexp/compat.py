@@ -108,14 +108,16 @@ def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, A
     Raises:
         ConfigError: a group has no option, or an option says of itself what cannot be read.
     """
-    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in leave_out])
-    plain = OmegaConf.to_container(kept, resolve=True)
-    assert isinstance(plain, dict)
+    nodes = {str(key): config[key] for key in config if key not in leave_out}
+    plain: dict[str, Any] = {
+        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, node in nodes.items()
+    }
     for group in (*values.GROUPS, *values.AROUND, "evaluation", "regularizer"):
         if group not in leave_out and not isinstance(plain.get(group), Mapping):
             raise ConfigError(f"{group}={values.typed(plain.get(group))}: nothing is chosen\ntry  leave out {group}=…")
     _declarations(plain)
-    return {str(key): value for key, value in plain.items()}
+    return plain
 
 
 def _parts(plain: dict, choices: Mapping) -> Iterator[tuple[str, str, dict]]:
