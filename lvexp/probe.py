@@ -45,9 +45,9 @@ def probe(
     seen: list[Tensor] = []
     classes: list[int] = []
     for batch in known:
+        batch = batch.to(model.device)
         if batch.labels is None or len(classes) >= TEXTS:
             break
-        batch = batch.to(model.device)
         seen.append(features(model.latent, model.latent.posterior(model.params(batch))))
         classes += batch.labels.tolist()
     counted = Counter(label for label in classes if label >= 0)

@@ -165,7 +165,7 @@ class _Seen:
             labels += [] if batch.labels is None else [batch.labels]
         *nats, means = (torch.cat(column).cpu() for column in zip(*columns, strict=True))
         columns_of = [column.double() for column in nats]
-        return cls(*columns_of, means, torch.cat(labels).cpu() if labels else None)
+        return cls(*columns_of, means=means, labels=torch.cat(labels).cpu() if labels else None)
 
     def scores(self, samples: int) -> dict[str, Score]:
         bound, texts, words = self.distortion + self.rate, len(self.words), int(self.words.sum())
