@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -72,8 +72,8 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     settings = HydraConfig.get()
     choices = {str(k): v for k, v in settings.runtime.choices.items() if not str(k).startswith("hydra/")}
     plain = compat.resolved(config)
-    whole = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)
-    keys.check(cast(dict[str, Any], whole), choices, MENU)
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    keys.check({**raw, "hydra": OmegaConf.to_container(settings, resolve=False)}, choices, MENU)
     compat.check(plain, choices, MENU)
     source.check(plain["data"])
     (folder / identity.REFUSED).unlink(missing_ok=True)

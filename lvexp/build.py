@@ -21,6 +21,7 @@ from lvexp.networks.bow import BowDecoder
 from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer
+from lvexp.values import typed
 
 if TYPE_CHECKING:
     from lvexp.data.bag import Bag
@@ -92,8 +93,9 @@ def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:
-        typed = " ".join(f"optimizer.{key}={value}" for key, value in arguments(node).items() if key[0] != "_")
-        raise ConfigError(f"{typed}: {error}\ntry  leave out what it speaks of") from error
+        given = {key: value for key, value in arguments(node).items() if key[0] != "_" and key != "decay"}
+        words = " ".join(f"optimizer.{key}={typed(value)}" for key, value in given.items())
+        raise ConfigError(f"{words}: {error}\ntry  leave out what it speaks of") from error
 
 
 def data(config: Mapping[str, Any]) -> TextData:

@@ -375,7 +375,7 @@ def test_limits_that_leave_no_batch_are_refused(typed: dict[str, Any], named: st
 def test_what_the_optimiser_refuses_is_said_before_training():
     adam = functools.partial(torch.optim.Adam, betas=(2, 3))
     node = {"_target_": "torch.optim.Adam", "betas": [2, 3]}
-    assert "optimizer.betas=[2, 3]" in said(lambda: build._tried(adam, node))
+    assert "optimizer.betas=[2,3]" in said(lambda: build._tried(adam, node))
     build._tried(functools.partial(torch.optim.Adam, betas=(0.9, 0.99)), node)
 
 
@@ -554,7 +554,7 @@ def test_bad_word_vectors_are_refused(name: str, content: bytes, tmp_path: Path)
         pytest.param(["-m", "regularizer=none,null"], "regularizer=none,null", marks=pytest.mark.slow),
         pytest.param(["trainer.gradient_clip_val=nan"], "trainer.gradient_clip_val=nan", marks=pytest.mark.slow),
         pytest.param(["trainer.limit_val_batches=0.0001"], "leaves none", marks=pytest.mark.slow),
-        pytest.param(["+optimizer.betas=[2,3]"], "optimizer.betas=[2.0, 3.0]", marks=pytest.mark.slow),
+        pytest.param(["+optimizer.betas=[2,3]"], "optimizer.betas=[2,3]", marks=pytest.mark.slow),
         pytest.param(["trainer.strategy=abc"], "trainer.strategy=abc", marks=pytest.mark.slow),
         pytest.param(["data=text", "data.files.train=WIDE"], "UTF-16", marks=pytest.mark.slow),
     ],
