@@ -99,7 +99,7 @@ def test_a_resumed_run_does_not_reset_again():
     before = [p.detach().clone() for p in again.parameters()]
     again.on_train_batch_start(next(iter(tiny.corpus())), 0)
     assert all(torch.equal(p, q) for p, q in zip(before, again.parameters(), strict=True))
-    assert again.beta == model.beta == pytest.approx(0.2)
+    assert again.scheduled == model.scheduled == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"reset": "encoder"}])

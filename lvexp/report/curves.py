@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lvexp.findings import BOUND
+from lvexp.metrics.verdict import NEGLIGIBLE
 from lvexp.report.style import BEST, TRAIN, VALID, dress
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> F
         if valid == "val/active_units":
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         if unit != "nats per text" and valid != best:  # quantities whose zero means something
-            axes.set_ylim(bottom=min(0.0, *trained[1], *judged[1]))
+            # and whose noise about zero is no news
+            least = {"val/active_units": 1.0, "val/mi": NEGLIGIBLE}.get(valid or "", 0.0)
+            axes.set_ylim(bottom=min(0.0, *trained[1], *judged[1]), top=max(axes.get_ylim()[1], least))
     return figure
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lvexp.findings import PARTS, Row
-from lvexp.metrics.verdict import NEGLIGIBLE
+from lvexp.metrics.verdict import NEGLIGIBLE, ONE_VALUE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,7 +135,9 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
         "use": (
             "Use of z",
             [
-                row("mutual information", of("mi") + _error(scores, "mi_se"), "nats", f"N = {of('mi_n', ',d')}{cap}"),
+                row(
+                    "mutual information", of("mi") + _error(scores, "mi_se", 1), "nats", f"N = {of('mi_n', ',d')}{cap}"
+                ),
                 row("  in minibatches", of("mi_batch"), "nats", f"of {of('mi_batch_size', 'd')}, as papers print it"),
                 *_codes(scores),
                 *(
@@ -172,9 +174,9 @@ def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[R
     return [group for part, group in groups.items() if part in reported]
 
 
-def _error(scores: Scores, key: str) -> str:
+def _error(scores: Scores, key: str, digits: int = 2) -> str:
     """A standard error, to be put behind its figure."""
-    return f" ±{scores[key]:.2g}" if scores.get(key) else ""
+    return f" ±{scores[key]:.{digits}g}" if scores.get(key) else ""
 
 
 def effective(scores: Scores) -> list[Row]:
@@ -191,9 +193,9 @@ def _codes(scores: Scores) -> list[Row]:
     if scores.get("code_perplexity") is None:
         return []
     perplexity = _number(scores["code_perplexity"], ".2f")
-    # where z tells nothing, modes may differ all the same: none is likelier than the others by more than a hair
-    told = scores.get("mi") is None or scores["mi"] >= NEGLIGIBLE
-    name, how = ("values in use", "perplexity of the modes") if told else ("modes", "perplexity; hardly likelier")
+    # where z tells nothing, modes may differ from text to text all the same
+    idle = scores.get("mi") is not None and scores["mi"] < NEGLIGIBLE and scores["code_perplexity"] >= ONE_VALUE
+    name, how = ("modes", "perplexity; they tell nothing") if idle else ("values in use", "perplexity of the modes")
     rows = [(name, perplexity, f"of {scores['code_values']}", how)]
     if scores.get("cluster_accuracy") is not None:
         agreement = f"NMI {scores['cluster_nmi']:z.2f}, ARI {scores['cluster_ari']:z.2f}"
@@ -214,17 +216,17 @@ def _probe(scores: Scores) -> list[Row]:
     """What a linear classifier reads off z of the labels."""
     if scores.get("probe_accuracy") is None:
         return []
-    majority = f"by the most frequent: {scores['majority_accuracy']:.1%}"
-    return [("labels, linear probe", _number(scores["probe_accuracy"], ".1%"), "right", majority)]
+    majority = f"labels; most frequent: {scores['majority_accuracy']:.1%}"
+    return [("linear probe", _number(scores["probe_accuracy"], ".1%"), "right", majority)]
 
 
 def _unknown(scores: Scores) -> list[Row]:
     """How much of the texts the vocabulary does not know."""
     if scores.get("unk") is None:
         return []
-    drawn = "" if scores.get("samples_unk") is None else f", {scores['samples_unk']:.1%} of the samples'"
+    drawn = "" if scores.get("samples_unk") is None else f"; samples {scores['samples_unk']:.1%}"
     unit = scores.get("text_unit") or "words"
-    return [("<unk>", _number(scores["unk"], ".1%"), "", f"of the test {unit}{drawn}")]
+    return [("<unk>", _number(scores["unk"], ".1%"), "", f"of test {unit}{drawn}")]
 
 
 def _notes(scores: Scores, verdict: str) -> list[str]:

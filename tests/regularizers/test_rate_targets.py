@@ -295,7 +295,7 @@ def test_the_beta_that_is_logged_is_the_controllers(remedies: list[Regularizer],
     model.training_step(Batch.of([[1, 4, 5, 2]]), 0)
     logger, trainer = mock.Mock(), mock.create_autospec(L.Trainer, instance=True, global_step=1)
     trainer.loggers = [logger]
-    TrainingCurves(1).on_train_batch_end(trainer, model, None, None, 0)
+    TrainingCurves(1).on_train_batch_end(trainer, model, None, Batch.of([[1, 4, 5, 2]]), 0)
     assert logger.log_metrics.call_args[0][0]["train/beta"] == logged
 
 

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from lvexp.report.curves import curves_figure
 from lvexp.report.table import show
 
 
@@ -30,7 +31,7 @@ def test_a_likelihood_that_rests_on_few_draws_says_so(result):
 
 
 def test_a_mutual_information_has_its_error(result):
-    assert "2.83 ±0.021 nats" in told(result)[1]["mutual information"]
+    assert "2.83 ±0.02 nats" in told(result)[1]["mutual information"]
     assert "±" not in told(result, mi_se=0.0, mi_exact=True)[1]["mutual information"]
 
 
@@ -42,7 +43,7 @@ def test_nothing_is_minus_zero(result, key):
 
 def test_what_is_unknown_is_told_and_much_of_it_with_advice(result):
     text, rows = told(result, unk=0.034, samples_unk=0.02, text_unit="words")
-    assert rows["<unk>"] == "<unk> 3.4% of the test words, 2.0% of the"
+    assert rows["<unk>"] == "<unk> 3.4% of test words; samples 2.0%"
     assert "data.vocabulary" not in text
     text, _ = told(result, unk=0.31)
     for advice in ("31% of the test set is <unk>", "data.vocabulary.max_size", "min_count", "kind=bpe"):
@@ -59,7 +60,7 @@ def test_characters_are_named(result):
 
 def test_a_probe_stands_beside_the_majority(result):
     _, rows = told(result, probe_accuracy=0.813, majority_accuracy=0.141)
-    assert rows["labels, linear probe"] == "labels, linear probe 81.3% right by the most frequent: 14.1%"
+    assert rows["linear probe"] == "linear probe 81.3% right labels; most frequent: 14.1%"
 
 
 def test_a_floor_is_told_and_who_set_it(result):
@@ -70,7 +71,7 @@ def test_a_floor_is_told_and_who_set_it(result):
 def test_values_that_are_hardly_likelier_are_not_in_use(result):
     text, rows = told(result, mi=0.02, code_perplexity=4.36, code_values=8)
     assert "values in use" not in text
-    assert rows["modes"] == "modes 4.36 of 8 perplexity; hardly likelier"
+    assert rows["modes"] == "modes 4.36 of 8 perplexity; they tell nothing"
     assert "values in use" in told(result, mi=0.9)[0]
 
 
@@ -78,3 +79,10 @@ def test_healthy_claims_no_more_than_it_knows(result):
     assert "How good the model is" in told(result)[0]
     result["verdict"] = "weak: rate 0.5 nats"
     assert "How good the model is" not in told(result)[0]
+
+
+def test_noise_about_zero_is_not_drawn_at_full_height():
+    rows = [{"step": step, "val/mi": 0.001 * step, "val/active_units": 0.0} for step in range(4)]
+    tops = {axes.get_title(loc="left").split(",")[0]: axes.get_ylim()[1] for axes in curves_figure(rows).axes}
+    assert tops["Mutual information"] >= 0.1
+    assert tops["Active units"] >= 1
