@@ -309,6 +309,8 @@ def test_a_run_learns_to_rank_and_ranks_when_loaded(job):
     assert "val/map" in (folder / "metrics.csv").read_text().splitlines()[0]
     assert "ppl" not in (folder / "metrics.csv").read_text().splitlines()[0]
     assert (folder / "figures" / "attention.png").stat().st_size > 1000
+    assert not (folder / "figures" / "projection.png").exists(), "q(h|q,a,y) separates the labels it is given"
+    assert "below word counts" in result["verdict"] or test["map"] == 1
     assert "where is the" in (folder / "samples.txt").read_text()
     assert json.loads((folder / "result.json").read_text())["groups"][0][0] == "Answers: MAP, MRR"
 
