@@ -45,11 +45,11 @@ def probe(
     seen: list[Tensor] = []
     classes: list[int] = []
     for batch in known:
-        batch = batch.to(model.device)
         if batch.labels is None or len(classes) >= TEXTS:
             break
-        seen.append(features(model.latent, model.latent.posterior(model.params(batch))))
         classes += batch.labels.tolist()
+        batch = batch.to(model.device)
+        seen.append(features(model.latent, model.latent.posterior(model.params(batch))))
     counted = Counter(label for label in classes if label >= 0)
     judged = [label for label in labels if label >= 0]
     if not judged or not 2 <= len(counted) <= CLASSES:

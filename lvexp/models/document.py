@@ -164,8 +164,9 @@ class _Seen:
             columns.append((terms.distortion, terms.rate, *weighted, batch.counts.sum(-1), means))
             labels += [] if batch.labels is None else [batch.labels]
         *nats, means = (torch.cat(column).cpu() for column in zip(*columns, strict=True))
-        columns_of = [column.double() for column in nats]
-        return cls(*columns_of, means=means, labels=torch.cat(labels).cpu() if labels else None)
+        distortion, rate, nll, error, effective, words = (column.double() for column in nats)
+        seen = torch.cat(labels).cpu() if labels else None
+        return cls(distortion, rate, nll, error, effective, words, means, seen)
 
     def scores(self, samples: int) -> dict[str, Score]:
         bound, texts, words = self.distortion + self.rate, len(self.words), int(self.words.sum())
