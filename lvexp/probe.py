@@ -35,6 +35,10 @@ def probe(
     many test texts; ``probe_fitted``: on how many others, of ``known``, about 2,000 at the most. Nothing is drawn: the
     same model has the same figures.
 
+    Features are standardised, so that it reads differences of any size: a collapsed z, whose means differ in the third
+    decimal, may be told apart far better than by the majority. It says what is in the means, not that a decoder
+    that meets them under the posterior's noise can make anything of it.
+
     None of these where labels are missing, all alike or of more than 100 values: those are no classes.
 
     Args:
