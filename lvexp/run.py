@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import logging
+import math
 import sys
 import time
 import warnings
@@ -266,11 +267,20 @@ def _name(job: Mapping[str, Any]) -> str:
 def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: LatentModel, data: Any) -> None:
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.corpus.splits.items())
     count = sum(parameter.numel() for parameter in model.parameters())
+    remedies = ", ".join(config["regularizer"] or {})
+    chosen = f"\nremedies {remedies} (regularizer=none: without)" if remedies else ""
     console.print(
         f"[bold]{folder.name}[/bold]  seed {config['seed']}  {count / 1e6:.2f} M parameters\n"
-        f"data {config['data']['name']}: {sizes} texts, {data.vocabulary.size:,} types\nfolder {folder}",
+        f"data {config['data']['name']}: {sizes} texts, {data.vocabulary.size:,} types{chosen}\nfolder {folder}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    most = math.log(model.latent.configurations or math.inf)
+    for name, remedy in zip(config["regularizer"] or {}, model.remedies, strict=True):
+        if remedy.floor is not None and remedy.floor > most:
+            console.print(
+                f"[yellow]note[/yellow] {name} asks for {remedy.floor:g} nats, and z has {model.latent.configurations} "
+                f"values: it cannot tell more than {most:.2f} (try regularizer=none)", highlight=False,
+            )  # fmt: skip
     batches, limit = data.steps_per_epoch, config["trainer"]["limit_train_batches"]
     batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
     steps, last = _steps(config["trainer"], batches), model.anneal.settled()
