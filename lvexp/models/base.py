@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import lightning as L
 import torch
-from torch import nn
+from torch import distributed, nn
 from torchmetrics import Metric
 
 from lvexp.anneal.base import AbstractAnneal
@@ -284,7 +284,7 @@ class LatentModel(L.LightningModule, abc.ABC):
     def looks(self) -> bool:
         """Whether every step looks for figures that are not finite. A GPU would be waited for, and of several processes
         one that ended alone would leave the others waiting: they all look at the parameters, now and then."""
-        return self.device.type == "cpu" and self.trainer.world_size == 1
+        return self.device.type == "cpu" and not (distributed.is_available() and distributed.is_initialized())
 
     def broken(self) -> str:
         """The parts of the last training loss that are not finite, with what they are instead; empty without any."""
