@@ -25,7 +25,7 @@ from lvexp.values import DECLARED
 VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective")
 _VOLATILE_TRAINER = (
     "accelerator",
-    "devices",
+    "devices",  # but for their number, which is how many batches make a step
     "strategy",
     "profiler",
     "threads",
@@ -45,13 +45,30 @@ def essence(config: DictConfig) -> dict[str, Any]:
     if "labels" not in (plain["model"].get("requires") or []):
         for key in ("labelled", "balance"):  # such a model never sees them
             plain["data"].pop(key, None)
+    count = devices(plain["trainer"])
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
+    if count != 1:
+        plain["trainer"]["devices"] = count
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)
         plain["model"]["embeddings"] = plain["embeddings"]
     if "run" in ((plain.get("regularizer") or {}).get("lm_init") or {}):
         plain["regularizer"]["lm_init"]["run"] = parent.run_id(plain["regularizer"]["lm_init"]["run"])
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
+
+
+def devices(trainer: Mapping[str, Any]) -> int | str:
+    """How many devices ``trainer.devices`` names, each a process: a number, a list of them, or Lightning's "2", "0,1".
+    "auto" and -1 stand for all there are, which only torch could count: they are what they are, but on a CPU 1."""
+    typed = trainer["devices"]
+    if isinstance(typed, list | tuple):
+        return len(typed)
+    typed = str(typed).strip()
+    if "," in typed:
+        return len([number for number in typed.split(",") if number.strip()])
+    if typed in ("auto", "-1"):
+        return 1 if trainer["accelerator"] == "cpu" else "auto"
+    return int(typed) if typed.isdecimal() else typed
 
 
 @functools.cache

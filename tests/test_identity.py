@@ -27,6 +27,11 @@ SAME = [
     ["name=other"],
     ["trainer.threads=1"],
     ["trainer.log_every_n_steps=7"],
+    ["trainer=gpu"],
+    ["trainer.devices=[3]", "trainer.accelerator=gpu"],
+    ["trainer.devices='0,'"],
+    ["trainer.devices=auto"],  # of a CPU
+    ["trainer=ddp", "trainer.devices=1"],
 ]
 OTHER = [
     ["latent.dim=16"],
@@ -38,6 +43,8 @@ OTHER = [
     ["evaluation.iw_samples=7"],
     ["encoder=gru"],
     ["trainer.precision=64-true"],
+    ["trainer.devices=2"],  # a step then takes twice the texts
+    ["trainer=gpu", "trainer.devices=auto"],
 ]
 
 
@@ -49,6 +56,12 @@ def test_what_does_not_change_the_result_keeps_the_id(typed: list[str], composed
 @pytest.mark.parametrize("typed", OTHER, ids=" ".join)
 def test_what_changes_the_result_changes_the_id(typed: list[str], composed: Compose):
     assert run_id(composed(*typed)) != run_id(composed())
+
+
+def test_the_number_of_devices_counts_and_not_which_or_how_it_is_spelt(composed: Compose):
+    spelt = ("2", "'2'", "[0,1]", "[2,3]", "'0,1'")
+    assert len({run_id(composed("trainer=ddp", f"trainer.devices={devices}")) for devices in spelt}) == 1
+    assert run_id(composed("trainer=ddp", "trainer.devices=4")) != run_id(composed("trainer=ddp"))
 
 
 def test_the_order_of_overrides_does_not_matter(composed: Compose):

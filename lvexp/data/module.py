@@ -148,7 +148,7 @@ class TextData(L.LightningDataModule):
         if self.trainer is not None:
             few = self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]  # set at run time
             options |= {"limit": self.trainer.limit_train_batches, "fixed": few}
-        loader = self._loader(self._training, self.batch_size, **options)
+        loader = BatchLoader(self._training, self.batch_size, **options, **self._share)
         if self.trainer is not None:
             # Lightning restores the loader's own state only into an unfinished epoch.
             progress = self.trainer.fit_loop.epoch_progress.current
@@ -156,22 +156,24 @@ class TextData(L.LightningDataModule):
         return loader
 
     def val_dataloader(self) -> BatchLoader:
-        """Each validation text once."""
-        return self.in_order("valid")
+        """Each validation text once, shared out among the processes."""
+        return BatchLoader(self.corpus.splits["valid"], self.eval_batch_size, **self._share)
 
     def test_dataloader(self) -> BatchLoader:
         """Each test text once."""
         return self.in_order("test")
 
     def in_order(self, split: str) -> BatchLoader:
-        """Each text of a split once, in an order that never changes."""
-        return self._loader(self.corpus.splits[split], self.eval_batch_size)
+        """Each text of a split once, in an order that never changes, whatever share of it other processes have: one
+        reports for all."""
+        return BatchLoader(self.corpus.splits[split], self.eval_batch_size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """The batch on ``device``."""
         return batch.to(device)
 
-    def _loader(self, split: Stock, batch_size: int, **options: Any) -> BatchLoader:
-        if self.trainer is not None:
-            options |= {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
-        return BatchLoader(split, batch_size, **options)
+    @property
+    def _share(self) -> dict[str, int]:
+        """What this process has of batches that are shared out."""
+        trainer = self.trainer
+        return {} if trainer is None else {"rank": trainer.global_rank, "world": trainer.world_size}
