@@ -21,12 +21,14 @@ def test_the_report_reads_every_text_once_whatever_the_share_of_a_process(small:
 
 
 @pytest.mark.slow
-def test_two_processes_report_on_the_whole_test_set(small: list[str], tmp_path: Path, lvexp: Command):
-    two = ["trainer=ddp", "trainer.accelerator=cpu"]
+def test_two_processes_report_on_the_whole_test_set(
+    small: list[str], composed: Compose, tmp_path: Path, lvexp: Command
+):
+    two, splits = ["trainer=ddp", "trainer.accelerator=cpu"], build.data(plain(composed(*small))).corpus.splits
     done = lvexp(*small, "trainer.max_epochs=1", *two)
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "outputs").rglob("result.json")
-    assert json.loads(file.read_text())["test"]["sentences"] == 20
+    assert json.loads(file.read_text())["test"]["sentences"] == len(splits["test"])
 
 
 @pytest.mark.slow

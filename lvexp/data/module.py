@@ -173,7 +173,7 @@ class TextData(L.LightningDataModule):
         return batch.to(device)
 
     @property
-    def _share(self) -> dict[str, int]:
+    def _share(self) -> dict[str, Any]:
         """What this process has of batches that are shared out."""
         trainer = self.trainer
         return {} if trainer is None else {"rank": trainer.global_rank, "world": trainer.world_size}
