@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
 from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, RunError
@@ -30,7 +28,8 @@ STEP = "trainer/global_step"
 #: W&B refuses longer tags
 TAG_LENGTH = 64
 
-log = logging.getLogger(__name__)
+#: seconds that the end of a run waits for W&B's server to take what it lacks
+FINISH = 300.0
 
 
 class CsvLogger(Logger):
@@ -147,33 +146,69 @@ def _cells(row: Row) -> dict[str, str]:
     return {name: f"{value:.9g}" if isinstance(value, float) else str(value) for name, value in row.items()}
 
 
-class WandbLogger(LightningWandbLogger):
-    """Lightning's W&B logger, with a run of its own whatever other runs the process has, and a quiet console.
+class WandbLogger(Logger):
+    """A W&B run of its own, whatever other runs the process has, with a quiet console.
+
+    W&B never ends or spoils a run of ours: what cannot be reached online goes on offline, what fails later goes on
+    without, and one line says so.
 
     Args:
-        mode: "online" or "offline"; a run that cannot be reached online goes on offline.
+        mode: "online" or "offline".
         **options: for ``wandb.init``.
     """
 
+    reachable: ClassVar[bool] = True  # a server that one run of the process has waited for in vain
+
     def __init__(self, mode: str, **options: Any):
-        super().__init__(project=options["project"], save_dir=options["dir"], id=options["id"], name=options["name"])
-        self.mode, self.options = mode, options
+        super().__init__()
+        self.mode, self.options, self.lost, self.run = mode, options, False, None
 
     @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        """The W&B run, started at first use."""
-        if self._experiment is None:
+    def name(self) -> str:
+        return "wandb"
+
+    @property
+    def version(self) -> str:
+        return self.options["id"]
+
+    @property
+    def save_dir(self) -> str:
+        return self.options["dir"]
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run was started with the whole configuration."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        at = {} if step is None else {STEP: step}
+        self.attempt(lambda run: run.log({**metrics, **at}))
+
+    def attempt(self, act: Callable[[Any], object]) -> None:
+        """Does something with the run, which starts at first use; nothing once W&B has failed."""
+        if self.lost:
+            return
+        try:
+            if self.run is None:
+                self.run = self._begin()
+            act(self.run)
+        except Exception as error:  # of any kind: its server, its process, its files, the disk
+            self.lost = True
+            _say(f"W&B failed ({_first(error)}): this run goes on without it")
+
+    def _begin(self) -> Any:
+        if self.mode == "online" and not self.reachable:
+            self.mode = "offline"
+        try:
+            return self._start(self.mode)
+        except Exception as error:
+            if self.mode == "offline":
+                raise
+            _say(f"W&B cannot be reached ({_first(error)}): this run is kept offline")
+            type(self).reachable, self.mode = False, "offline"
             import wandb
 
-            try:
-                self._experiment = self._start(self.mode)
-            except wandb.Error as error:
-                if self.mode == "offline":
-                    raise
-                log.warning("W&B cannot be reached (%s): this run is kept offline", str(error).splitlines()[0])
-                self._experiment = self._start("offline")
-        return self._experiment
+            wandb.teardown()  # its process still holds the id of the run that did not start
+            return self._start("offline")
 
     def _start(self, mode: str) -> Any:
         import wandb
@@ -182,7 +217,8 @@ class WandbLogger(LightningWandbLogger):
             mode=mode,  # pyright: ignore[reportArgumentType]
             resume="allow",
             reinit="create_new",  # else the second job of a multirun would log into the first one's run
-            settings=wandb.Settings(silent=True, console="off", init_timeout=30),
+            # a server that went away may not hold up the end of a run: what it lacks lies in the folder
+            settings=wandb.Settings(silent=True, console="off", init_timeout=30, finish_timeout=FINISH),
             **self.options,
         )
         run.define_metric(STEP)
@@ -190,14 +226,22 @@ class WandbLogger(LightningWandbLogger):
         run.define_metric("val/nelbo", step_metric=STEP, step_sync=True, summary="min")
         return run
 
-    def log_hyperparams(self, params: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Nothing: the run was started with the whole configuration."""
-
     def finish(self, failed: bool = False) -> None:
         """Ends the run; without one, does nothing."""
-        run, self._experiment = self._experiment, None
+        run, self.run = self.run, None
         if run is not None:
-            run.finish(exit_code=int(failed))
+            try:
+                run.finish(exit_code=int(failed))
+            except Exception as error:
+                _say(f"W&B failed at the end ({_first(error)})")
+
+
+def _first(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _say(line: str) -> None:
+    print(f"lvexp: {line}", file=sys.stderr)
 
 
 def make_loggers(
@@ -226,7 +270,7 @@ def make_loggers(
     if kind not in ("csv", "wandb"):
         raise ConfigError(f"logger={kind} is not known\ntry  logger=csv | logger=wandb")
     loggers: list[Logger] = [CsvLogger(run_dir)]
-    mode = wandb_mode() if kind == "wandb" else "disabled"
+    mode = _mode() if kind == "wandb" else "disabled"
     if mode != "disabled":
         loggers.append(
             WandbLogger(
@@ -241,6 +285,17 @@ def make_loggers(
             )
         )
     return loggers
+
+
+def _mode() -> str:
+    """:func:`wandb_mode`, and "disabled" where W&B cannot even say."""
+    try:
+        return wandb_mode()
+    except ConfigError:
+        raise
+    except Exception as error:
+        _say(f"W&B failed ({_first(error)}): this run goes on without it")
+        return "disabled"
 
 
 def wandb_mode() -> str:
@@ -277,34 +332,41 @@ def log_report(
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
-        import wandb
+        logger.attempt(lambda run: _summarise(run, result))
+        logger.attempt(lambda run: _log_media(run, evaluation, figures))
 
-        media: dict[str, Any] = {f"figures/{Path(path).stem}": wandb.Image(str(path)) for path in figures}
-        tables: dict[str, tuple[list[Any], list[tuple]]] = {
-            "samples": (["sample"], [(text,) for text in evaluation.samples]),
-            "reconstructions": (["text", "reconstruction"], [tuple(pair) for pair in evaluation.reconstructions]),
-            "interpolations": (
-                ["path", "step", "text", "from", "to"],
-                [
-                    (number, step, text, *line.ends)
-                    for number, line in enumerate(evaluation.interpolations, 1)
-                    for step, text in enumerate(line.path)
-                ],
-            ),
-        }
-        tables |= {title: (["text"], [(line,) for line in lines]) for title, lines in evaluation.findings.texts.items()}
-        for key, (columns, rows) in tables.items():
-            if rows:
-                media[f"texts/{key}"] = wandb.Table(columns=columns, data=[list(row) for row in rows])
-        run = logger.experiment
-        if media:
-            run.log(media)
-        for split in ("test", "valid"):
-            scores = result.get(split) or {}
-            run.summary.update({f"{split}/{key}": value for key, value in scores.items() if value is not None})
-        for key in ("status", "verdict", "seconds", "tokens_per_second"):
-            if result.get(key) is not None:
-                run.summary[key] = result[key]
+
+def _summarise(run: Any, result: Mapping[str, Any]) -> None:
+    for split in ("test", "valid"):
+        scores = result.get(split) or {}
+        run.summary.update({f"{split}/{key}": value for key, value in scores.items() if value is not None})
+    for key in ("status", "verdict", "seconds", "tokens_per_second"):
+        if result.get(key) is not None:
+            run.summary[key] = result[key]
+
+
+def _log_media(run: Any, evaluation: Evaluation, figures: Sequence[str | Path]) -> None:
+    import wandb
+
+    media: dict[str, Any] = {f"figures/{Path(path).stem}": wandb.Image(str(path)) for path in figures}
+    tables: dict[str, tuple[list[Any], list[tuple]]] = {
+        "samples": (["sample"], [(text,) for text in evaluation.samples]),
+        "reconstructions": (["text", "reconstruction"], [tuple(pair) for pair in evaluation.reconstructions]),
+        "interpolations": (
+            ["path", "step", "text", "from", "to"],
+            [
+                (number, step, text, *line.ends)
+                for number, line in enumerate(evaluation.interpolations, 1)
+                for step, text in enumerate(line.path)
+            ],
+        ),
+    }
+    tables |= {title: (["text"], [(line,) for line in lines]) for title, lines in evaluation.findings.texts.items()}
+    for key, (columns, rows) in tables.items():
+        if rows:
+            media[f"texts/{key}"] = wandb.Table(columns=columns, data=[list(row) for row in rows])
+    if media:
+        run.log(media)
 
 
 @rank_zero_only

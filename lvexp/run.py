@@ -371,9 +371,9 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
         if isinstance(logger, CsvLogger):
             logger.flush()
     drawn = figures.draw(folder / "figures", read_metrics(folder / METRICS), evaluation)
-    log_report(loggers, result, evaluation, drawn)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()
+    log_report(loggers, result, evaluation, drawn)  # last: whatever becomes of it, the run is done
 
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:
