@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp import compat, identity, keys, sweep
+from lvexp import compat, environment, identity, keys, sweep
 from lvexp.data import source
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
 from lvexp.mistakes import explain
@@ -37,7 +37,7 @@ def _job(config: DictConfig) -> float | None:
     settings = HydraConfig.get()
     many = settings.mode == RunMode.MULTIRUN
     folder = Path(settings.runtime.output_dir)
-    overrides = list(settings.overrides.task)
+    overrides = environment.typed(settings.overrides.task)
     record: dict[str, Any] = {"job": settings.job.num if many else 0, "folder": str(folder), "overrides": overrides}
     _legible()
     if many:
@@ -89,7 +89,8 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
         run_id=identity.run_id(config, choices["model"]),
         group_id=identity.group_id(config, choices["model"]),
         choices=choices,
-        overrides=list(settings.overrides.task),
+        overrides=environment.typed(settings.overrides.task),
+        written=environment.withheld(config),
     )
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
 from torch.optim import Optimizer
 
 from lvexp import targets
@@ -61,7 +62,11 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
     their width, are what makes them; an estimator's parts are made."""
     group = where.partition(".")[0]
     found = targets.find(where, node.get(targets.TARGET), _KINDS[group], trust)
-    given, parts = arguments(node), {}
+    given, parts = arguments(node), dict[str, Any]()
+    if "${oc.env:" in str(given) and node[targets.TARGET] in trust:
+        # kept as typed (lvexp.environment); one of ours needs nothing of it, and a stranger's file may read nothing
+        known: Any = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
+        given = known
     if group in ("latent", "estimator"):
         for name in [name for name, value in given.items() if isinstance(value, Mapping) and targets.TARGET in value]:
             inner, block = f"{where}.{name}", given.pop(name)

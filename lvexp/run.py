@@ -55,7 +55,11 @@ _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the t
 
 
 def run(
-    config: Mapping[str, Any], folder: Path, composed: Mapping[str, str] | None = None, **identity_of_job: Any
+    config: Mapping[str, Any],
+    folder: Path,
+    composed: Mapping[str, str] | None = None,
+    written: Mapping[str, Any] | None = None,
+    **identity_of_job: Any,
 ) -> dict[str, Any]:
     """Runs a job in its folder, or what is left of it, or nothing where it is done.
 
@@ -63,6 +67,7 @@ def run(
         config: resolved, plain.
         folder: of the run; what lies there decides between a new run, a resumed one and a skipped one.
         composed: files of the folder's ``.hydra`` → their text.
+        written: the configuration as checkpoints and W&B get it, see :mod:`lvexp.environment`; None: as it is.
         identity_of_job: run_id, group_id, choices and overrides, as result.json holds them.
 
     Returns:
@@ -78,7 +83,7 @@ def run(
             return _record(place.result(), "skipped", config)
         if place.diverged() is not None and not config["force"]:
             return {"status": "failed", "test": {}}  # the first process tells
-        return _record(_execute(config, place, console, identity_of_job), "done", config)
+        return _record(_execute(config, place, console, identity_of_job, written or config), "done", config)
     with place.alone(), _disk(place):
         if config["force"]:
             place.clear()
@@ -94,7 +99,7 @@ def run(
         if (told := place.diverged()) is not None:
             raise Diverged(f"done before: {told}")
         place.begin(config, composed or {})
-        result = _execute(config, place, console, identity_of_job)
+        result = _execute(config, place, console, identity_of_job, written or config)
     return _record(result, "resumed" if resumed else "done", config)
 
 
@@ -133,7 +138,9 @@ def _disk(place: Folder) -> Iterator[None]:
         ) from error
 
 
-def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: dict[str, Any]) -> dict[str, Any]:
+def _execute(
+    config: Mapping[str, Any], place: Folder, console: Console, job: dict[str, Any], written: Mapping[str, Any]
+) -> dict[str, Any]:
     began, folder = time.perf_counter(), place.path
     _quiet()
     if config["trainer"]["threads"]:
@@ -147,7 +154,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     _check_batches(config["trainer"], data)
-    model = build.model(config, data.vocabulary, data.steps_per_epoch)
+    model = build.model(config, data.vocabulary, data.steps_per_epoch, kept=written)
     _check_objective(config, validated(model))
     model.check(data.labels)
     model.prepare()
@@ -155,7 +162,7 @@ def _execute(config: Mapping[str, Any], place: Folder, console: Console, job: di
 
     loggers = make_loggers(
         config["logger"]["kind"], folder, run_id=job["run_id"], group_id=job["group_id"],
-        name=_name(job), tags=_tags(job["choices"]), config=config, project=config["logger"].get("project", "lvexp"),
+        name=_name(job), tags=_tags(job["choices"]), config=written, project=config["logger"].get("project", "lvexp"),
     )  # fmt: skip
     failed = True
     try:

@@ -284,6 +284,12 @@ def _at(plain: Mapping[str, Any], path: str) -> Any:
     return found
 
 
+def words(plain: dict) -> set[str]:
+    """The paths of values that are one of a list of words."""
+    declared = {f"{path}.{key}" for path, node in nodes(plain) for key in node.get("one_of") or ()}
+    return {*_ONE_OF, *declared}
+
+
 def _values(plain: dict, known: Mapping[str, Any]) -> None:
     unused = {f"{group}.{key}" for group in GROUPS for key in (plain.get(group) or {}).get("ignores") or []}
     for path, value in leaves(plain):

@@ -26,7 +26,7 @@ LAYERS = [
     ["evaluation"],
     ["logging", "progress", "training"],
     ["compat"],
-    ["identity", "mistakes"],
+    ["environment", "identity", "mistakes"],
     ["folder"],
     ["build", "sweep"],
     ["run", "loading"],
@@ -74,8 +74,8 @@ def test_every_layer_exists():
 @pytest.mark.parametrize(
     "name",
     [
-        *("compat", "drawing", "durable", "folder", "identity", "keys", "parent", "mistakes", "sweep", "targets"),
-        *("data/source", "__main__"),
+        *("compat", "drawing", "durable", "environment", "folder", "identity", "keys", "parent", "mistakes"),
+        *("sweep", "targets", "data/source", "__main__"),
     ],
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):

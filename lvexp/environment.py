@@ -1,0 +1,73 @@
+"""What a configuration takes from the environment stays there: a run writes ``${oc.env:NAME}``, not what it stood for.
+
+A part of it may be a key or a password. Numbers and truth values are figures of the experiment and are written, and so
+are the words among which an option chooses (``encoder.cell``): :func:`lvexp.load` needs them to rebuild the model.
+Free of torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.resolvers import oc
+
+from lvexp import values
+from lvexp.compat import resolved
+
+_UNSET = "_an_environment_variable_that_is_not_set_"
+
+
+def typed(overrides: ListConfig) -> list[str]:
+    """Overrides as they were typed; read one by one, they would be resolved."""
+    raw: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(override) for override in raw]
+
+
+def withheld(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, as :func:`lvexp.compat.resolved` has it, but for texts that came from the
+    environment, directly or through other keys: those are as they are typed, unresolved."""
+    plain = resolved(config)
+    if not _reads(OmegaConf.to_container(config, resolve=False)):
+        return plain
+    OmegaConf.register_new_resolver("oc.env", _call, replace=True)
+    try:
+        shown = _leaves(config)
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+    return _merged(plain, shown, values.words(plain))
+
+
+def _reads(raw: Any) -> bool:
+    if isinstance(raw, dict | list):
+        return any(map(_reads, raw.values() if isinstance(raw, dict) else raw))
+    return "oc.env" in str(raw)
+
+
+def _call(key: str, default: Any = _UNSET) -> str:
+    """A resolver that gives back its own call."""
+    return "${oc.env:" + (key if default == _UNSET else f"{key},{default}") + "}"
+
+
+def _leaves(node: Any) -> Any:
+    """A node as plain values; a value whose interpolation makes nothing of such a text stays as it is typed."""
+    raw: Any = OmegaConf.to_container(node, resolve=False)
+    if isinstance(node, DictConfig):
+        return {str(key): _leaf(node, key, raw[key]) for key in node}
+    return [_leaf(node, at, value) for at, value in enumerate(raw)]
+
+
+def _leaf(node: Any, key: Any, raw: Any) -> Any:
+    try:
+        value = node[key]
+    except Exception:  # whatever a resolver says to a text where it wants something else
+        return raw
+    return _leaves(value) if OmegaConf.is_config(value) else value
+
+
+def _merged(plain: Any, shown: Any, words: set[str], path: str = "") -> Any:
+    if isinstance(plain, dict) and isinstance(shown, dict):
+        return {key: _merged(plain[key], shown[key], words, f"{path}.{key}".lstrip(".")) for key in plain}
+    if isinstance(plain, list) and isinstance(shown, list) and len(plain) == len(shown):
+        return [_merged(value, other, words, path) for value, other in zip(plain, shown, strict=True)]
+    return shown if _reads(shown) and isinstance(plain, str) and path not in words else plain
