@@ -7,7 +7,7 @@ Free of torch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
@@ -18,9 +18,9 @@ from lvexp.compat import resolved
 _UNSET = "_an_environment_variable_that_is_not_set_"
 
 
-def typed(overrides: ListConfig) -> list[str]:
-    """Overrides as they were typed; read one by one, they would be resolved."""
-    raw: Any = OmegaConf.to_container(overrides, resolve=False)
+def typed(overrides: list[str]) -> list[str]:
+    """Overrides, which Hydra holds in a node of its own, as they were typed; read one by one, they would be resolved."""
+    raw: Any = OmegaConf.to_container(cast(ListConfig, overrides), resolve=False)
     return [str(override) for override in raw]
 
 
