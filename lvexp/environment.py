@@ -19,7 +19,7 @@ _UNSET = "_an_environment_variable_that_is_not_set_"
 
 
 def typed(overrides: list[str]) -> list[str]:
-    """Overrides, which Hydra holds in a node of its own, as they were typed; read one by one, they would be resolved."""
+    """Overrides, which Hydra holds in a node of its own, as typed; read one by one, they would be resolved."""
     raw: Any = OmegaConf.to_container(cast(ListConfig, overrides), resolve=False)
     return [str(override) for override in raw]
 
