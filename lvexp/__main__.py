@@ -158,7 +158,8 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(sweep.Sweep.exit_code)
+    if sweep.Sweep.exit_code:
+        sys.exit(sweep.Sweep.exit_code)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Free of torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -18,7 +19,7 @@ from lvexp.compat import resolved
 _UNSET = "_an_environment_variable_that_is_not_set_"
 
 
-def typed(overrides: list[str]) -> list[str]:
+def typed(overrides: Sequence[str]) -> list[str]:
     """Overrides, which Hydra holds in a node of its own, as typed; read one by one, they would be resolved."""
     raw: Any = OmegaConf.to_container(cast(ListConfig, overrides), resolve=False)
     return [str(override) for override in raw]

@@ -218,6 +218,7 @@ _RANGES: list[tuple[re.Pattern[str], str]] = [
         (r"^optimizer\.decay\.patience$", ">= 1"),
         (r"^optimizer\.decay\.(start_epoch|limit)$", ">= 0"),
         (r"^optimizer\.decay$", "mapping or null"),
+        (r"^objective$", "text or null"),
         (r"^data\.(root|cache|files\.(train|valid|test)|counts\.words)$", "text or null"),
         (r"^data\.(folder|variant|answered)$", "text or number or null"),
         (r"^data\.counts\.pattern$", "text"),

@@ -212,7 +212,7 @@ REFUSED = [
     ("decoder=dcnn decoder.kernel=0", ["at least 1"]),
     ("decoder=dcnn decoder.kernel=1.5", ["whole number"]),
     ("decoder=dcnn decoder.bottleneck=half", ["whole number", "decoder.bottleneck=128"]),
-    ("decoder=dcnn decoder.dilations=[1,0]", ["decoder.dilations=[1, 0]", "at least 1"]),
+    ("decoder=dcnn decoder.dilations=[1,0]", ["decoder.dilations=[1,0]", "at least 1"]),
     ("decoder=dcnn decoder.dropout_in=1", ["below 1"]),
     ("decoder=dcnn encoder=none", ["encoder=none", "encoder=lstm"]),
     ("decoder=window model=ae anneal=linear", ["latent=point", "anneal=linear"]),

@@ -9,7 +9,8 @@ import lightning as L
 import tiny
 import torch
 
-from lvexp.training import DecayAndReload
+from lvexp.evaluation import EvaluationSettings
+from lvexp.training import Best, DecayAndReload, Validation
 
 
 class Told(L.Trainer):
@@ -26,11 +27,12 @@ class Told(L.Trainer):
 def after(bounds: list[float], best: Path, **options: Any) -> list[tuple[float, bool]]:
     """Learning rate and whether training is to end, after each validation and the step that follows."""
     model = tiny.model()
-    torch.save({"state_dict": model.state_dict()}, best)
+    kept = Best(best, Validation(EvaluationSettings(), "val/nelbo"))
+    kept.parameters = model.state_dict()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     trainer = Told()
     trainer.optimizers = [optimizer]
-    callback = DecayAndReload("val/nelbo", best, **{"factor": 0.5, "patience": 2, "start_epoch": 0, **options})
+    callback = DecayAndReload("val/nelbo", kept, **{"factor": 0.5, "patience": 2, "start_epoch": 0, **options})
     found = []
     for epoch, bound in enumerate(bounds):
         trainer.current_epoch, trainer.callback_metrics = epoch, {"val/nelbo": torch.tensor(bound)}

@@ -78,7 +78,7 @@ def test_it_stops_at_the_step_and_says_so_again(
     monkeypatch.setattr(WordDropout, "penalty", at(15, penalty))
     told = job("trainer.checkpoint_steps=4")
     assert told.splitlines()[0] == f"run diverged at step 15 (batch 5 of epoch 2): {named}"
-    assert "try  optimizer.lr=0.0001 | " in told
+    assert "try  optimizer.lr=0.0002 | " in told
     folder = tmp_path / "run"
     result = json.loads((folder / "result.json").read_text())
     assert result["verdict"] == f"diverged: {named} at step 15 (batch 5 of epoch 2)"

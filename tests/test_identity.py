@@ -20,7 +20,7 @@ def group_id(config) -> str:
 
 SAME = [
     ["latent.dim=32"],  # the default, said aloud
-    ["regularizer=none"],
+    ["regularizer=free_bits"],
     ["paths.outputs=/elsewhere"],
     ["logger=csv"],
     ["force=true"],
@@ -36,7 +36,7 @@ SAME = [
 OTHER = [
     ["latent.dim=16"],
     ["anneal=linear"],
-    ["regularizer=free_bits"],
+    ["regularizer=none"],
     ["seed=2"],
     ["trainer.max_epochs=3"],
     ["data.batch_size=64"],

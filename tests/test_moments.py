@@ -13,6 +13,7 @@ import torch
 from helpers import Compose, plain
 
 from lvexp import build, run
+from lvexp.folder import Folder
 from lvexp.logging import CsvLogger, read_metrics
 from lvexp.progress import Progress
 
@@ -23,8 +24,9 @@ def fit(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     data = build.data(config)
     model = build.model(config, data.vocabulary, data.steps_per_epoch)
     logger = CsvLogger(folder)
-    trainer, validation, best = run._trainer(config, folder, model, [logger], Progress())
-    run._fit(trainer, validation, model, data, folder)
+    place = Folder(folder, "run")
+    trainer, validation, best = run._trainer(config, place, model, [logger], Progress())
+    run._fit(trainer, validation, model, data, place)
     run._load_best(model, best)
     logger.flush()
     kept = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
@@ -54,8 +56,8 @@ DECAY = ["optimizer=sgd", *(f"optimizer.decay.{more}" for more in ("start_epoch=
 CASES = {
     "sgd-decay": ["model=rnnlm", *DECAY, "optimizer.lr=8", "trainer.patience=0", "trainer.val_check_interval=0.2",
         "trainer.max_epochs=2"],
-    "stopped-early": [*DECAY[:1], "optimizer.lr=9", "trainer.patience=1", "trainer.val_check_interval=0.4"],
-    "stopped-by-decays": [*DECAY[:-1], "optimizer.decay.limit=1", "optimizer.lr=20", "trainer.val_check_interval=0.4"],
+    "stopped-early": [*DECAY[:1], "encoder.norm=false", "optimizer.lr=9", "trainer.patience=1", "trainer.val_check_interval=0.4"],
+    "stopped-by-decays": [*DECAY[:-1], "encoder.norm=false", "optimizer.decay.limit=1", "optimizer.lr=20", "trainer.val_check_interval=0.4"],
     "pretrain-ends-between-validations": [
         "regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=1", "trainer.max_steps=13",
         "optimizer.lr=0.02",

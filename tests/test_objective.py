@@ -66,10 +66,6 @@ def test_a_run_answers_with_the_monitor_of_its_best_validation_however_it_ends(t
     with pytest.raises(ConfigError, match=r"objective=nll: .* nelbo.*\ntry  objective="):
         trained(objective="nll")
 
-    file = tmp_path / "run" / "result.json"  # of a version that did not name the monitor
-    file.write_text(json.dumps({key: value for key, value in done.items() if key not in ("monitor", "objective")}))
-    assert trained()["objective"] == done["objective"]
-
 
 def test_the_objective_is_no_part_of_the_run_id(composed: Compose):
     assert run_id(composed("objective=mi"), "m") == run_id(composed(), "m")

@@ -124,7 +124,7 @@ def test_an_interpolation_in_a_checkpoint_reads_no_environment(saved, monkeypatc
             )
         )
     )
-    assert run.model.remedies[0].run == "${oc.env:LVEXP_SECRET}"
+    assert run.model.remedies[-1].run == "${oc.env:LVEXP_SECRET}"
 
 
 MINE = """
@@ -153,7 +153,7 @@ def test_a_class_of_the_users_own_is_imported_where_it_is_trusted(mine: None, sa
     with pytest.raises(RunError, match=r'trust=\["package_of_mine.Mine"\]'):
         lvexp.load(file)
     assert "package_of_mine" not in sys.modules, "refused before it is imported"
-    assert type(lvexp.load(file, trust=[name]).model.remedies[0]).__name__ == "Mine"
+    assert type(lvexp.load(file, trust=[name]).model.remedies[-1]).__name__ == "Mine"
 
 
 @pytest.mark.parametrize("name", ["function", "Linear", "Missing"])

@@ -189,13 +189,14 @@ class LatentModel(L.LightningModule, abc.ABC):
     ) -> Terms:
         """Distortion and rate of a batch, and all that led to them."""
         params = self.params(batch) if params is None else params
-        q, p = self.latent.posterior(params), self.latent.prior(self.condition(batch))
         try:
+            q = self.latent.posterior(params)
             draw = self.estimator(q, samples)
         except (RuntimeError, ValueError) as error:
             if torch.isfinite(params).all():
                 raise
             raise Diverged("parameters of the posterior not finite") from error
+        p = self.latent.prior(self.condition(batch))
         code = self.latent.code(draw.value)
         cost = -self.log_likelihood(batch, code, inputs)
         control = self.estimator.control(cost, batch)

@@ -120,7 +120,5 @@ def test_what_it_cannot_work_with_is_refused(composed: Compose):
     checked(composed("regularizer=skip", "decoder.inputless=true", "decoder.layers=2"))
     with pytest.raises(Refusal, match=r"(?s)latent=none.*no latent variable.*regularizer=skip"):
         checked(composed("model=rnnlm", "regularizer=skip"))
-    config = composed("regularizer=skip")
-    config.decoder.provides = ["autoregressive"]
-    with pytest.raises(Refusal, match=r"(?s)decoder=lstm.*no layers for z.*decoder=gru \| decoder=lstm"):
-        checked(config)
+    with pytest.raises(Refusal, match=r"(?s)decoder=dcnn.*no layers for z.*decoder=gru \| decoder=lstm"):
+        checked(composed("regularizer=skip", "decoder=dcnn"))
