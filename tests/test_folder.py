@@ -17,8 +17,8 @@ import torch
 from filelock import FileLock
 from helpers import Compose, plain
 
-from lvexp import identity
-from lvexp.errors import RunError
+from lvexp import identity, parent
+from lvexp.errors import ConfigError, RunError
 from lvexp.folder import MARK, Folder
 from lvexp.logging import CsvLogger, read_metrics
 from lvexp.regularizers.lm_init import LmInit
@@ -300,6 +300,16 @@ def test_a_language_model_to_start_from_that_is_damaged_is_named(damage: Damage,
     damage(trained / "checkpoints" / "best.ckpt")
     with pytest.raises(RunError, match=r"best.ckpt: this checkpoint is damaged\ntry  the command that trained it"):
         LmInit(str(trained)).prepare(torch.nn.Module())  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("damage", [cut, empty, scrambled, lambda path: path.write_text("latent: {}\ndecoder: 3\n")])
+def test_a_language_model_whose_configuration_is_damaged_is_named(damage: Damage, tmp_path: Path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / "DONE").touch()
+    (tmp_path / ".hydra" / "config.yaml").write_text("latent: {provides: [no_latent]}\ndecoder: {cell: lstm}\n")
+    damage(tmp_path / ".hydra" / "config.yaml")
+    with pytest.raises(ConfigError, match=r"(?s)lm_init.run=.*config.yaml is missing or damaged\ntry  .*force=true"):
+        parent.check(str(tmp_path), {"cell": "lstm"}, "lstm")
 
 
 def test_a_disk_that_fills_keeps_the_last_checkpoint_and_the_job_goes_on_from_it(
