@@ -56,8 +56,10 @@ DECAY = ["optimizer=sgd", *(f"optimizer.decay.{more}" for more in ("start_epoch=
 CASES = {
     "sgd-decay": ["model=rnnlm", *DECAY, "optimizer.lr=8", "trainer.patience=0", "trainer.val_check_interval=0.2",
         "trainer.max_epochs=2"],
-    "stopped-early": [*DECAY[:1], "encoder.norm=false", "optimizer.lr=9", "trainer.patience=1", "trainer.val_check_interval=0.4"],
-    "stopped-by-decays": [*DECAY[:-1], "encoder.norm=false", "optimizer.decay.limit=1", "optimizer.lr=20", "trainer.val_check_interval=0.4"],
+    "stopped-early": [*DECAY[:1], "encoder.norm=false", "optimizer.lr=9", "trainer.patience=1",
+        "trainer.val_check_interval=0.4"],
+    "stopped-by-decays": [*DECAY[:-1], "encoder.norm=false", "optimizer.decay.limit=1", "optimizer.lr=20",
+        "trainer.val_check_interval=0.4"],
     "pretrain-ends-between-validations": [
         "regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=1", "trainer.max_steps=13",
         "optimizer.lr=0.02",
