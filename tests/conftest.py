@@ -16,7 +16,8 @@ from hydra import compose, initialize_config_dir
 from lvexp import identity
 from lvexp.__main__ import MENU
 
-torch.set_num_threads(1)  # on a busy machine several threads wait for each other more than they work
+# on a busy machine several threads wait for each other more than they work
+torch.set_num_threads(int(os.environ.get("LVEXP_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

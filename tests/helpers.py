@@ -20,6 +20,8 @@ SMALL = (
     *("logger=csv", "evaluation.iw_samples=2", "evaluation.samples=4", "evaluation.bleu_sentences=4"),
     *("evaluation.max_decode=10", "evaluation.interpolations=1"),
 )
+#: of sums over a text's tokens that were computed in 32 bits, whatever they are kept in
+F32: dict[str, float] = {"rtol": 2e-5, "atol": 2e-5}
 Compose = Callable[..., DictConfig]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -87,6 +88,8 @@ def test_every_command_runs(command: str, here: Path, typed: Callable[..., None]
         return
     if "data=wikiqa" in words and "data.root=." not in words and not os.environ.get("LVEXP_DATA"):
         pytest.skip("LVEXP_DATA is not set: WikiQA may not be shipped")
+    if "hydra/sweeper=optuna" in words and not importlib.util.find_spec("optuna"):
+        pytest.skip("the extra search is not installed")
     options = {word.partition("=")[0] for word in words}
     small = [word for word in TINY if word.partition("=")[0] not in options]
     if "data" not in options:
