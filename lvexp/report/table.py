@@ -233,7 +233,9 @@ def _notes(scores: Scores, verdict: str) -> list[str]:
     """What a reader of the figures should know beside them."""
     notes = []
     if verdict.startswith("healthy"):
-        notes.append("healthy: z is used. How good the model is, its NLL beside that of model=rnnlm tells.")
+        notes.append(
+            "healthy means that z is used; for how good the model is, compare its NLL with that of model=rnnlm."
+        )
     if (scores.get("unk") or 0.0) >= UNKNOWN:
         notes.append(
             f"{scores['unk']:.0%} of the test set is <unk>, which is easy to predict and to copy: NLL, perplexity and "

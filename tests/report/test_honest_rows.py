@@ -76,9 +76,9 @@ def test_values_that_are_hardly_likelier_are_not_in_use(result):
 
 
 def test_healthy_claims_no_more_than_it_knows(result):
-    assert "How good the model is" in told(result)[0]
+    assert "how good the model is" in told(result)[0]
     result["verdict"] = "weak: rate 0.5 nats"
-    assert "How good the model is" not in told(result)[0]
+    assert "how good the model is" not in told(result)[0]
 
 
 def test_noise_about_zero_is_not_drawn_at_full_height():
