@@ -176,6 +176,7 @@ def train_lvexp(settings: dict[str, Any]) -> None:
     import lightning as L
 
     from lvexp import run
+    from lvexp.folder import Folder
     from lvexp.logging import make_loggers
     from lvexp.progress import Progress
 
@@ -198,7 +199,8 @@ def train_lvexp(settings: dict[str, Any]) -> None:
         loggers = make_loggers(
             "csv", Path(folder), run_id="b", group_id="b", name="b", tags=[], config=side.config, project="b"
         )
-        trainer, _ = run._trainer(side.config, Path(folder), side.model, loggers, Progress(bar=False))
+        place = Folder(Path(folder), "b")
+        trainer, *_ = run._trainer(side.config, place, side.model, loggers, Progress(bar=False))
         trainer.callbacks.append(Gate())
         answer(ready=True)
         trainer.fit(side.model, datamodule=loading.data)
@@ -209,26 +211,35 @@ class Timed:
 
     def __init__(self, data: Any):
         self.data, self.seconds = data, 0.0
-        original = data._loader
-
-        def loader(*args: Any, **options: Any):
-            made = original(*args, **options)
-            plain = made._batch
-
-            def timed(*arguments: Any):
-                began = time.perf_counter()
-                batch = plain(*arguments)
-                self.seconds += time.perf_counter() - began
-                return batch
-
-            made._batch = timed
-            return made
-
-        data._loader = loader
+        original = data.train_dataloader
+        data.train_dataloader = lambda: Watched(original(), self)
 
     def take(self) -> float:
         seconds, self.seconds = self.seconds, 0.0
         return seconds
+
+
+class Watched:
+    """A loader that tells a clock what each batch took."""
+
+    def __init__(self, loader: Any, clock: Timed):
+        self.loader, self.clock = loader, clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        given = iter(self.loader)
+        while True:
+            began = time.perf_counter()
+            batch = next(given, None)
+            self.clock.seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
 
 
 def stepper(side: SimpleNamespace) -> Callable[[Any], None]:
@@ -274,9 +285,11 @@ def train_textbook(settings: dict[str, Any]) -> None:
 
 def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
     """IW-NLL of one test batch a window, the lengths spread over the test set."""
+    from lvexp.data.loader import BatchLoader
+
     side = prepared(settings)
     side.model.eval()
-    loader = side.data._loader("test", settings["texts"])
+    loader = BatchLoader(side.data.corpus.splits["test"], settings["texts"])
     answer(ready=True)
     while True:
         for batch in loader:
