@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
 
@@ -16,13 +17,13 @@ from lvexp.errors import ConfigError, LvexpError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.identity import arguments
 from lvexp.latents.base import AbstractLatent
+from lvexp.limits import typed
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
 from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer
-from lvexp.values import typed
 
 if TYPE_CHECKING:
     from lvexp.data.bag import Bag
@@ -93,8 +94,6 @@ def _make(where: str, node: Mapping[str, Any], trust: Collection[str], **given: 
 
 def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
     """Refuses settings that the optimiser itself refuses, which it would only say when training begins."""
-    import torch
-
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp import drawing, parent, values
+from lvexp import drawing, limits, parent, values
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
@@ -70,7 +70,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     for name, remedy in remedies.items():
         if not isinstance(remedy, dict) or "_target_" not in remedy:
             raise Refusal(
-                f"regularizer.{name}={values.typed(remedy)} is set, but {name} is not among the chosen remedies\n"
+                f"regularizer.{name}={limits.typed(remedy)} is set, but {name} is not among the chosen remedies\n"
                 f"try  regularizer=[{', '.join([*(k for k, v in remedies.items() if '_target_' in (v or {})), name])}]"
                 f" | leave out regularizer.{name}.…"
             )
@@ -95,7 +95,7 @@ def _declarations(plain: Mapping[str, Any]) -> None:
                 if table:
                     wanted = "a mapping: key → list of words" if key == "one_of" else "a mapping: key → limit"
                 why = f"there is no trait {unknown[0]}" if unknown else f"must be {wanted}"
-                raise ConfigError(f"{path}.{key}={values.typed(said)}: {why}\ntry  leave out {path}.{key}")
+                raise ConfigError(f"{path}.{key}={limits.typed(said)}: {why}\ntry  leave out {path}.{key}")
 
 
 def _is_text(value: Any) -> bool:
@@ -115,7 +115,7 @@ def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, A
     }
     for group in (*values.GROUPS, *values.AROUND, "evaluation", "regularizer"):
         if group not in leave_out and not isinstance(plain.get(group), Mapping):
-            raise ConfigError(f"{group}={values.typed(plain.get(group))}: nothing is chosen\ntry  leave out {group}=…")
+            raise ConfigError(f"{group}={limits.typed(plain.get(group))}: nothing is chosen\ntry  leave out {group}=…")
     _declarations(plain)
     return plain
 

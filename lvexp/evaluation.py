@@ -153,7 +153,7 @@ def evaluate(
       the best statement of -log p(x), ``nll_kind`` which that is: "exact" (no latent variable), "exact marginal"
       (the sum over all values of a discrete z, where they are at most 256; there is no ``nll_iw`` then) or
       "importance-weighted" (from ``iw_samples`` draws, worth ``iw_effective`` equal ones in the mean over texts; for
-      ``iw_few`` of the texts fewer than ten decide, and their estimate leans to a larger NLL);
+      ``iw_few`` of the texts fewer than ten decide, and their estimate is biased upward);
     - ``ppl`` from the ELBO, ``ppl_iw`` from ``nll_iw``, ``ppl_marginal`` from an exact marginal, over ``tokens``
       predicted tokens of ``sentences`` texts;
     - ``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that, or of the number of values of z if these are

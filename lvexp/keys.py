@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lvexp.errors import ConfigError
-from lvexp.values import AROUND, DECLARED, GROUPS, typed, yaml
+from lvexp.limits import typed
+from lvexp.targets import OURS
+from lvexp.values import AROUND, DECLARED, GROUPS, yaml
 
 #: Lightning's, besides those in conf/trainer/cpu.yaml
 TRAINER = (
@@ -28,7 +30,6 @@ GIVEN = (
     *("vocabulary", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params"),
 )
-_OURS = ("lvexp.", "torch.optim.")
 
 
 def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -81,7 +82,7 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
     if path.startswith("regularizer.") and "_target_" not in node:
         return  # not among the chosen remedies, as `compat` says
     target = typed(node.get("_target_"))
-    ours = target.startswith(_OURS)
+    ours = target.startswith(OURS)
     known = takes(target) if ours else None
     if not re.fullmatch(r"[^\W\d]\w*(\.\w+)+", target) or (ours and known is None):
         raise ConfigError(f"{path}._target_={target}: there is no such class\ntry  leave out {path}._target_")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lvexp import build
+from lvexp import build, checkpoints
 from lvexp.batch import Batch
 from lvexp.data.bag import vocabulary_from_json
 from lvexp.decoding import Decoding
@@ -36,15 +36,15 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
     file = path if path.suffix == ".ckpt" else path / "checkpoints" / "best.ckpt"
     if not file.is_file():
         raise RunError(f"{run_dir}: there is no checkpoint at {file}\ntry  the folder that a run printed as its own")
+    saved = checkpoints.read(file, "another copy of it, or the command that trained it, with force=true", device)
     try:
-        saved = torch.load(file, map_location=device, weights_only=True)
         kept = saved["hyper_parameters"]
         vocabulary = vocabulary_from_json(kept["vocabulary"])
         model = build.model(kept["config"], vocabulary, trust=trust)
         model.load_state_dict(saved["state_dict"])
     except ConfigError as error:
         raise RunError(f"{file}: {error}") from error
-    except Exception as error:  # what torch raises on a damaged file is of many kinds
+    except Exception as error:  # what parts of another version say is of many kinds
         raise RunError(f"{file}: not a checkpoint that this version can read ({error})") from error
     return Run(model.to(device).eval(), kept["config"])
 
@@ -122,7 +122,7 @@ class Run:
     def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0, batch_size: int = 64) -> list[float]:
         """-log p(x) of each text in nats, ``<eos>`` counted: exact for a language model and for a discrete z of up to
         256 values, else the importance-weighted estimate with ``samples`` draws. ``batch_size`` texts of like length
-        are scored at a time; the draws of a text hang on those beside it.
+        are scored at a time; the draws of a text depend on those beside it.
 
         Raises:
             RunError: the model has no likelihood (a plain auto-encoder).

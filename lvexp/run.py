@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import logging
 import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from lvexp import build, checkpoints, identity
-from lvexp.data.module import TextData
+from lvexp import build, checkpoints, identity, preflight
 from lvexp.errors import ConfigError, Diverged, RunError
 from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
 from lvexp.folder import Folder
@@ -107,20 +105,10 @@ def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -
     """What a run found, with the figure of its best validation that a search is told: one of the test set would have
     the search choose by it."""
     valid = result.get("valid") or {}  # without a validation that counts there is nothing to tell
-    if valid and config.get("objective"):
-        _check_objective(config, valid)
+    if valid:
+        preflight.objective(config.get("objective"), valid)
     name = config.get("objective") or result.get("monitor")
     return {**result, "status": status, "objective": valid.get(name)}
-
-
-def _check_objective(config: Mapping[str, Any], figures: Iterable[str]) -> None:
-    """Refuses an objective that no validation of the model measures."""
-    wanted, there = config.get("objective"), [name for name in figures if name != "step"]
-    if wanted and wanted not in there:
-        near = difflib.get_close_matches(str(wanted), there, 1, 0)
-        raise ConfigError(
-            f"objective={wanted}: validations of this model measure {', '.join(there)}\ntry  objective={near[0]}"
-        )
 
 
 @contextlib.contextmanager
@@ -145,17 +133,17 @@ def _execute(
     _quiet()
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
-    _check_precision(config)
-    _check_checkpoints(place)
+    preflight.precision(config)
+    preflight.resumable(place)
     build.check(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     data.prepare_data()
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
-    _check_batches(config["trainer"], data)
+    preflight.batches(config["trainer"], data)
     model = build.model(config, data.vocabulary, data.steps_per_epoch, kept=written)
-    _check_objective(config, validated(model))
+    preflight.objective(config.get("objective"), validated(model))
     model.check(data.labels)
     model.prepare()
     _announce(config, folder, console, model, data)
@@ -209,50 +197,6 @@ def _execute(
         finish(loggers, failed=failed)
 
 
-def _check_checkpoints(place: Folder) -> None:
-    """Refuses to resume from damaged checkpoints before anything else is done."""
-    if place.last.exists():
-        checkpoints.read(place.last, "force=true, which trains anew")
-        if place.best.exists():
-            checkpoints.read(place.best, "force=true, which trains anew")
-
-
-def _check_precision(config: Mapping[str, Any]) -> None:
-    """Refuses bf16 on a processor whose LSTM has no such form: only a try tells."""
-    precision, cells = config["trainer"]["precision"], {config[part].get("cell") for part in ("encoder", "decoder")}
-    if config["trainer"]["accelerator"] != "cpu" or not precision.startswith("bf16") or "lstm" not in cells:
-        return
-    try:
-        with torch.autocast("cpu", torch.bfloat16):
-            torch.nn.LSTM(1, 1)(torch.zeros(1, 1, 1))
-    except RuntimeError:
-        raise ConfigError(
-            f"trainer.precision={precision}: this processor has no LSTM in bf16\n"
-            "try  trainer.precision=32-true | encoder=gru decoder=gru (slow here)"
-        ) from None
-
-
-def _check_batches(trainer: Mapping[str, Any], data: TextData) -> None:
-    """Refuses limits that leave no batch, and validations further apart than an epoch is long: both hang on the
-    corpus."""
-    counts = {"train": data.steps_per_epoch, "val": len(data.val_dataloader())}
-    for split, count in counts.items():
-        key = "overfit_batches" if trainer["overfit_batches"] else f"limit_{split}_batches"
-        limit = trainer[key]
-        counts[split] = min(limit, count) if isinstance(limit, int) else int(count * limit)
-        if not counts[split]:
-            raise ConfigError(
-                f"trainer.{key}={limit}: leaves none of the {count:,} batches of {split}\n"
-                f"try  trainer.{key}=1, a whole number of batches | a larger share"
-            )
-    every = trainer["val_check_interval"]
-    if isinstance(every, int) and every > counts["train"]:
-        raise ConfigError(
-            f"trainer.val_check_interval={every}: an epoch has {counts['train']:,} batches\n"
-            "try  trainer.val_check_interval=1.0, once in an epoch"
-        )
-
-
 def _quiet() -> None:
     """Silences what is no news to a user: Lightning's greetings and its advice on loaders that we do not use."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
@@ -288,8 +232,7 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: 
                 f"[yellow]note[/yellow] {name} asks for {remedy.floor:g} nats, and z has {model.latent.configurations} "
                 f"values: it cannot tell more than {most:.2f} (try regularizer=none)", highlight=False,
             )  # fmt: skip
-    batches, limit = data.steps_per_epoch, config["trainer"]["limit_train_batches"]
-    batches = min(batches, limit if isinstance(limit, int) else int(batches * limit))
+    batches = preflight.limited(data.steps_per_epoch, config["trainer"]["limit_train_batches"])
     steps, last = _steps(config["trainer"], batches), model.anneal.settled()
     waited = sum(remedy.delay for remedy in model.remedies) * batches
     waited //= config["trainer"]["accumulate_grad_batches"]

@@ -14,7 +14,8 @@ from typing import Any
 from lvexp.errors import ConfigError
 
 TARGET, PARTIAL = "_target_", "_partial_"
-_OURS, _OPTIMISERS = "lvexp.", "torch.optim."
+#: where classes are that need nobody's word
+OURS = ("lvexp.", "torch.optim.")
 
 
 def named(node: Any) -> set[str]:
@@ -35,7 +36,7 @@ def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] 
         ConfigError: the class may not be imported, does not exist, or is of another kind.
     """
     typed = f"{where}.{TARGET}={name}"
-    known = str(name).startswith((_OURS, _OPTIMISERS))
+    known = str(name).startswith(OURS)
     if not known and name not in trust:
         raise ConfigError(
             f"{typed}: a class from elsewhere is imported only where you say so\n"
@@ -51,7 +52,7 @@ def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] 
         ) from error
     wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
     # what a module of ours has merely imported is not ours
-    strange = known and not str(getattr(found, "__module__", "")).startswith((_OURS, _OPTIMISERS))
+    strange = known and not str(getattr(found, "__module__", "")).startswith(OURS)
     if strange or not isinstance(found, type) or not issubclass(found, kinds):
         raise ConfigError(f"{typed}: that is no class for {where}\ntry  a class derived from {wanted}")
     return found

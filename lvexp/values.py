@@ -3,40 +3,30 @@
 A part of :mod:`lvexp.compat`. The kind is that of the default in the option's yaml, which is also what may be null: a
 default of null. Ranges and words an option declares there itself, ``limits: {decay: ">= 0 < 1"}`` and
 ``one_of: {prior: [uniform, learned]}``; what holds of a name wherever it stands, or of what is no option, is in the
-tables below. No number is ever nan or infinite.
-
-A limit is made of what may be, joined by ``or``: a kind (``whole``, ``share``, ``number``, ``text``, ``truth``,
-``null``, ``list of`` a kind), bounds after it (``> 0 <= 1``), or a value itself (``-1``, ``english``)::
-
-    share > 0 <= 1 or whole >= 1        whole >= 1 or -1        list of whole >= 1 or null
+tables below (:mod:`lvexp.limits`). No number is ever nan or infinite.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from lvexp.errors import ConfigError
+from lvexp.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 
 #: groups of which one option is chosen
-GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "data")
+GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
 #: groups that say how a run is carried out
-AROUND = ("init", "optimizer", "trainer", "logger", "paths")
+AROUND = ("optimizer", "trainer", "logger", "paths")
 #: what a yaml says of its option, to be told from what the option takes
 DECLARED = ("requires", "provides", "owns", "ignores", "limits", "one_of")
-_SIGNS = {
-    ">": (operator.gt, "above"), ">=": (operator.ge, "at least"),
-    "<": (operator.lt, "below"), "<=": (operator.le, "at most"),
-}  # fmt: skip
 MOST = 3.4e38  # the largest number of 32 bits
-Test = tuple[Callable[[Any], bool], str]
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -44,18 +34,6 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     known = dict(defaults(choices, list(plain.get("regularizer") or {}), menu))
     _types(plain, known)
     _values(plain, known)
-
-
-def typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(typed, value))}]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{typed(inner)}" for key, inner in value.items()) + "}"
-    shown = str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of very many digits"
-    return shown if len(shown) <= 200 else f"{shown[:200]}…"
 
 
 def nodes(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -81,34 +59,19 @@ def _numbers(value: Any) -> Iterator[Any]:
     if isinstance(value, list | Mapping):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _numbers(inner)
-    elif _number(value):
+    elif is_number(value):
         yield value
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-#: kind → test, in words
-_KINDS: dict[str, Test] = {
-    "whole": (_whole, "a whole number"),
-    "share": (lambda value: isinstance(value, float), "a share (written with a point)"),
-    "number": (_number, "a number"),
-    "text": (lambda value: isinstance(value, str) and value != "", "a text"),
-    "truth": (lambda value: isinstance(value, bool), "true or false"),
-    "null": (lambda value: value is None, "null"),
-    "mapping": (lambda value: isinstance(value, Mapping), "a mapping, {key:value,…}"),
-}
 #: type of a default → the kind that a value must be of
 _OF_DEFAULT: dict[type, Test] = {
-    bool: _KINDS["truth"],
-    int: _KINDS["whole"],
-    float: _KINDS["number"],
-    str: (lambda value: value != "" and (isinstance(value, str) or _number(value)), "a text"),  # a number may be a name
+    bool: KINDS["truth"],
+    int: KINDS["whole"],
+    float: KINDS["number"],
+    str: (
+        lambda value: value != "" and (isinstance(value, str) or is_number(value)),
+        "a text",
+    ),  # a number may be a name
     list: (lambda value: isinstance(value, list), "a list"),
 }
 
@@ -136,7 +99,7 @@ def _types(plain: dict, known: Mapping[str, Any]) -> None:
         parts = path.split(".")
         for depth, part in enumerate(parts):
             at = ".".join(parts[:depth])
-            if given is None and at in limits and _reads_null(limits[at]):
+            if given is None and at in limits and reads_null(limits[at]):
                 break
             if not isinstance(given, Mapping):
                 raise ConfigError(
@@ -152,7 +115,7 @@ def _types(plain: dict, known: Mapping[str, Any]) -> None:
 
 def _fits(path: str, value: Any, default: Any, limits: Mapping[str, str], known: Mapping[str, Any]) -> None:
     """Raises for a value of another kind than the default's, unless its limit says what kind it is of."""
-    if default is None or (path in limits and _complete(limits[path])):
+    if default is None or (path in limits and complete(limits[path])):
         return
     fits, wanted = _OF_DEFAULT[type(default)]
     if str(default).startswith("${"):
@@ -301,10 +264,10 @@ def _values(plain: dict, known: Mapping[str, Any]) -> None:
             _one_of(f"{path}.{key}", node.get(key), allowed)
     for path, limit in dict(_limits(plain)).items():
         value = _at(plain, path)
-        if path in unused or (isinstance(value, Mapping) and not _complete(limit)):
+        if path in unused or (isinstance(value, Mapping) and not complete(limit)):
             continue
-        fits, wanted = _read(limit)
-        several = isinstance(value, list) and not _complete(limit)
+        fits, wanted = read(limit)
+        several = isinstance(value, list) and not complete(limit)
         if not all(map(fits, value)) if several else not fits(value):
             raise ConfigError(f"{path}={typed(value)}: must be {wanted}{_advice(path, known)}")
     trainer = plain["trainer"]
@@ -319,45 +282,3 @@ def _one_of(path: str, value: Any, allowed: Sequence[Any]) -> None:
     if typed(value) not in words:
         near = difflib.get_close_matches(typed(value), words, 1, 0)
         raise ConfigError(f"{path}={typed(value)}: it is one of {', '.join(words)}\ntry  {path}={near[0]}")
-
-
-def _complete(limit: str) -> bool:
-    """Whether a limit says of what kind a value is; else the default does."""
-    return limit.split()[0] not in _SIGNS
-
-
-def _reads_null(limit: str) -> bool:
-    return "null" in limit.split(" or ")
-
-
-@functools.cache
-def _read(limit: str) -> Test:
-    """A limit as a test, and in words."""
-    tests = [_alternative(words.split(), limit) for words in limit.split(" or ")]
-    return lambda value: any(fits(value) for fits, _ in tests), ", or ".join(wanted for _, wanted in tests)
-
-
-def _alternative(words: list[str], limit: str) -> Test:
-    if words[:2] == ["list", "of"]:
-        each, wanted = _alternative(words[2:], limit)
-        return (
-            lambda value: isinstance(value, list) and len(value) > 0 and all(map(each, value)),
-            f"a list, of which each is {wanted}",
-        )
-    fits, wanted = _KINDS.get(words[0], (_number, ""))
-    bounds = words[words[0] in _KINDS :]
-    if len(words) == 1 and words[0] not in (*_KINDS, *_SIGNS):  # a value itself
-        return lambda value: typed(value) == bounds[0], bounds[0]
-    try:
-        rules = [(*_SIGNS[sign], float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True)]
-    except (KeyError, ValueError):
-        raise ConfigError(
-            f"limits: {limit!r} is no limit\ntry  one such as '>= 0 < 1', 'whole >= 1 or null', 'text'"
-        ) from None
-    asked = " and ".join(f"{word} {bound:.12g}" for _, word, bound in rules)
-    if [word for _, word, _ in rules] == ["at least", "at most"]:
-        asked = "between {:.12g} and {:.12g}".format(*(bound for *_, bound in rules))
-    return (
-        lambda value: fits(value) and all(compare(value, bound) for compare, _, bound in rules),
-        f"{wanted}{' ' if wanted and asked else ''}{asked}",
-    )

@@ -26,7 +26,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp import build, compat, identity, keys, run, values
+from lvexp import build, compat, identity, keys, preflight, run, values
 from lvexp.__main__ import MENU, _once
 from lvexp.data import source
 from lvexp.data.corpus import open_corpus
@@ -34,6 +34,7 @@ from lvexp.data.counts import open_counts
 from lvexp.data.module import TextData
 from lvexp.data.vectors import read_vectors
 from lvexp.errors import ConfigError, DataError, LvexpError
+from lvexp.limits import read as read_limit
 from lvexp.mistakes import explain
 
 REMEDIES = sorted(path.stem for path in (MENU / "regularizer").glob("*.yaml") if path.stem != "none")
@@ -272,7 +273,7 @@ def test_every_number_and_every_null_of_the_menu_has_a_limit_that_its_default_ke
         if declared or path in ignored or not (number or value is None):
             continue
         assert path in limits, f"{path}={value}: nothing says what it may be"
-        assert values._read(limits[path])[0](value), f"{path}={value} is not {limits[path]}"
+        assert read_limit(limits[path])[0](value), f"{path}={value} is not {limits[path]}"
 
 
 @pytest.mark.parametrize(("group", "file"), menu_files(), ids=lambda part: getattr(part, "stem", part))
@@ -332,7 +333,7 @@ def test_what_build_gives_is_no_key():
     ],
 )
 def test_a_limit_reads_as_it_is_written(limit: str, good: list, bad: list):
-    fits, _ = values._read(limit)
+    fits, _ = read_limit(limit)
     assert all(map(fits, good))
     assert not any(map(fits, bad))
 
@@ -340,7 +341,7 @@ def test_a_limit_reads_as_it_is_written(limit: str, good: list, bad: list):
 @pytest.mark.parametrize("limit", ["=> 1", ">= one", ">=", "whole >= "])
 def test_a_limit_that_cannot_be_read_is_said_to_be_none(limit: str):
     with pytest.raises(ConfigError, match="is no limit"):
-        values._read(limit)
+        read_limit(limit)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -368,8 +369,8 @@ def test_limits_that_leave_no_batch_are_refused(typed: dict[str, Any], named: st
         eval_batch_size=8,
     )
     trainer = {"overfit_batches": 0, "limit_train_batches": 1.0, "limit_val_batches": 1.0, "val_check_interval": 1.0}
-    run._check_batches(trainer, module)
-    assert named in said(lambda: run._check_batches(trainer | typed, module))
+    preflight.batches(trainer, module)
+    assert named in said(lambda: preflight.batches(trainer | typed, module))
 
 
 def test_what_the_optimiser_refuses_is_said_before_training():
@@ -548,6 +549,7 @@ def test_bad_word_vectors_are_refused(name: str, content: bytes, tmp_path: Path)
     [
         (["regularizer=free_bits", "regularizer=skip"], "regularizer=[free_bits,skip]"),
         (["+foo=1"], "nothing reads it"),
+        (["+init.foo=1"], "init.foo=1"),
         (["data=text", "data.files.train=PIPE"], "regular"),
         pytest.param(["seed=null"], "seed=null", marks=pytest.mark.slow),
         pytest.param(["trainer=null"], "trainer=null", marks=pytest.mark.slow),

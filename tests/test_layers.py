@@ -12,7 +12,7 @@ import lvexp
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
     ["errors", "shapes", "special", "findings", "durable"],
-    ["batch", "checkpoints", "parent", "drawing", "keys", "values", "targets"],
+    ["batch", "checkpoints", "parent", "drawing", "keys", "limits", "values", "targets"],
     ["draws"],
     ["distributions"],
     ["estimators", "latents", "networks"],
@@ -28,7 +28,7 @@ LAYERS = [
     ["compat"],
     ["environment", "identity", "mistakes"],
     ["folder"],
-    ["build", "sweep"],
+    ["build", "preflight", "sweep"],
     ["run", "loading"],
     ["__main__"],
 ]
@@ -74,7 +74,7 @@ def test_every_layer_exists():
 @pytest.mark.parametrize(
     "name",
     [
-        *("compat", "drawing", "durable", "environment", "folder", "identity", "keys", "parent", "mistakes"),
+        *("compat", "drawing", "durable", "environment", "folder", "identity", "keys", "limits", "parent", "mistakes"),
         *("sweep", "targets", "data/source", "__main__"),
     ],
 )

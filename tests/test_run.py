@@ -9,7 +9,7 @@ import torch
 from helpers import Command
 
 from lvexp.errors import ConfigError
-from lvexp.run import _check_precision
+from lvexp.preflight import precision
 
 
 def config(precision: str, cell: str) -> dict[str, Any]:
@@ -22,14 +22,14 @@ def test_bf16_is_refused_where_the_processor_has_no_such_lstm(monkeypatch: pytes
 
     monkeypatch.setattr(torch.nn.LSTM, "forward", absent)
     with pytest.raises(ConfigError, match=r"precision=bf16-mixed: .*no LSTM in bf16\ntry  trainer.precision=32"):
-        _check_precision(config("bf16-mixed", "lstm"))
-    _check_precision(config("bf16-mixed", "gru"))
-    _check_precision(config("32-true", "lstm"))
+        precision(config("bf16-mixed", "lstm"))
+    precision(config("bf16-mixed", "gru"))
+    precision(config("32-true", "lstm"))
 
 
 def test_bf16_is_taken_where_it_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.nn.LSTM, "forward", lambda *_: None)
-    _check_precision(config("bf16-mixed", "lstm"))
+    precision(config("bf16-mixed", "lstm"))
 
 
 @pytest.mark.parametrize(("limit", "ends"), [("trainer.limit_train_batches=3", 6), ("trainer.max_steps=4", 4)])

@@ -37,7 +37,7 @@ class Likelihood:
 
 #: draws of each text that are scored before the next; a tolerance is looked at after each round
 ROUND = 32
-#: effective draws of a text below which its estimate leans to a larger NLL by a tenth of a nat and more
+#: effective draws of a text below which its estimate is biased upward by a tenth of a nat and more
 FEW = 10.0
 
 
@@ -70,7 +70,7 @@ def importance_weighted(
 
     With a ``tolerance`` a text is drawn for only until its error is no larger, which is looked at every
     :data:`ROUND` draws. The mean of the weights is then no longer unbiased: drawing stops sooner where no large
-    weight has come up yet, so the estimate leans to a larger NLL, by less than the tolerance as a rule. Figures meant
+    weight has come up yet, so the estimate is biased upward, by less than the tolerance as a rule. Figures meant
     to be compared with published ones are better made without it.
 
     Args:

@@ -48,7 +48,7 @@ def mutual_information(
 def _each(
     posterior: Posterior, params: Float[Tensor, "N P"], value: Shaped[Tensor, "N ..."], numbers: int = _NUMBERS
 ) -> Float[Tensor, " N"]:
-    """The term of each text in :func:`mutual_information`, which hangs on its own draw and on no other."""
+    """The term of each text in :func:`mutual_information`, which depends on its own draw and on no other."""
     q, texts = posterior(params), len(params)
     log_density, size = (_gaussian(q), 1) if _is_gaussian(q) else (_any(q), value[0].numel())
     rows = max(1, numbers // (texts * max(1, size)))

@@ -41,7 +41,7 @@ def repeated(model: Any, samples: int, **more: Any):
 )
 def test_the_standard_error_is_the_spread_however_few_draws_decide(mean, deviation, dim):
     """From 40 effective draws of 100 down to 5, bounded and unbounded weights (0.5: of infinite variance). Over 4000
-    repetitions a standard deviation of such estimates is known to 3 % or so; the jackknife leans to a larger one."""
+    repetitions a standard deviation of such estimates is known to 3 % or so; the jackknife is biased upward."""
     found = repeated(missed(mean, deviation, dim), 100)
     told, true = float(found.error.square().mean().sqrt()), float(found.nll.std())
     assert 0.95 < told / true < 1.12
