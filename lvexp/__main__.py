@@ -19,10 +19,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp import compat, environment, identity, keys, sweep
+from lvexp.checks import keys, refusals
+from lvexp.checks.mistakes import explain
 from lvexp.data import source
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
-from lvexp.mistakes import explain
+from lvexp.job import environment, identity, sweep
 
 _HERE = Path(__file__).parent
 #: the options: inside an installed package, beside it in a checkout
@@ -71,10 +72,10 @@ def _job(config: DictConfig) -> float | None:
 def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     settings = HydraConfig.get()
     choices = {str(k): v for k, v in settings.runtime.choices.items() if not str(k).startswith("hydra/")}
-    plain = compat.resolved(config)
+    plain = refusals.resolved(config)
     raw: Any = OmegaConf.to_container(config, resolve=False)
     keys.check({**raw, "hydra": OmegaConf.to_container(settings, resolve=False)}, choices, MENU)
-    compat.check(plain, choices, MENU)
+    refusals.check(plain, choices, MENU)
     source.check(plain["data"])
     (folder / identity.REFUSED).unlink(missing_ok=True)
 

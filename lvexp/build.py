@@ -10,14 +10,14 @@ import torch
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
 
-from lvexp import targets
 from lvexp.anneal.base import AbstractAnneal
+from lvexp.checks import targets
+from lvexp.checks.limits import typed
 from lvexp.data.module import TextData
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.estimators.base import AbstractEstimator
-from lvexp.identity import arguments
+from lvexp.job.identity import arguments
 from lvexp.latents.base import AbstractLatent
-from lvexp.limits import typed
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
@@ -65,7 +65,7 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
     found = targets.find(where, node.get(targets.TARGET), _KINDS[group], trust)
     given, parts = arguments(node), dict[str, Any]()
     if "${oc.env:" in str(given) and node[targets.TARGET] in trust:
-        # kept as typed (lvexp.environment); one of ours needs nothing of it, and a stranger's file may read nothing
+        # kept as typed (lvexp.job.environment); one of ours needs nothing of it, and a stranger's file may read nothing
         known: Any = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
         given = known
     if group in ("latent", "estimator"):
@@ -123,7 +123,7 @@ def model(
         kept: the configuration as it is to be written into checkpoints, where that is another one.
 
     Raises:
-        ConfigError: a class cannot be used, see :func:`lvexp.targets.find`, or refuses its arguments.
+        ConfigError: a class cannot be used, see :func:`lvexp.checks.targets.find`, or refuses its arguments.
     """
     make = functools.partial(_make, trust=targets.named(config) if trust is None else trust)
     first = make("init", config["init"]) if "init" in config else Default()  # a run of an older version

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from lvexp import build, checkpoints
-from lvexp.batch import Batch
+from lvexp import build
 from lvexp.data.bag import vocabulary_from_json
-from lvexp.decoding import Decoding
+from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError, RunError
+from lvexp.job import checkpoints
 from lvexp.models.base import LatentModel
+from lvexp.networks.writing import Decoding
 from lvexp.shapes import Float, Tensor
 
 
@@ -80,7 +81,7 @@ class Run:
         return self.model.topics(words)
 
     def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
-        """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.decoding.Decoding`)."""
+        """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.networks.writing.Decoding`)."""
         z = torch.as_tensor(z, dtype=torch.float32, device=self.model.device)
         width = self.model.latent.width
         if z.ndim != 2 or z.shape[1] != width:

@@ -22,19 +22,18 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from lvexp import build, checkpoints, identity, preflight
+from lvexp import build
 from lvexp.errors import ConfigError, Diverged, RunError
-from lvexp.evaluation import Evaluation, EvaluationSettings, evaluate
-from lvexp.folder import Folder
-from lvexp.logging import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
-from lvexp.measuring import finite_or_none
+from lvexp.instruments.evaluate import Evaluation, EvaluationSettings, evaluate
+from lvexp.instruments.measuring import finite_or_none
+from lvexp.job import checkpoints, identity, preflight
+from lvexp.job.folder import Folder
 from lvexp.models.base import LatentModel
-from lvexp.progress import Progress
 from lvexp.report import figures
 from lvexp.report.result import RESULT, write_result
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
-from lvexp.training import (
+from lvexp.training.callbacks import (
     Best,
     DecayAndReload,
     Finite,
@@ -46,6 +45,8 @@ from lvexp.training import (
     Validation,
     validated,
 )
+from lvexp.training.loggers import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
+from lvexp.training.progress import Progress
 
 #: what a disk says that is full, broken or may not be written to
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -65,7 +66,7 @@ def run(
         config: resolved, plain.
         folder: of the run; what lies there decides between a new run, a resumed one and a skipped one.
         composed: files of the folder's ``.hydra`` → their text.
-        written: the configuration as checkpoints and W&B get it, see :mod:`lvexp.environment`; None: as it is.
+        written: the configuration as checkpoints and W&B get it, see :mod:`lvexp.job.environment`; None: as it is.
         identity_of_job: run_id, group_id, choices and overrides, as result.json holds them.
 
     Returns:

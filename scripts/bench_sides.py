@@ -53,13 +53,14 @@ def composed(overrides: list[str]) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     import lvexp
-    from lvexp import compat, identity
+    from lvexp.checks import refusals
+    from lvexp.job import identity
 
     here = Path(lvexp.__file__).parent
     menu = next(path for path in (here / "conf", here.parent / "conf") if path.is_dir())
     identity.register()
     with initialize_config_dir(str(menu), version_base="1.3"):
-        return compat.resolved(compose("config", overrides))
+        return refusals.resolved(compose("config", overrides))
 
 
 class Textbook(nn.Module):
@@ -176,9 +177,9 @@ def train_lvexp(settings: dict[str, Any]) -> None:
     import lightning as L
 
     from lvexp import run
-    from lvexp.folder import Folder
-    from lvexp.logging import make_loggers
-    from lvexp.progress import Progress
+    from lvexp.job.folder import Folder
+    from lvexp.training.loggers import make_loggers
+    from lvexp.training.progress import Progress
 
     side = prepared(settings)
     loading = Timed(side.data)

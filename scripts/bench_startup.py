@@ -24,7 +24,7 @@ def checked(data: Any) -> None:
     """Stands in for the last check before the heavy imports."""
     check(data)
     note("checked")
-    from lvexp import training
+    from lvexp.training import callbacks as training
 
     note("imported")
     training.TrainingCurves.on_train_batch_end = stepped

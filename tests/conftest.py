@@ -13,8 +13,8 @@ import torch
 from helpers import SMALL, Command, Compose
 from hydra import compose, initialize_config_dir
 
-from lvexp import identity
 from lvexp.__main__ import MENU
+from lvexp.job import identity
 
 # on a busy machine several threads wait for each other more than they work
 torch.set_num_threads(int(os.environ.get("LVEXP_TEST_THREADS", "1")))

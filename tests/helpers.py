@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lvexp import compat
 from lvexp.__main__ import MENU
+from lvexp.checks import refusals
 
 SMALL = (
     *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
@@ -28,12 +28,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """What a job is given of a composed configuration."""
-    return compat.resolved(config, leave_out=("hydra",))
+    return refusals.resolved(config, leave_out=("hydra",))
 
 
 def checked(config: DictConfig) -> None:
     """What the command line does before it loads torch."""
-    compat.check(plain(config), dict(config.hydra.runtime.choices), MENU)
+    refusals.check(plain(config), dict(config.hydra.runtime.choices), MENU)
 
 
 def script(name: str) -> ModuleType:

@@ -16,13 +16,13 @@ from helpers import Compose, plain
 from lvexp import build
 from lvexp.anneal.cyclical import Cyclical
 from lvexp.anneal.linear import Linear
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.aggressive import Aggressive
 from lvexp.regularizers.base import GROUPS, Progress
 from lvexp.regularizers.batch_norm import BatchNorm
-from lvexp.training import Seeds
+from lvexp.training.callbacks import Seeds
 
 INFERENCE, GENERATIVE = ("inference",), ("generative",)
 

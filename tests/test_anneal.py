@@ -20,10 +20,10 @@ from lvexp.anneal.cosine import Cosine
 from lvexp.anneal.cyclical import Cyclical
 from lvexp.anneal.linear import Linear
 from lvexp.anneal.sigmoid import Sigmoid
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS
 from lvexp.errors import ConfigError
-from lvexp.identity import arguments
-from lvexp.special import BOS, EOS
+from lvexp.job.identity import arguments
 
 OPTIONS = sorted(path.stem for path in (MENU / "anneal").glob("*.yaml"))
 RISES = [Linear, Sigmoid, Cosine]

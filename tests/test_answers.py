@@ -15,7 +15,7 @@ from torch.distributions import kl_divergence
 
 import lvexp
 from lvexp import build
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.data.vectors import read_vectors
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, DataError, Refusal, RunError

@@ -26,16 +26,18 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp import build, compat, identity, keys, preflight, run, values
+from lvexp import build, run
 from lvexp.__main__ import MENU, _once
+from lvexp.checks import keys, refusals, values
+from lvexp.checks.limits import read as read_limit
+from lvexp.checks.mistakes import explain
 from lvexp.data import source
 from lvexp.data.corpus import open_corpus
 from lvexp.data.counts import open_counts
 from lvexp.data.module import TextData
 from lvexp.data.vectors import read_vectors
 from lvexp.errors import ConfigError, DataError, LvexpError
-from lvexp.limits import read as read_limit
-from lvexp.mistakes import explain
+from lvexp.job import identity, preflight
 
 REMEDIES = sorted(path.stem for path in (MENU / "regularizer").glob("*.yaml") if path.stem != "none")
 # few compositions, which take time, with many options in each: values are judged before what goes together
@@ -144,7 +146,7 @@ def judged(chosen: tuple[str, ...], *typed: str) -> dict[str, Any]:
     whole = OmegaConf.to_container(config, resolve=False)
     assert isinstance(whole, dict)
     keys.check({str(key): value for key, value in whole.items()}, choices, MENU)
-    compat.check(resolved, choices, MENU)
+    refusals.check(resolved, choices, MENU)
     source.check(resolved["data"])
     return resolved
 

@@ -9,13 +9,13 @@ import torch
 from helpers import Command, Compose, checked, plain
 
 from lvexp import build
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.decoding import Decoding, write
 from lvexp.errors import ConfigError
 from lvexp.networks.dcnn import SIZES, DilatedDecoder
 from lvexp.networks.window import WindowDecoder
-from lvexp.special import BOS, EOS, PAD, UNK
+from lvexp.networks.writing import Decoding, write
 
 V, W = 200, 3
 TEXTS = [[BOS, 4, 5, 6, EOS], [BOS, 7, EOS], [BOS, 9, 8, 7, 6, 5, EOS]]

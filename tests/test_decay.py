@@ -9,8 +9,8 @@ import lightning as L
 import tiny
 import torch
 
-from lvexp.evaluation import EvaluationSettings
-from lvexp.training import Best, DecayAndReload, Validation
+from lvexp.instruments.evaluate import EvaluationSettings
+from lvexp.training.callbacks import Best, DecayAndReload, Validation
 
 
 class Told(L.Trainer):

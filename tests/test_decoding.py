@@ -9,12 +9,12 @@ import pytest
 import scipy.stats
 import torch
 
-from lvexp.batch import Batch
-from lvexp.decoding import Decoding, write
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.errors import ConfigError
 from lvexp.networks.base import AbstractDecoder
 from lvexp.networks.recurrent import RecurrentDecoder
-from lvexp.special import BOS, EOS, PAD, UNK
+from lvexp.networks.writing import Decoding, write
 
 V = 6  # pad, bos, eos, unk and two words
 

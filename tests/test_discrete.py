@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch.distributions import Bernoulli, Categorical, Independent, kl_divergence
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.distributions.joint import Joint
 from lvexp.distributions.onehot import OneHot
 from lvexp.distributions.rate import rate

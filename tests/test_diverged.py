@@ -14,7 +14,7 @@ import torch
 from helpers import Compose, plain
 
 from lvexp import __main__, build, run
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.errors import Diverged, RunError
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Terms

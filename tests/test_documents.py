@@ -14,8 +14,9 @@ from scipy.sparse import csr_array
 from torch.distributions import Dirichlet, Multinomial, Normal, kl_divergence
 
 from lvexp import build
-from lvexp.batch import Batch
 from lvexp.data.bag import batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.distributions.rate import rate
 from lvexp.draws import Draw
 from lvexp.errors import RunError
@@ -26,7 +27,6 @@ from lvexp.metrics.document import DocumentPerplexity
 from lvexp.networks.bow import BowDecoder, BowEncoder
 from lvexp.regularizers.alternate import Alternate
 from lvexp.regularizers.base import Progress, Terms
-from lvexp.special import BOS, EOS, PAD, UNK
 
 COUNTS = torch.tensor([[2.0, 0, 1, 0, 3], [0, 1, 0, 0, 1], [0, 0, 0, 4, 0]])
 

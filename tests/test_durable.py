@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from lvexp.checkpoints import WholeCheckpoints
 from lvexp.durable import replace_durably
+from lvexp.job.checkpoints import WholeCheckpoints
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from helpers import Command
 from hydra.core.hydra_config import HydraConfig
 
 from lvexp import __main__ as entry
-from lvexp import sweep
+from lvexp.job import sweep
 
 
 class Said(NamedTuple):
@@ -125,7 +125,7 @@ import os, sys, time
 from joblib import Parallel, delayed
 
 def work(place):
-    from lvexp import sweep
+    from lvexp.job import sweep
     sweep.end_with_launcher()
     open(place, "w").write(str(os.getpid()))
     time.sleep(60)

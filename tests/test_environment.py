@@ -15,8 +15,8 @@ import lvexp
 from lvexp import __main__ as command
 from lvexp import build
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.environment import typed, withheld
 from lvexp.errors import RunError
+from lvexp.job.environment import typed, withheld
 
 SECRET = "hunter2-of-the-environment"
 WORDS = Vocabulary.train(["a b c"] * 3, kind="words", max_size=10, min_count=1, lowercase=False)
@@ -53,7 +53,8 @@ def test_all_else_is_as_resolved(composed: Compose):
 
 def test_a_run_writes_none_of_it(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Through the command line, with all that W&B is told."""
-    from lvexp import logging, run
+    from lvexp import run
+    from lvexp.training import loggers as logging
 
     told: list[Any] = []
     outputs = tmp_path / "outputs"

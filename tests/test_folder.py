@@ -17,12 +17,13 @@ import torch
 from filelock import FileLock
 from helpers import Compose, plain
 
-from lvexp import identity, parent
+from lvexp.checks import parent
 from lvexp.errors import ConfigError, RunError
-from lvexp.folder import MARK, Folder
-from lvexp.logging import CsvLogger, read_metrics
+from lvexp.job import identity
+from lvexp.job.folder import MARK, Folder
 from lvexp.regularizers.lm_init import LmInit
 from lvexp.run import run
+from lvexp.training.loggers import CsvLogger, read_metrics
 
 JOB: dict[str, Any] = {"group_id": "g", "choices": {"regularizer": []}, "overrides": []}
 Damage = Callable[[Path], Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import Compose
 
-from lvexp import identity
+from lvexp.job import identity
 
 
 def run_id(config) -> str:

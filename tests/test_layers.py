@@ -11,24 +11,20 @@ import lvexp
 
 ROOT = Path(lvexp.__file__).parent
 LAYERS = [
-    ["errors", "shapes", "special", "findings", "durable"],
-    ["batch", "checkpoints", "parent", "drawing", "keys", "limits", "values", "targets"],
+    ["errors", "durable", "shapes"],
+    ["data"],
+    ["checks"],
+    ["report"],
+    ["job"],
     ["draws"],
     ["distributions"],
     ["estimators", "latents", "networks"],
-    ["decoding"],
     ["anneal"],
-    ["regularizers"],
-    ["data"],
-    ["metrics", "report"],
-    ["models"],
-    ["exhibits", "measuring", "probe"],
-    ["evaluation"],
-    ["logging", "progress", "training"],
-    ["compat"],
-    ["environment", "identity", "mistakes"],
-    ["folder"],
-    ["build", "preflight", "sweep"],
+    ["models", "regularizers"],
+    ["metrics"],
+    ["instruments"],
+    ["training"],
+    ["build"],
     ["run", "loading"],
     ["__main__"],
 ]
@@ -74,8 +70,9 @@ def test_every_layer_exists():
 @pytest.mark.parametrize(
     "name",
     [
-        *("compat", "drawing", "durable", "environment", "folder", "identity", "keys", "limits", "parent", "mistakes"),
-        *("sweep", "targets", "data/source", "__main__"),
+        *("checks/drawing", "checks/keys", "checks/limits", "checks/mistakes", "checks/parent", "checks/refusals"),
+        *("checks/targets", "checks/values", "data/source", "durable", "job/environment", "job/folder"),
+        *("job/identity", "job/sweep", "__main__"),
     ],
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):

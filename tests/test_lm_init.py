@@ -10,9 +10,10 @@ import pytest
 import torch
 from helpers import Compose, checked, plain
 
-from lvexp import build, identity
+from lvexp import build
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
+from lvexp.job import identity
 
 SIZES = ("encoder.hidden=8", "encoder.embedding=6", "decoder.hidden=8", "decoder.embedding=6", "latent.dim=3")
 

@@ -82,7 +82,7 @@ def test_mistakes_are_named(trained, tmp_path: Path):
     with pytest.raises(RunError, match="no checkpoint"):
         lvexp.load(tmp_path)
     (tmp_path / "best.ckpt").write_bytes(b"rubbish")
-    with pytest.raises(RunError, match="not a checkpoint"):
+    with pytest.raises(RunError, match="checkpoint is damaged"):
         lvexp.load(tmp_path / "best.ckpt")
     model = lvexp.load(trained("svae"))
     with pytest.raises(ValueError, match=r"\[N, 4\]"):

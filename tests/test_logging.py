@@ -14,8 +14,8 @@ import pytest
 from lightning import Trainer
 
 from lvexp.errors import ConfigError
-from lvexp.logging import CsvLogger, make_loggers, read_metrics
-from lvexp.training import LastCheckpoint
+from lvexp.training.callbacks import LastCheckpoint
+from lvexp.training.loggers import CsvLogger, make_loggers, read_metrics
 
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ def test_a_crash_while_rewriting_leaves_the_old_file(logger, tmp_path, monkeypat
     def crash(*_):
         raise OSError("killed")
 
-    monkeypatch.setattr("lvexp.logging.os.replace", crash)
+    monkeypatch.setattr("lvexp.training.loggers.os.replace", crash)
     with pytest.raises(OSError, match="killed"):
         log(logger, 1, val_nelbo=2.0, val_new=3.0)
     assert steps(tmp_path / "metrics.csv") == [0]
@@ -141,7 +141,7 @@ MODES = f"""
     import json
     import os
     from lvexp.errors import ConfigError
-    from lvexp.logging import wandb_mode
+    from lvexp.training.loggers import wandb_mode
     import wandb
 
     def mode(**environment):
@@ -199,8 +199,8 @@ TRAINING = """
     import lightning as L
     import torch
 
-    from lvexp.evaluation import Evaluation, Interpolation
-    from lvexp.logging import finish, log_report, make_loggers
+    from lvexp.instruments.evaluate import Evaluation, Interpolation
+    from lvexp.training.loggers import finish, log_report, make_loggers
     from lvexp.report.figures import rate_per_dimension
 
     warnings.filterwarnings("ignore", module=r"lightning\\.")

@@ -11,9 +11,10 @@ import torch
 from helpers import Compose, checked, plain
 from hydra.utils import get_class
 
-from lvexp import build, compat, values
+from lvexp import build
 from lvexp.__main__ import MENU
-from lvexp.batch import Batch
+from lvexp.checks import refusals, values
+from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import Refusal
 
@@ -139,7 +140,7 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, 
         config["data"] = corpora[True] if "source" in config["model"]["requires"] else views[choices["model"]]
         config["regularizer"] = {name: everything["regularizer"][name] for name in remedies}
         try:
-            compat.check(config, choices, MENU)
+            refusals.check(config, choices, MENU)
         except Refusal as error:
             refused += 1
             advised += "try" in str(error)

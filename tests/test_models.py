@@ -9,13 +9,13 @@ import tiny
 import torch
 
 from lvexp.anneal.linear import Linear
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.errors import ConfigError
 from lvexp.networks.recurrent import RecurrentDecoder, RecurrentEncoder
 from lvexp.regularizers.base import GROUPS, Regularizer
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
-from lvexp.special import BOS, EOS, PAD, UNK
 
 TEXTS = [[BOS, 4, 5, 6, EOS], [BOS, 7, EOS], [BOS, 9, 8, 7, 6, 5, EOS]]
 

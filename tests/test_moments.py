@@ -13,9 +13,9 @@ import torch
 from helpers import Compose, plain
 
 from lvexp import build, run
-from lvexp.folder import Folder
-from lvexp.logging import CsvLogger, read_metrics
-from lvexp.progress import Progress
+from lvexp.job.folder import Folder
+from lvexp.training.loggers import CsvLogger, read_metrics
+from lvexp.training.progress import Progress
 
 
 def fit(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -16,14 +16,15 @@ import torch
 from helpers import SMALL, Command, Compose, plain
 from lightning import Trainer
 
-from lvexp import build, mistakes
-from lvexp.batch import Batch
+from lvexp import build
+from lvexp.checks import mistakes
+from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
-from lvexp.evaluation import EvaluationSettings
-from lvexp.identity import run_id
+from lvexp.instruments.evaluate import EvaluationSettings
+from lvexp.job.identity import run_id
 from lvexp.run import run
-from lvexp.training import Validation, validated
+from lvexp.training.callbacks import Validation, validated
 
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
 BATCH = dataclasses.replace(

@@ -9,7 +9,7 @@ import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from lvexp.anneal.constant import Constant
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.estimators.enumerate import Enumerate
 from lvexp.latents.categorical import Categorical

@@ -9,7 +9,7 @@ import torch
 from helpers import Command
 
 from lvexp.errors import ConfigError
-from lvexp.preflight import precision
+from lvexp.job.preflight import precision
 
 
 def config(precision: str, cell: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from lvexp.errors import ConfigError
-from lvexp.evaluation import EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import EvaluationSettings, evaluate
 from lvexp.regularizers.semi_amortized import SemiAmortized
 
 THROUGH = ("exact", "finite_difference", "none")

@@ -12,12 +12,12 @@ import torch
 from helpers import Compose, plain
 
 from lvexp import build
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.data.source import check
+from lvexp.data.special import EOS
 from lvexp.draws import expect
 from lvexp.errors import ConfigError
 from lvexp.estimators.enumerate import Enumerate
-from lvexp.special import EOS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import script
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.latents.gaussian import Gaussian
 
 

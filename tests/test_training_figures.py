@@ -10,10 +10,10 @@ import tiny
 import torch
 
 from lvexp.anneal.linear import Linear
-from lvexp.batch import Batch
-from lvexp.progress import Progress
+from lvexp.data.batch import Batch
 from lvexp.regularizers.control_kl import ControlKL
-from lvexp.training import TrainingCurves
+from lvexp.training.callbacks import TrainingCurves
+from lvexp.training.progress import Progress
 
 
 class Trainer:

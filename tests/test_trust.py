@@ -13,7 +13,8 @@ import torch
 from helpers import SMALL, Compose, plain
 
 import lvexp
-from lvexp import build, targets
+from lvexp import build
+from lvexp.checks import targets
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, RunError
 

@@ -14,9 +14,9 @@ import pytest
 from helpers import Compose, plain
 
 from lvexp.errors import ConfigError
-from lvexp.evaluation import Evaluation
-from lvexp.logging import WandbLogger, finish, log_report, make_loggers
+from lvexp.instruments.evaluate import Evaluation
 from lvexp.run import run
+from lvexp.training.loggers import WandbLogger, finish, log_report, make_loggers
 
 IDENTITY = {"run_id": "r", "group_id": "g", "name": "n"}
 

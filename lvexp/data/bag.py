@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, SupportsInt
 import numpy as np
 import torch
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
-from lvexp.special import BOS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

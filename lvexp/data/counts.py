@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lvexp.batch import Batch
 from lvexp.data.bag import DEFAULTS, Bag, batch
+from lvexp.data.batch import Batch
 from lvexp.data.corpus import SETTINGS, cached
 from lvexp.data.encoding import Survey, chunks, empty
 from lvexp.data.rows import Layout, Problems, Row

@@ -12,10 +12,10 @@ from typing import Any
 
 from lvexp.data.rows import Layout, Problems, Row, rows
 from lvexp.data.source import SPLITS, files, unusable
+from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
-from lvexp.special import EOS
 
 CHUNK = 4096  # texts encoded at a time
 MOST_LABELS = 10_000

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.data.permute import key, permute
 from lvexp.errors import RunError
 

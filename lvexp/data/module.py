@@ -10,8 +10,8 @@ import lightning as L
 import numpy as np
 import torch
 
-from lvexp.batch import Batch
 from lvexp.data.bag import Bag
+from lvexp.data.batch import Batch
 from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.loader import BatchLoader, Stock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.data.loader import Stock
 
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lvexp.batch import Batch
-from lvexp.special import PAD, UNK
+from lvexp.data.batch import Batch
+from lvexp.data.special import PAD, UNK
 
 CHUNK = 1 << 15  # rows sorted at a time
 ROW, LENGTH, LABEL = np.dtype("<u4"), np.dtype("<u4"), np.dtype("<i4")

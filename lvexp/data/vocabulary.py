@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, SupportsInt
 
-from lvexp.batch import Batch
-from lvexp.special import BOS, EOS, TOKENS, UNK
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS, TOKENS, UNK
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -33,7 +33,7 @@ class Vocabulary:
     bpe           byte-level byte-pair encoding: no text is unknown to it
     ============  ====================================================================================
 
-    Ids 0–3 are the special tokens of :mod:`lvexp.special`. A literal ``<unk>`` in the text (Penn Treebank) is the
+    Ids 0–3 are the special tokens of :mod:`lvexp.data.special`. A literal ``<unk>`` in the text (Penn Treebank) is the
     unknown token; a literal ``<pad>``, ``<bos>`` or ``<eos>`` has no special meaning.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.distributions import Distribution
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.draws import Draw
 from lvexp.estimators.base import AbstractEstimator, Control, fitting
 from lvexp.estimators.score import leave_one_out, scored

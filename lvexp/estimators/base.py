@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.distributions import Distribution
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.distributions.joint import Joint
 from lvexp.distributions.support import configurations, support
 from lvexp.draws import Draw, product

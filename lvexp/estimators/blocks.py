@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.distributions import Distribution
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.distributions.joint import Joint
 from lvexp.draws import Draw, product
 from lvexp.errors import ConfigError

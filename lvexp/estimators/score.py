@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.distributions import Distribution
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.draws import Draw
 from lvexp.errors import ConfigError
 from lvexp.estimators.base import AbstractEstimator, Control

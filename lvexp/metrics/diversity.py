@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lvexp.special import TOKENS, UNK
+from lvexp.data.special import TOKENS, UNK
 
 _CHARACTER = re.compile(rf"{TOKENS[UNK]}|\S")
 

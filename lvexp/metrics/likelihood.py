@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torchmetrics import Metric
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.distributions.support import ENUMERATED, support
 from lvexp.metrics.bound import perplexity
 from lvexp.shapes import Float, Tensor

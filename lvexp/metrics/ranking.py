@@ -11,7 +11,7 @@ import torch
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.errors import DataError
 from lvexp.shapes import Int, Tensor
 

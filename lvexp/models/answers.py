@@ -11,22 +11,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import PAD
 from lvexp.data.vectors import read_vectors
 from lvexp.errors import DataError, RunError
-from lvexp.findings import Findings
 from lvexp.metrics.ranking import Ranking, grouped
 from lvexp.models.base import LatentModel
 from lvexp.models.selection import report
 from lvexp.networks.base import StateEncoder
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer, Terms
+from lvexp.report.findings import Findings
 from lvexp.shapes import Float, Int, Tensor
-from lvexp.special import PAD
 
 if TYPE_CHECKING:
     from lvexp.data.vocabulary import Vocabulary
-    from lvexp.evaluation import EvaluationSettings
+    from lvexp.instruments.evaluate import EvaluationSettings
 
 #: question's summary, answer's states, answer's summary
 Reading = tuple[Tensor, Tensor, Tensor]

@@ -14,21 +14,21 @@ from torch import distributed, nn
 from torchmetrics import Metric
 
 from lvexp.anneal.base import AbstractAnneal
-from lvexp.batch import Batch
-from lvexp.decoding import Decoding
+from lvexp.data.batch import Batch
 from lvexp.distributions.rate import rate
 from lvexp.draws import expect
 from lvexp.errors import Diverged, RunError
 from lvexp.estimators.base import AbstractEstimator
-from lvexp.findings import BOUND, PARTS, Findings
 from lvexp.latents.base import AbstractLatent
+from lvexp.networks.writing import Decoding
 from lvexp.regularizers.base import GROUPS, Progress, Regularizer, Terms
+from lvexp.report.findings import BOUND, PARTS, Findings
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
     from lvexp.data.bag import Bag
     from lvexp.data.vocabulary import Vocabulary
-    from lvexp.evaluation import EvaluationSettings
+    from lvexp.instruments.evaluate import EvaluationSettings
 
 
 class LatentModel(L.LightningModule, abc.ABC):
@@ -52,7 +52,8 @@ class LatentModel(L.LightningModule, abc.ABC):
         samples: S, draws of z for a text in training.
 
     Attributes:
-        reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
+        reported: the parts of the usual report that make sense for the model, of
+            :data:`lvexp.report.findings.PARTS`.
         sees_labels: whether q(z|x) is given the labels of a test text: that it tells them apart then shows nothing, and
             is neither drawn nor measured.
     """

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from lvexp.batch import Batch
-from lvexp.findings import Findings, Map, Row, Score
+from lvexp.data.batch import Batch
 from lvexp.metrics.bound import perplexity
 from lvexp.metrics.coherence import diversity, npmi
 from lvexp.metrics.document import DocumentPerplexity
@@ -20,11 +19,12 @@ from lvexp.metrics.neighbours import classification_accuracy, retrieval_precisio
 from lvexp.models.base import LatentModel
 from lvexp.networks.bow import BowDecoder, BowEncoder
 from lvexp.regularizers.base import Terms
+from lvexp.report.findings import Findings, Map, Row, Score
 from lvexp.report.table import effective
 from lvexp.shapes import Float, Int, Tensor
 
 if TYPE_CHECKING:
-    from lvexp.evaluation import EvaluationSettings
+    from lvexp.instruments.evaluate import EvaluationSettings
 
 _TOP, _DIVERSE, _NEAREST = (5, 10), 25, (10, 100)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.nn import functional as F
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
 from lvexp.latents.base import AbstractClassLatent
 from lvexp.models.sentence import SentenceModel

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lvexp.batch import Batch
-from lvexp.findings import Findings, Row, Score
+from lvexp.data.batch import Batch
 from lvexp.metrics import ranking
 from lvexp.metrics.overlap import Combination, Overlap
+from lvexp.report.findings import Findings, Row, Score
 
 if TYPE_CHECKING:
     from lvexp.data.vocabulary import Vocabulary
-    from lvexp.evaluation import EvaluationSettings
+    from lvexp.instruments.evaluate import EvaluationSettings
     from lvexp.models.answers import AnswerModel
 
 DRAWS, SHOWN = 20, 4  # of p(h|q); questions in the picture of attention

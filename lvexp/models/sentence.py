@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from lvexp.batch import Batch
-from lvexp.decoding import Decoding, write
+from lvexp.data.batch import Batch
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
+from lvexp.networks.writing import Decoding, write
 from lvexp.shapes import Float, Int, Tensor
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from lvexp.data.special import TOKENS, UNK
 from lvexp.errors import ConfigError
 from lvexp.networks.base import AbstractEncoder
 from lvexp.networks.standardise import Standardise
 from lvexp.shapes import Float, Int, Tensor
-from lvexp.special import TOKENS, UNK
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "softplus": nn.Softplus}
 READS = {

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lvexp.data.special import UNK
 from lvexp.errors import ConfigError
 from lvexp.networks.base import StateEncoder, WordDecoder, word_vectors
 from lvexp.networks.dropout import Dropout
 from lvexp.networks.unroll import unroll
 from lvexp.shapes import Float, Int, Tensor
-from lvexp.special import UNK
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 #: where the code may enter the decoder

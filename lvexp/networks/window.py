@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from lvexp.data.special import BOS
 from lvexp.errors import ConfigError
 from lvexp.networks.base import WordDecoder, word_vectors
 from lvexp.networks.dropout import Dropout
 from lvexp.shapes import Float, Int, Tensor
-from lvexp.special import BOS
 
 
 class WindowDecoder(WordDecoder):

@@ -12,7 +12,7 @@ from lvexp.regularizers.base import GROUPS, Progress, Regularizer
 from lvexp.shapes import Tensor
 
 if TYPE_CHECKING:
-    from lvexp.batch import Batch
+    from lvexp.data.batch import Batch
     from lvexp.models.base import LatentModel
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import nn
 from torch.distributions import Distribution
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.draws import Draw
 from lvexp.shapes import Float, Int, Tensor
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from lvexp.data.special import BOS, EOS, PAD
 from lvexp.errors import ConfigError
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Int, Tensor
-from lvexp.special import BOS, EOS, PAD
 
 if TYPE_CHECKING:
     from lvexp.models.base import LatentModel

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lvexp import checkpoints, parent
+from lvexp.checks import parent
 from lvexp.errors import ConfigError
+from lvexp.job import checkpoints
 from lvexp.regularizers.base import Regularizer
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.errors import ConfigError
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Int, Tensor
-from lvexp.special import BOS, EOS, PAD, UNK
 
 
 class WordDropout(Regularizer):

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lvexp.findings import BOUND
-from lvexp.metrics.verdict import NEGLIGIBLE
+from lvexp.report.findings import BOUND
 from lvexp.report.style import BEST, TRAIN, VALID, dress
+from lvexp.report.verdict import NEGLIGIBLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvexp.findings import BOUND
 from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
+from lvexp.report.findings import BOUND
 from lvexp.report.projection import projection_figure, scatter_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lvexp.evaluation import Evaluation
+    from lvexp.instruments.evaluate import Evaluation
 
 DPI = 150
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvexp.findings import PARTS, Row
-from lvexp.metrics.verdict import NEGLIGIBLE, ONE_VALUE
+from lvexp.report.findings import PARTS, Row
+from lvexp.report.verdict import NEGLIGIBLE, ONE_VALUE
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lvexp.evaluation import Evaluation
+    from lvexp.instruments.evaluate import Evaluation
 
 WIDTH = 100
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from lvexp.data import corpus as module
 from lvexp.data.corpus import open_corpus
+from lvexp.data.special import BOS, EOS, UNK
 from lvexp.data.storage import Split, SplitWriter
 from lvexp.errors import DataError
-from lvexp.special import BOS, EOS, UNK
 from tests.data.conftest import sentences
 
 CONF = Path(__file__).parents[2] / "conf" / "data"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvexp.data.special import BOS, EOS, PAD, TOKENS, UNK
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.special import BOS, EOS, PAD, TOKENS, UNK
 
 TEXTS = ["the cat sat", "the dog sat down", "a <unk> sat", "Ünïcode Σίσυφος"]
 SIZES = {"words": 100, "characters": 100, "bpe": 300}

@@ -6,7 +6,7 @@ import pytest
 import tiny
 
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.evaluation import EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import EvaluationSettings, evaluate
 from lvexp.metrics.bleu import corpus_bleu
 from lvexp.metrics.diversity import distinct, share_unknown, spaced
 

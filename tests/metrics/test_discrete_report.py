@@ -14,15 +14,15 @@ import torch
 from helpers import F32
 from torch.distributions import Categorical
 
-from lvexp.evaluation import SCORES, EvaluationSettings, evaluate
-from lvexp.findings import PARTS
+from lvexp.instruments.evaluate import SCORES, EvaluationSettings, evaluate
 from lvexp.metrics.clustering import clustering
 from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.likelihood import importance_weighted, marginal
-from lvexp.metrics.verdict import verdict
 from lvexp.report import figures
 from lvexp.report.codes import codes_figure
+from lvexp.report.findings import PARTS
 from lvexp.report.text import samples_text
+from lvexp.report.verdict import verdict
 
 SMALL = EvaluationSettings(iw_samples=5, samples=6, max_decode=8)
 

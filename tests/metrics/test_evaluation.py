@@ -8,10 +8,10 @@ import pytest
 import tiny
 import torch
 
-from lvexp.decoding import Decoding
 from lvexp.errors import ConfigError, DataError
-from lvexp.evaluation import SCORES, EvaluationSettings, evaluate
-from lvexp.exhibits import pairs, spread
+from lvexp.instruments.evaluate import SCORES, EvaluationSettings, evaluate
+from lvexp.instruments.exhibits import pairs, spread
+from lvexp.networks.writing import Decoding
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.metrics.likelihood import FEW, ImportanceWeighted, importance_weighted
 
 REPETITIONS = 4000

@@ -11,10 +11,10 @@ import tiny
 import torch
 from rich.console import Console
 
-from lvexp.evaluation import EvaluationSettings, evaluate
-from lvexp.findings import Findings
+from lvexp.instruments.evaluate import EvaluationSettings, evaluate
 from lvexp.models.sentence import SentenceModel
 from lvexp.report.figures import draw
+from lvexp.report.findings import Findings
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
 

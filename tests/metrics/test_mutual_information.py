@@ -10,7 +10,7 @@ import tiny
 import torch
 from torch.distributions import Bernoulli, Categorical, Independent
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.distributions.onehot import OneHot
 from lvexp.distributions.support import support
 from lvexp.latents.gaussian import Gaussian

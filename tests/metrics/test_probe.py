@@ -9,8 +9,8 @@ import tiny
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lvexp.evaluation import EvaluationSettings, evaluate
-from lvexp.probe import TEXTS, features, probe
+from lvexp.instruments.evaluate import EvaluationSettings, evaluate
+from lvexp.metrics.probe import TEXTS, features, probe
 
 SMALL = EvaluationSettings(iw_samples=2, samples=4, max_decode=6)
 SHARE = 0.7  # of the first class

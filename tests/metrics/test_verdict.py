@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lvexp.metrics.verdict import verdict
+from lvexp.report.verdict import verdict
 
 
 def scores(**found):

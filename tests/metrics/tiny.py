@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from lvexp.anneal.constant import Constant
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.estimators.auto import Auto
 from lvexp.latents.base import AbstractLatent

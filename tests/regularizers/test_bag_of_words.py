@@ -9,11 +9,11 @@ import tiny
 import torch
 from helpers import Compose, checked
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import PAD
 from lvexp.errors import ConfigError, Refusal
 from lvexp.estimators.score import Score
 from lvexp.regularizers.bag_of_words import BagOfWords
-from lvexp.special import PAD
 
 
 def test_each_word_counts_as_often_as_it_occurs_and_padding_never():

@@ -7,10 +7,10 @@ import tiny
 import torch
 from helpers import Compose, checked
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.errors import ConfigError
 from lvexp.regularizers.embedding_dropout import EmbeddingDropout
-from lvexp.special import BOS, EOS, PAD, UNK
 
 TEXT = [BOS, 4, 5, 4, UNK, 6, 4, UNK, EOS, PAD]
 

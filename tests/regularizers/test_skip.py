@@ -10,12 +10,12 @@ import torch
 from helpers import Compose, checked
 from torch import nn
 
-from lvexp.batch import Batch
-from lvexp.decoding import Decoding, write
+from lvexp.data.batch import Batch
+from lvexp.data.special import BOS, EOS
 from lvexp.errors import Refusal
 from lvexp.networks.recurrent import RecurrentDecoder
+from lvexp.networks.writing import Decoding, write
 from lvexp.regularizers.skip import Skip
-from lvexp.special import BOS, EOS
 
 CELLS = pytest.mark.parametrize("cell", ["lstm", "gru"])
 LAYERS = pytest.mark.parametrize("layers", [1, 3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lvexp.evaluation import Evaluation, Interpolation
+from lvexp.instruments.evaluate import Evaluation, Interpolation
 
 SCORES = {
     "elbo": -37.8,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from lvexp.batch import Batch
-from lvexp.progress import Progress
+from lvexp.data.batch import Batch
+from lvexp.training.progress import Progress
 
 BATCHES, TEXTS = 5, 2
 TOKENS = 3  # w1 w2 <eos>

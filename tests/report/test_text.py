@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lvexp.evaluation import Evaluation
+from lvexp.instruments.evaluate import Evaluation
 from lvexp.report.text import samples_text
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from lvexp.data.special import BOS, EOS, PAD
 from lvexp.errors import ConfigError
 from lvexp.networks.base import AbstractDecoder
 from lvexp.shapes import Float, Int, Tensor
-from lvexp.special import BOS, EOS, PAD
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ Scores = Mapping[str, float | int | str | None]
 
 
 def verdict(scores: Scores) -> str:
-    """What the figures of :func:`lvexp.evaluation.evaluate` amount to; figures that are not finite mean "diverged".
+    """What the figures of :func:`lvexp.instruments.evaluate` amount to; figures that are not finite mean "diverged".
 
     - ``collapsed``: rate and mutual information below 0.1 nats;
     - ``ignores z``: a rate, but mutual information below 0.1: paid for, not used (as with a committed rate);

@@ -1,9 +1,9 @@
 """Single values: each of the kind, in the range and among the words that its option allows. Free of torch.
 
-A part of :mod:`lvexp.compat`. The kind is that of the default in the option's yaml, which is also what may be null: a
-default of null. Ranges and words an option declares there itself, ``limits: {decay: ">= 0 < 1"}`` and
+A part of :mod:`lvexp.checks.refusals`. The kind is that of the default in the option's yaml, which is also what may be
+null: a default of null. Ranges and words an option declares there itself, ``limits: {decay: ">= 0 < 1"}`` and
 ``one_of: {prior: [uniform, learned]}``; what holds of a name wherever it stands, or of what is no option, is in the
-tables below (:mod:`lvexp.limits`). No number is ever nan or infinite.
+tables below (:mod:`lvexp.checks.limits`). No number is ever nan or infinite.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lvexp.checks.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 from lvexp.errors import ConfigError
-from lvexp.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 
 #: groups of which one option is chosen
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
@@ -30,7 +30,8 @@ MOST = 3.4e38  # the largest number of 32 bits
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
-    """Raises :class:`ConfigError` for a value that its option does not allow; arguments as in :func:`compat.check`."""
+    """Raises :class:`ConfigError` for a value that its option does not allow; the arguments are those of
+    :func:`lvexp.checks.refusals.check`."""
     known = dict(defaults(choices, list(plain.get("regularizer") or {}), menu))
     _types(plain, known)
     _values(plain, known)

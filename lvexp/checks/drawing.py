@@ -1,6 +1,6 @@
 """Whether an estimator can draw a latent variable, said before torch is loaded; block by block where there are blocks.
 
-A part of :mod:`lvexp.compat`: what its traits cannot say, because it hangs on values.
+A part of :mod:`lvexp.checks.refusals`: what its traits cannot say, because it hangs on values.
 """
 
 from __future__ import annotations

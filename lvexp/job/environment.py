@@ -13,8 +13,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-from lvexp import values
-from lvexp.compat import resolved
+from lvexp.checks import values
+from lvexp.checks.refusals import resolved
 
 _UNSET = "_an_environment_variable_that_is_not_set_"
 
@@ -26,8 +26,8 @@ def typed(overrides: Sequence[str]) -> list[str]:
 
 
 def withheld(config: DictConfig) -> dict[str, Any]:
-    """A configuration as plain values, as :func:`lvexp.compat.resolved` has it, but for texts that came from the
-    environment, directly or through other keys: those are as they are typed, unresolved."""
+    """A configuration as plain values, as :func:`lvexp.checks.refusals.resolved` has it, but for texts that came from
+    the environment, directly or through other keys: those are as they are typed, unresolved."""
     plain = resolved(config)
     if not _reads(OmegaConf.to_container(config, resolve=False)):
         return plain

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import lightning as L
     from rich.console import Console
 
-    from lvexp.batch import Batch
+    from lvexp.data.batch import Batch
     from lvexp.models.base import LatentModel
 
 #: seconds between two looks at the tensors: on a GPU a look waits for all work queued so far

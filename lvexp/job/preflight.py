@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from lvexp import checkpoints
 from lvexp.data.module import TextData
 from lvexp.errors import ConfigError
-from lvexp.folder import Folder
+from lvexp.job import checkpoints
+from lvexp.job.folder import Folder
 
 
 def resumable(place: Folder) -> None:

@@ -2,8 +2,8 @@
 
 Every option may declare traits in its yaml: ``provides`` (what it offers to the others), ``requires`` (what the
 others must offer), ``owns`` (a slot that only one remedy may hold) and ``ignores`` (keys it has for the sake of sweeps
-and does not use); ``limits`` and ``one_of`` are about its own values (:mod:`lvexp.values`). What these cannot say is in
-the short list :func:`_explicit`.
+and does not use); ``limits`` and ``one_of`` are about its own values (:mod:`lvexp.checks.values`). What these cannot
+say is in the short list :func:`_explicit`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp import drawing, limits, parent, values
+from lvexp.checks import drawing, limits, parent, values
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 

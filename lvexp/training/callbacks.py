@@ -15,14 +15,14 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torchmetrics import Metric
 
 from lvexp.errors import Diverged, RunError
-from lvexp.evaluation import EvaluationSettings
-from lvexp.logging import CsvLogger
+from lvexp.instruments.evaluate import EvaluationSettings
 from lvexp.metrics.active_units import ActiveUnits
 from lvexp.metrics.bound import Bound
 from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.mutual_information import MutualInformation
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Terms
+from lvexp.training.loggers import CsvLogger
 
 
 def derive(*parts: object) -> int:

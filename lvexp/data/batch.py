@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from lvexp.data.special import PAD
 from lvexp.shapes import Bool, Float, Int, Tensor
-from lvexp.special import PAD
 
 
 @dataclasses.dataclass  # not frozen: Lightning sets fields of a copy where precision is not 32 bits

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from lvexp.durable import replace_durably
 from lvexp.errors import RunError
-from lvexp.identity import DONE, REFUSED, code, commit
+from lvexp.job.identity import DONE, REFUSED, code, commit
 from lvexp.report.result import RESULT
 
 #: says of which run a folder is: its id, and the code it began with

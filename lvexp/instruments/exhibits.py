@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from lvexp.decoding import Decoding
 from lvexp.models.base import LatentModel
+from lvexp.networks.writing import Decoding
 from lvexp.shapes import Float, Tensor
 
 _CODES = 256  # texts written at once

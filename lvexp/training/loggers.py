@@ -18,7 +18,7 @@ from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from lvexp.evaluation import Evaluation
+    from lvexp.instruments.evaluate import Evaluation
 
 Row = dict[str, float | int]
 

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
-from lvexp.exhibits import Interpolation, interpolate, pairs, reconstruct, sample, spread
-from lvexp.findings import BOUND, PARTS, Findings, Score
-from lvexp.measuring import finite_or_none, measure, seeded
+from lvexp.instruments.exhibits import Interpolation, interpolate, pairs, reconstruct, sample, spread
+from lvexp.instruments.measuring import finite_or_none, measure, seeded
 from lvexp.metrics.bleu import corpus_bleu, self_bleu
 from lvexp.metrics.diversity import distinct, share_unknown, spaced
-from lvexp.metrics.verdict import verdict
+from lvexp.metrics.probe import probe
 from lvexp.models.base import LatentModel
-from lvexp.probe import probe
+from lvexp.report.findings import BOUND, PARTS, Findings, Score
+from lvexp.report.verdict import verdict
 
 #: every score, in the order of the report
 SCORES = (
@@ -113,7 +113,8 @@ class Evaluation:
         interpolations: texts along the line between the posterior means of two test texts, the first and the last
             being reconstructions of the two; each path begins with the two originals as ``ends``.
         verdict: one line for a reader in a hurry.
-        reported: the parts of the usual report that make sense for the model, of :data:`lvexp.findings.PARTS`.
+        reported: the parts of the usual report that make sense for the model, of
+            :data:`lvexp.report.findings.PARTS`.
         monitor: what picked the best validation, as of :attr:`LatentModel.monitor`.
         findings: what the model adds; its scores and its verdict are among the above already.
     """
@@ -174,7 +175,7 @@ def evaluate(
       the samples. ``text_unit``: what those words are for BLEU and distinct-n, "words" (what blanks separate) or
       "characters";
     - ``probe_accuracy``, ``majority_accuracy``, ``probe_n``, ``probe_fitted``, where texts have labels that q(z|x) does
-      not see: what a linear classifier reads off z, and what it would get without (:func:`lvexp.probe.probe`);
+      not see: what a linear classifier reads off z, and what it would get without (:func:`lvexp.metrics.probe.probe`);
     - ``rate_floor``, ``rate_floor_by``: nats at which a remedy holds the rate or stops pressing it, and which one does;
     - ``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at posteriors that a remedy refined text by text.
       All other figures are those of the encoder's own posteriors;

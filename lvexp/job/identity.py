@@ -15,11 +15,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lvexp import parent
-from lvexp.compat import resolved
+from lvexp.checks import parent
+from lvexp.checks.refusals import resolved
+from lvexp.checks.values import DECLARED
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
-from lvexp.values import DECLARED
 
 #: groups and keys that do not change what a run computes
 VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective")
@@ -85,7 +85,7 @@ def _content(path: str) -> str:
 
 
 def arguments(option: Mapping[str, Any]) -> dict[str, Any]:
-    """What an option takes: its yaml without what it declares (see :mod:`lvexp.compat`) and what it ignores."""
+    """What an option takes: its yaml without what it declares (:mod:`lvexp.checks.refusals`) and what it ignores."""
     left_out = {*DECLARED, *(option.get("ignores") or ())}
     kept = {str(key): value for key, value in option.items() if key not in left_out}
     return {key: arguments(value) if isinstance(value, Mapping) else value for key, value in kept.items()}

@@ -1,7 +1,7 @@
 """Keys: each that is given is read by the option it is given to. Free of torch, which is not asked but read.
 
-A part of :mod:`lvexp.compat`. What a class takes is looked up in its source; the keys of groups without a class are
-those of their files, and of the trainer those that Lightning reads and that have a meaning here.
+A part of :mod:`lvexp.checks.refusals`. What a class takes is looked up in its source; the keys of groups without a
+class are those of their files, and of the trainer those that Lightning reads and that have a meaning here.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lvexp.checks.limits import typed
+from lvexp.checks.targets import OURS
+from lvexp.checks.values import AROUND, DECLARED, GROUPS, yaml
 from lvexp.errors import ConfigError
-from lvexp.limits import typed
-from lvexp.targets import OURS
-from lvexp.values import AROUND, DECLARED, GROUPS, yaml
 
 #: Lightning's, besides those in conf/trainer/cpu.yaml
 TRAINER = (

@@ -1,4 +1,4 @@
-"""One pass over a test set: what :func:`lvexp.evaluation.evaluate` measures before anything is written or drawn."""
+"""One pass over a test set: what :func:`lvexp.instruments.evaluate` measures before anything is written or drawn."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torchmetrics import MeanMetric, Metric
 
-from lvexp.batch import Batch
+from lvexp.data.batch import Batch
+from lvexp.data.special import UNK
 from lvexp.errors import DataError
-from lvexp.findings import Score
 from lvexp.metrics.active_units import ActiveUnits
 from lvexp.metrics.bound import Bound, perplexity
 from lvexp.metrics.clustering import clustering
 from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
 from lvexp.metrics.mutual_information import MutualInformation
+from lvexp.metrics.probe import features
 from lvexp.models.base import LatentModel
-from lvexp.probe import features
 from lvexp.regularizers.base import Regularizer
+from lvexp.report.findings import Score
 from lvexp.shapes import Float, Tensor
-from lvexp.special import UNK
 
 if TYPE_CHECKING:
-    from lvexp.evaluation import EvaluationSettings
+    from lvexp.instruments.evaluate import EvaluationSettings
 
 _DRAWS = 10_000  # for the mutual information, all texts together: a second's work, an error of 0.02 nats
 _NEAR = 0.95  # share of its cap from which the mutual information is "near" it

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch.distributions import Distribution
 
-from lvexp.batch import Batch
-from lvexp.findings import Score
+from lvexp.data.batch import Batch
 from lvexp.latents.base import AbstractLatent
 from lvexp.metrics.neighbours import classification_accuracy
 from lvexp.models.base import LatentModel
+from lvexp.report.findings import Score
 from lvexp.shapes import Float, Tensor
 
 TEXTS = 2000  # fitted on, at most
