@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -13,7 +13,9 @@ from torch.optim import Optimizer
 from lvexp.anneal.base import AbstractAnneal
 from lvexp.checks import targets
 from lvexp.checks.limits import typed
+from lvexp.data.bag import Bag
 from lvexp.data.module import TextData
+from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.job.identity import arguments
@@ -23,11 +25,8 @@ from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
 from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
-from lvexp.regularizers.base import Regularizer
-
-if TYPE_CHECKING:
-    from lvexp.data.bag import Bag
-    from lvexp.data.vocabulary import Vocabulary
+from lvexp.regularizers.base import Regularizer, equip
+from lvexp.training.module import Training
 
 #: group → what the class that it names must be
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -108,50 +107,79 @@ def data(config: Mapping[str, Any]) -> TextData:
 
 
 def model(
-    config: Mapping[str, Any],
-    vocabulary: Vocabulary | Bag,
-    steps_per_epoch: int = 1,
-    *,
-    trust: Collection[str] | None = None,
-    kept: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any], vocabulary: Vocabulary | Bag, *, trust: Collection[str] | None = None
 ) -> LatentModel:
-    """The model of a resolved configuration, its parameters new.
+    """The model of a resolved configuration with its regularizers, its parameters new.
 
     Args:
         trust: full names of classes from elsewhere that may be imported; None: all that are named, for a configuration
             of the user's own.
-        kept: the configuration as it is to be written into checkpoints, where that is another one.
 
     Raises:
-        ConfigError: a class cannot be used, see :func:`lvexp.checks.targets.find`, or refuses its arguments.
+        ConfigError: a class cannot be used, see :func:`lvexp.checks.targets.find`, or rejects its arguments.
     """
-    make = functools.partial(_make, trust=targets.named(config) if trust is None else trust)
-    first = make("init", config["init"]) if "init" in config else Default()  # a run of an older version
+    make, first = _maker(config, trust), _init(config, trust)
     encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size))
     latent = first(make("latent", config["latent"], features=encoder.width))
-    # one that reads the encoder's states must know their width
-    states = {"states": encoder.width} if "states" in (config["decoder"].get("requires") or ()) else {}
-    sizes = {"vocabulary": vocabulary.size, "code": latent.width, **states}
-
-    def decoder() -> Any:
-        return first(make("decoder", config["decoder"], **sizes))
-
-    optimizer_class, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
-    optimizer = functools.partial(optimizer_class, **settings)
-    _tried(optimizer, config["optimizer"])
     built = make(
         "model",
         config["model"],
         encoder=encoder,
-        decoder=decoder(),
+        decoder=_decoder(config, vocabulary.size, latent.width, encoder.width, trust),
         vocabulary=vocabulary,
         latent=latent,
         estimator=make("estimator", config["estimator"]),
-        anneal=make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
-        regularizers=[make(f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items()],
-        optimizer=optimizer,
     )
-    built.renew = decoder
-    # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
-    built.save_hyperparameters({"config": dict(kept or config), "vocabulary": vocabulary.to_json()}, logger=False)
+    chosen = (config["regularizer"] or {}).items()
+    equip(built, [make(f"regularizer.{name}", node) for name, node in chosen])
     return built
+
+
+def training(
+    config: Mapping[str, Any],
+    model: LatentModel,
+    steps_per_epoch: int = 1,
+    *,
+    trust: Collection[str] | None = None,
+    kept: Mapping[str, Any] | None = None,
+    labels: Sequence[str] = (),
+) -> Training:
+    """What trains a model that :func:`model` made of the same configuration.
+
+    Args:
+        trust: as :func:`model` takes it.
+        kept: the configuration as it is to be written into checkpoints, if that is another one.
+        labels: names of the classes, for checkpoints too.
+    """
+    make, encoder = _maker(config, trust), model.get_submodule("encoder")
+    found, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
+    optimizer = functools.partial(found, **settings)
+    _tried(optimizer, config["optimizer"])
+    sizes = model.vocabulary.size, model.latent.width, encoder.width
+    built = Training(
+        model,
+        make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
+        optimizer,
+        functools.partial(_decoder, config, *sizes, trust),
+    )
+    # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
+    hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
+    built.save_hyperparameters(hyper, logger=False)
+    return built
+
+
+def _maker(config: Mapping[str, Any], trust: Collection[str] | None) -> functools.partial[Any]:
+    return functools.partial(_make, trust=targets.named(config) if trust is None else trust)
+
+
+def _init(config: Mapping[str, Any], trust: Collection[str] | None) -> AbstractInit:
+    return _maker(config, trust)("init", config["init"]) if "init" in config else Default()  # a run of an older version
+
+
+def _decoder(
+    config: Mapping[str, Any], vocabulary: int, code: int, states: int, trust: Collection[str] | None
+) -> torch.nn.Module:
+    # one that reads the encoder's states must know their width
+    more = {"states": states} if "states" in (config["decoder"].get("requires") or ()) else {}
+    made = _maker(config, trust)("decoder", config["decoder"], vocabulary=vocabulary, code=code, **more)
+    return _init(config, trust)(made)

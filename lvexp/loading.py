@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributions import Distribution
 
 from lvexp import build
 from lvexp.data.bag import vocabulary_from_json
 from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError, RunError
 from lvexp.job import checkpoints
+from lvexp.metrics.likelihood import countable, importance_weighted, marginal
 from lvexp.models.base import LatentModel
+from lvexp.models.records import Record, batch, each
 from lvexp.networks.writing import Decoding
 from lvexp.shapes import Float, Tensor
 
@@ -43,6 +46,7 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         vocabulary = vocabulary_from_json(kept["vocabulary"])
         model = build.model(kept["config"], vocabulary, trust=trust)
         model.load_state_dict(saved["state_dict"])
+        model.labels = kept.get("labels", ())
     except ConfigError as error:
         raise RunError(f"{file}: {error}") from error
     except Exception as error:  # what parts of another version say is of many kinds
@@ -53,40 +57,52 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
 class Run:
     """A trained model with plain text on both sides.
 
+    Where a method takes records, each is a text; or a pair (source, text), for a model that reads two; or a dict with
+    the columns text, source and label. What only some models can do, such as ``topics`` or ``rank``, is a method too:
+    see ``offers``.
+
     Attributes:
         model: the :class:`~lvexp.models.base.LatentModel`, in evaluation mode.
         config: the configuration it was trained with.
+        offers: names of the methods that this kind of model has beside those of every run.
     """
 
     def __init__(self, model: LatentModel, config: dict[str, Any]):
-        self.model, self.config, self.vocabulary = model, config, model.vocabulary
+        self.model, self.config, self.vocabulary, self.offers = model, config, model.vocabulary, model.offers
 
     def __repr__(self) -> str:
         return f"Run({type(self.model).__name__}, latent {self.model.latent.dim}, {self.vocabulary.size} types)"
 
-    def encode(self, texts: Sequence[str], batch_size: int = 64) -> Float[Tensor, "N W"]:
-        """The code of each text's posterior mean (the mode of a discrete z), [N, W], ``batch_size`` texts of like
-        length at a time. Raises :class:`RunError` without a latent variable."""
-        self._latent()
+    def __getattr__(self, name: str) -> Any:
+        model = self.__dict__.get("model")
+        if model is not None and name in model.offers:
+            return getattr(model, name)
+        known = [part for part in vars(type(self)) if not part.startswith("_")]
+        raise NotOffered(f"{name}: this run offers {', '.join([*known, *(model.offers if model else ())])}")
 
-        def code(batch: Batch) -> Tensor:
-            q = self.model.latent.posterior(self.model.params(batch))
+    def encode(self, records: Sequence[Record], batch_size: int = 64) -> Float[Tensor, "N W"]:
+        """The code of each record's posterior mean (the mode of a discrete z), [N, W], ``batch_size`` texts of similar
+        length at a time. Raises :class:`RunError` without a latent variable."""
+
+        def code(q: Distribution) -> Tensor:
             return self.model.latent.code(self.model.latent.point(q)[None])[0]
 
-        with torch.no_grad():
-            return self._each(texts, code, batch_size)
+        return self._posteriors(records, code, batch_size)
 
-    def topics(self, words: int = 10) -> list[list[str]]:
-        """The words that each entry of the code speaks for most. Raises :class:`RunError` but for document models."""
-        return self.model.topics(words)
-
-    def decode(self, z: Float[Tensor, "N W"], **how: Any) -> list[str]:
-        """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.networks.writing.Decoding`)."""
+    def decode(self, z: Float[Tensor, "N W"], sources: Sequence[str] | None = None, **how: Any) -> list[str]:
+        """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.networks.writing.Decoding`);
+        given their ``sources``, if the model reads any."""
         z = torch.as_tensor(z, dtype=torch.float32, device=self.model.device)
         width = self.model.latent.width
         if z.ndim != 2 or z.shape[1] != width:
             raise ValueError(f"decode: z has shape {tuple(z.shape)}, this model reads [N, {width}]")
-        return [self.vocabulary.decode(ids) for ids in self.model.generate(z, Decoding(**how))]
+        with torch.no_grad():
+            reading = None
+            if sources is not None:
+                if len(sources) != len(z):
+                    raise ValueError(f"decode: {len(z)} codes and {len(sources)} sources")
+                reading = self.model.read(self._batch([{"source": source, "text": ""} for source in sources]))
+            return [self.vocabulary.decode(ids) for ids in self.model.write(z, Decoding(**how), reading)]
 
     def sample(self, n: int, seed: int | None = None, **how: Any) -> list[str]:
         """``n`` texts: z from the prior, then words drawn from p(x|z).
@@ -111,64 +127,61 @@ class Run:
         return self.decode(self.encode(texts), **how)
 
     def interpolate(self, a: str, b: str, steps: int = 5, **how: Any) -> list[str]:
-        """``steps`` texts on the line between the posterior means of two texts, both ends included."""
-        if self.model.latent.values:
+        """``steps`` texts on the line between the posterior means of two texts, both ends included. Of a z that is
+        partly discrete, that part stays as it is in ``a``."""
+        latent = self.model.latent
+        if latent.dim is not None and not latent.continuous:
             raise RunError("interpolate: between two values of a discrete latent variable lies nothing")
         if steps < 2:
             raise ValueError(f"interpolate: steps={steps}; a line has at least its two ends")
-        ends = self.encode([a, b])
-        share = torch.linspace(0, 1, steps, device=ends.device)[:, None]
-        return self.decode((1 - share) * ends[0] + share * ends[1], **how)
+        ends = self._posteriors([a, b], latent.point)
+        line = [latent.between(ends[0], ends[1], float(share)) for share in torch.linspace(0, 1, steps)]
+        with torch.no_grad():
+            return self.decode(latent.code(torch.stack(line)[None])[0], **how)
 
-    def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0, batch_size: int = 64) -> list[float]:
-        """-log p(x) of each text in nats, ``<eos>`` counted: exact for a language model and for a discrete z of up to
-        256 values, else the importance-weighted estimate with ``samples`` draws. ``batch_size`` texts of like length
+    def score(self, records: Sequence[Record], samples: int = 100, seed: int = 0, batch_size: int = 64) -> list[float]:
+        """-log p(x) of each record in nats, ``<eos>`` counted: exact for a language model and for a discrete z of up to
+        256 values, else the importance-weighted estimate with ``samples`` draws. ``batch_size`` texts of similar length
         are scored at a time; the draws of a text depend on those beside it.
 
         Raises:
             RunError: the model has no likelihood (a plain auto-encoder).
         """
-        from lvexp.metrics.likelihood import countable, importance_weighted, marginal
-
         latent = self.model.latent
-        if latent.dim is None:
-            with torch.no_grad():
-                return self._each(texts, lambda batch: self.model.terms(batch).distortion, batch_size).tolist()
-        if not latent.has_prior:
+        if latent.dim is not None and not latent.has_prior:
             raise RunError("score: an auto-encoder has no prior, hence no likelihood\ntry  a run of model=svae")
+
+        def ask(part: Sequence[Record]) -> Tensor:
+            batch = self._batch(part)
+            if latent.dim is None:
+                return self.model.terms(batch).distortion
+            return (
+                marginal(self.model, batch)
+                if countable(self.model)
+                else importance_weighted(self.model, batch, samples).nll
+            )
+
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
-            if countable(self.model):
-                return self._each(texts, lambda batch: marginal(self.model, batch), batch_size).tolist()
-            return self._each(
-                texts, lambda batch: importance_weighted(self.model, batch, samples).nll, batch_size
-            ).tolist()
+            return each(records, ask, batch_size).tolist()
 
-    def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:
-        """The answers with p(y=1|q,a), the probability that each is right, best first; of equals as they were given.
-        A latent variable stands at the mean of p(h|q).
+    def _batch(self, records: Sequence[Record]) -> Batch:
+        return batch(self.vocabulary, records, self.model.reads, self.model.labels).to(self.model.device)
 
-        Raises:
-            RunError: the model does not judge answers.
-        """
-        if isinstance(answers, str) or not answers:
-            raise ValueError("rank: a list of one answer or more is wanted")
-        return self.model.rank(question, answers)
-
-    def _each(self, texts: Sequence[str], ask: Callable[[Batch], Tensor], size: int) -> Tensor:
-        """What ``ask`` says of every text, in their order, in batches of texts of like length: padding all of them to
-        the longest would be most of the work."""
-        if isinstance(texts, str):
-            raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
-        if not texts:
-            raise ValueError("no text was given")
-        if size < 1:
-            raise ValueError(f"batch_size={size}: a batch holds at least one text")
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        parts = [order[start : start + size] for start in range(0, len(order), size)]
-        found = torch.cat([ask(self.model.batch([texts[row] for row in part]).to(self.model.device)) for part in parts])
-        return torch.empty_like(found).index_copy_(0, torch.tensor(order, device=found.device), found)
-
-    def _latent(self) -> None:
-        if self.model.latent.dim is None:
+    def _posteriors(
+        self, records: Sequence[Record], ask: Callable[[Distribution], Tensor], batch_size: int = 64
+    ) -> Tensor:
+        """What ``ask`` says of each record's posterior."""
+        model = self.model
+        if model.latent.dim is None:
             raise RunError("a language model has no latent variable to encode into\ntry  a run of model=svae")
+        with torch.no_grad():
+            return each(
+                records,
+                lambda part: ask(model.latent.posterior(model.params(model.read(self._batch(part))))),
+                batch_size,
+            )
+
+
+class NotOffered(RunError, AttributeError):
+    """A method that this kind of model has not got."""

@@ -24,8 +24,9 @@ from rich.text import Text
 
 from lvexp import build
 from lvexp.errors import ConfigError, Diverged, RunError
-from lvexp.instruments.evaluate import Evaluation, EvaluationSettings, evaluate
-from lvexp.instruments.measuring import finite_or_none
+from lvexp.instruments.base import finite_or_none
+from lvexp.instruments.evaluate import Evaluation, applying, evaluate, validated
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import checkpoints, identity, preflight
 from lvexp.job.folder import Folder
 from lvexp.models.base import LatentModel
@@ -43,9 +44,9 @@ from lvexp.training.callbacks import (
     Stop,
     TrainingCurves,
     Validation,
-    validated,
 )
 from lvexp.training.loggers import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
+from lvexp.training.module import Training
 from lvexp.training.progress import Progress
 
 #: what a disk says that is full, broken or may not be written to
@@ -143,11 +144,14 @@ def _execute(
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     preflight.batches(config["trainer"], data)
-    model = build.model(config, data.vocabulary, data.steps_per_epoch, kept=written)
-    preflight.objective(config.get("objective"), validated(model))
+    model = build.model(config, data.vocabulary)
+    training = build.training(config, model, data.steps_per_epoch, kept=written, labels=data.labels)
+    preflight.objective(config.get("objective"), validated(model, *applying(model)))
     model.check(data.labels)
     model.prepare()
-    _announce(config, folder, console, model, data)
+    for regularizer in training.regularizers:
+        regularizer.prepare(model)
+    _announce(config, folder, console, training, data)
 
     loggers = make_loggers(
         config["logger"]["kind"], folder, run_id=job["run_id"], group_id=job["group_id"],
@@ -156,8 +160,8 @@ def _execute(
     failed = True
     try:
         progress = Progress()
-        trainer, validation, best = _trainer(config, place, model, loggers, progress)
-        _fit(trainer, validation, model, data, place)
+        trainer, validation, best = _trainer(config, place, training, loggers, progress)
+        _fit(trainer, validation, training, data, place)
         if trainer.is_global_zero:
             _load_best(model, best)
             settings = EvaluationSettings(**config["evaluation"])
@@ -170,7 +174,7 @@ def _execute(
                 "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step,
                 "verdict": evaluation.verdict, "test": dict(evaluation.scores), "valid": validation.best,
                 "monitor": model.monitor[0],
-                "reported": list(evaluation.reported), "groups": [*evaluation.findings.groups],
+                "reported": list(evaluation.reported), "groups": [*evaluation.groups],
                 "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
             }  # fmt: skip
             _write(folder, result, evaluation, loggers)
@@ -216,7 +220,8 @@ def _name(job: Mapping[str, Any]) -> str:
 
 
 @rank_zero_only
-def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: LatentModel, data: Any) -> None:
+def _announce(config: Mapping[str, Any], folder: Path, console: Console, training: Training, data: Any) -> None:
+    model = training.model
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.corpus.splits.items())
     count = sum(parameter.numel() for parameter in model.parameters())
     remedies = ", ".join(config["regularizer"] or {})
@@ -227,21 +232,21 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, model: 
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     most = math.log(model.latent.configurations or math.inf)
-    for name, remedy in zip(config["regularizer"] or {}, model.remedies, strict=True):
+    for name, remedy in zip(config["regularizer"] or {}, training.regularizers, strict=True):
         if remedy.floor is not None and remedy.floor > most:
             console.print(
                 f"[yellow]note[/yellow] {name} asks for {remedy.floor:g} nats, and z has {model.latent.configurations} "
                 f"values: it cannot tell more than {most:.2f} (try regularizer=none)", highlight=False,
             )  # fmt: skip
     batches = preflight.limited(data.steps_per_epoch, config["trainer"]["limit_train_batches"])
-    steps, last = _steps(config["trainer"], batches), model.anneal.settled()
-    waited = sum(remedy.delay for remedy in model.remedies) * batches
+    steps, last = _steps(config["trainer"], batches), training.anneal.settled()
+    waited = sum(part.delay for part in training.regularizers) * batches
     waited //= config["trainer"]["accumulate_grad_batches"]
     last += waited if last else 0
     if steps is not None and last > steps:
         console.print(
             f"[yellow]note[/yellow] beta settles at step {last:,}, but training ends at step {steps:,}, at beta "
-            f"{model.anneal(max(steps - waited, 0)):.2f}: more trainer.max_epochs or a shorter schedule",
+            f"{training.anneal(max(steps - waited, 0)):.2f}: more trainer.max_epochs or a shorter schedule",
             highlight=False,
         )
 
@@ -255,9 +260,9 @@ def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
 
 
 def _trainer(
-    config: Mapping[str, Any], place: Folder, model: LatentModel, loggers: Sequence[Any], progress: Progress
+    config: Mapping[str, Any], place: Folder, training: Training, loggers: Sequence[Any], progress: Progress
 ) -> tuple[L.Trainer, Validation, Best]:
-    ours, monitor = config["trainer"], f"val/{model.monitor[0]}"
+    ours, monitor = config["trainer"], f"val/{training.model.monitor[0]}"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
     callbacks: list[Any] = [
         Finite(ours["log_every_n_steps"]), Seeds(config["seed"]), ReturnMemory(),
@@ -289,16 +294,16 @@ def _profiler(name: str | None, folder: Path) -> Profiler | None:
     return kinds[name](dirpath=folder, filename="profile") if name else None
 
 
-def _fit(trainer: L.Trainer, validation: Validation, model: LatentModel, data: Any, place: Folder) -> None:
+def _fit(trainer: L.Trainer, validation: Validation, training: Training, data: Any, place: Folder) -> None:
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=place.last if place.last.exists() else None, weights_only=True)
+        trainer.fit(training, datamodule=data, ckpt_path=place.last if place.last.exists() else None, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         kept = "the same command resumes from its last checkpoint" if place.last.exists() else "nothing was saved yet"
         print(f"\nlvexp: interrupted at step {trainer.global_step}; {kept}", file=sys.stderr)
         sys.exit(130)
     if validation.step != trainer.global_step:
         # training ended between two validations (max_steps): the last parameters may be the best
-        trainer.validate(model, datamodule=data, verbose=False)
+        trainer.validate(training, datamodule=data, verbose=False)
 
 
 def _diverged(error: Diverged, place: Folder, result: dict[str, Any], config: Mapping[str, Any]) -> Diverged:
@@ -317,21 +322,21 @@ def _load_best(model: LatentModel, best: Best) -> None:
 
 
 def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
-    (folder / "samples.txt").write_text(samples_text(evaluation), encoding="utf-8")
+    (folder / "samples.txt").write_text(samples_text(evaluation.verdict, evaluation.sections), encoding="utf-8")
     for logger in loggers:
         if isinstance(logger, CsvLogger):
             logger.flush()
-    drawn = figures.draw(folder / "figures", read_metrics(folder / METRICS), evaluation)
+    history = read_metrics(folder / METRICS)
+    drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()
-    log_report(loggers, result, evaluation, drawn)  # last: whatever becomes of it, the run is done
+    log_report(loggers, result, evaluation.sections, drawn)  # last: whatever becomes of it, the run is done
 
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:
-    pairs = [f"{text}\n→ {again or '(nothing)'}" for text, again in evaluation.reconstructions[:3]]
-    more = [(title, lines[:5]) for title, lines in evaluation.findings.texts.items()]
-    for title, lines in (*more, ("samples", evaluation.samples[:5]), ("reconstructions", pairs)):
+    for section in evaluation.sections:
+        lines = [text for _, text in section.lines[:5]] if section.brief is None else section.brief
         if lines:
-            console.print(f"[bold]{title}[/bold]")
+            console.print(f"[bold]{section.title.lower() if section.place else section.title}[/bold]")
             for line in lines:
                 console.print(Padding(Text(line), (0, 0, 0, 2)))

@@ -39,12 +39,12 @@ def reconstruct(model: LatentModel, value: Float[Tensor, "N ..."], length: int) 
 
 def interpolate(model: LatentModel, start: Tensor, end: Tensor, steps: int, length: int) -> list[str]:
     """:func:`reconstruct` at ``steps`` points evenly spaced on the line from z = ``start`` to ``end``, both counted."""
-    line = [torch.lerp(start, end, number / (steps - 1)) for number in range(steps)]
+    line = [model.latent.between(start, end, number / (steps - 1)) for number in range(steps)]
     return reconstruct(model, torch.stack(line), length)
 
 
 def _decode(model: LatentModel, code: Float[Tensor, "N W"], how: Decoding) -> list[str]:
-    return [model.vocabulary.decode(text) for part in code.split(_CODES) for text in model.generate(part, how)]
+    return [model.vocabulary.decode(text) for part in code.split(_CODES) for text in model.write(part, how)]
 
 
 def pairs(texts: Sequence[Sequence[int]], count: int) -> list[tuple[int, int]]:

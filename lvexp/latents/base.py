@@ -64,6 +64,10 @@ class AbstractLatent(nn.Module, abc.ABC):
         """The value that stands for q where one is wanted: its mean, or its mode where z is discrete."""
         return q.mean
 
+    def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
+        """The value at ``share`` of the line from one to another; of a discrete variable, the first."""
+        return start if self.values else start.lerp(end, share)
+
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
         """The means of what is continuous in z, for active units and pictures; None where nothing is."""
         return q.mean.flatten(1)

@@ -68,6 +68,12 @@ class Mixed(AbstractClassLatent):
         assert isinstance(q, Joint)
         return q.joined({name: part.point(q.blocks[name]) for name, part in self._parts().items()})
 
+    def between(self, start: Shaped[Tensor, " E"], end: Shaped[Tensor, " E"], share: float) -> Shaped[Tensor, " E"]:
+        """Block by block: what is continuous moves, what is discrete stays as it is at the start."""
+        prior = self.prior()
+        first, last = prior.split(start), prior.split(end)
+        return prior.joined({n: part.between(first[n], last[n], share) for n, part in self._parts().items()})
+
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
         assert isinstance(q, Joint)
         found = [part.means(q.blocks[name]) for name, part in self._parts().items()]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torchmetrics import Metric
 
-from lvexp.regularizers.base import Terms
 from lvexp.shapes import Tensor
+from lvexp.terms import Terms
 
 
 def perplexity(nats: float, tokens: int) -> float:

@@ -8,8 +8,8 @@ import torch
 from torchmetrics import Metric
 
 from lvexp.metrics.bound import perplexity
-from lvexp.regularizers.base import Terms
 from lvexp.shapes import Tensor
+from lvexp.terms import Terms
 
 
 class DocumentPerplexity(Metric):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torchmetrics import Metric
@@ -12,10 +12,10 @@ from torchmetrics import Metric
 from lvexp.data.batch import Batch
 from lvexp.distributions.support import ENUMERATED, support
 from lvexp.metrics.bound import perplexity
+from lvexp.models.base import LatentModel
+from lvexp.reading import Reading
 from lvexp.shapes import Float, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
+from lvexp.terms import Terms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,8 @@ FEW = 10.0
 @torch.no_grad()
 def importance_weighted(
     model: LatentModel,
-    batch: Batch,
+    of: Batch | Terms,
     samples: int,
-    params: Float[Tensor, "B P"] | None = None,
     tolerance: float = 0.0,
     positions: int = 2**13,
 ) -> Likelihood:
@@ -75,14 +74,15 @@ def importance_weighted(
 
     Args:
         model: in evaluation mode, with a prior.
-        batch: the texts.
+        of: the texts, or their terms, if they are known already.
         samples: K, at least 1.
-        params: the posterior's parameters, where they are known already.
         tolerance: standard error of a text, in nats, at which it needs no more draws; 0 draws K for every text.
         positions: tokens (draws x texts x T) the decoder scores at once; at least one draw of one text.
     """
-    params = model.params(batch) if params is None else params
-    q, p = model.latent.posterior(params), model.latent.prior(model.condition(batch))
+    batch = of.batch if isinstance(of, Terms) else of
+    reading = of.reading if isinstance(of, Terms) else model.read(of)
+    params = of.params if isinstance(of, Terms) else model.params(reading)
+    q, p = model.latent.posterior(params), model.latent.prior(reading.condition)
     assert p is not None, "without a prior there is no likelihood"
     nll, error, effective, used = torch.zeros(4, len(batch), dtype=torch.float64, device=params.device)
     left = torch.arange(len(batch), device=params.device)  # texts that need more draws
@@ -91,7 +91,7 @@ def importance_weighted(
         # one by one, and for all texts: the stream of random numbers is then the same whatever is scored with what
         value = torch.stack([q.sample() for _ in range(min(ROUND, samples - start))])
         log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
-        log_p = _scored(model, batch[left], model.latent.code(value)[:, left], positions)
+        log_p = _scored(model, batch[left], reading[left], model.latent.code(value)[:, left], positions)
         drawn.append(log_p.double() + (log_prior - log_q)[:, left])
         if tolerance or start + ROUND >= samples:
             log_w = torch.cat(drawn)
@@ -106,20 +106,23 @@ def importance_weighted(
 
 
 @torch.no_grad()
-def marginal(model: LatentModel, batch: Batch, positions: int = 2**13) -> Float[Tensor, " B"]:
+def marginal(
+    model: LatentModel, batch: Batch, reading: Reading | None = None, positions: int = 2**13
+) -> Float[Tensor, " B"]:
     r"""-log p(x) itself, for a z of finitely many values, nats per text: :math:`-\log \sum_z p(z)\, p(x|z)`.
 
     Costs a decoder pass for each value of z, as many draws would.
 
     Args:
         model: in evaluation mode, its z discrete.
-        batch: the texts.
+        batch: the texts. reading: of them, if they were read already.
         positions: as :func:`importance_weighted` takes it.
     """
-    p = model.latent.prior(model.condition(batch))
+    reading = model.read(batch) if reading is None else reading
+    p = model.latent.prior(reading.condition)
     assert p is not None, "without a prior there is no likelihood"
     value = support(p.expand(torch.Size((len(batch),))))
-    log_p = _scored(model, batch, model.latent.code(value), positions)
+    log_p = _scored(model, batch, reading, model.latent.code(value), positions)
     return -(log_p.double() + p.log_prob(value).double()).logsumexp(0)
 
 
@@ -128,17 +131,20 @@ def countable(model: LatentModel) -> bool:
     return (model.latent.configurations or math.inf) <= ENUMERATED
 
 
-def _scored(model: LatentModel, batch: Batch, code: Float[Tensor, "S B W"], positions: int) -> Float[Tensor, "S B"]:
+def _scored(
+    model: LatentModel, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], positions: int
+) -> Float[Tensor, "S B"]:
     """log p(x|z) in pieces of at most ``positions`` tokens: all draws of a few texts, which share what a decoder
     computes of the words."""
     length = batch.tokens.shape[1]
     draws = max(1, min(len(code), positions // length))
     rows = max(1, positions // (length * draws))
-    parts = [slice(at, at + rows) for at in range(0, len(batch), rows)]
-    return torch.cat(
-        [torch.cat([model.log_likelihood(batch[part], some[:, part]) for some in code.split(draws)]) for part in parts],
-        1,
-    )
+    found = []
+    for at in range(0, len(batch), rows):
+        part = slice(at, at + rows)
+        texts, read = batch[part], reading[part]
+        found.append(torch.cat([model.log_likelihood(texts, read, some[:, part]) for some in code.split(draws)]))
+    return torch.cat(found, 1)
 
 
 def _jackknife(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
@@ -193,8 +199,9 @@ class ImportanceWeighted(Metric):
         for name in ("few", "sentences", "tokens"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, model: LatentModel, batch: Batch, params: Float[Tensor, "B P"] | None = None) -> None:
-        found = importance_weighted(model, batch, self.samples, params, self.tolerance, self.positions)
+    def update(self, model: LatentModel, of: Batch | Terms) -> None:
+        found = importance_weighted(model, of, self.samples, self.tolerance, self.positions)
+        batch = of.batch if isinstance(of, Terms) else of
         self.nats = self.nats + found.nll.sum()
         self.variance = self.variance + found.error.square().sum()
         self.effective = self.effective + found.effective.sum()

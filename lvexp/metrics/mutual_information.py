@@ -13,8 +13,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from lvexp.distributions.support import ENUMERATED, configurations, support
-from lvexp.regularizers.base import Terms
 from lvexp.shapes import Float, Int, Shaped, Tensor
+from lvexp.terms import Terms
 
 #: numbers in the largest array made at once, 8 MB in float32: with much larger ones a CPU mostly asks for memory
 _NUMBERS = 2**21
@@ -156,12 +156,13 @@ class MutualInformation(Metric):
         for name in self._STORED:
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, terms: Terms) -> None:
+    def update(self, terms: Terms, value: Shaped[Tensor, "B ..."] | None = None) -> None:
+        """Takes a batch, and a draw of z for each text, where there is one already."""
         texts = len(terms.batch)
         number = torch.arange(texts, device=self.seen.device) + self.seen
         # the texts with the smallest keys stay; multiples of the golden ratio fill [0, 1) evenly at any length
         key = (number.double() * _GOLDEN) % 1
-        fresh = (key, terms.params.detach(), terms.q.sample(), terms.batch.lengths)
+        fresh = (key, terms.params.detach(), terms.q.sample() if value is None else value, terms.batch.lengths)
         for name, part in zip(self._STORED, fresh, strict=True):
             getattr(self, name).append(part)
         self.seen = self.seen + texts

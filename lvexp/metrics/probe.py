@@ -53,7 +53,7 @@ def probe(
             break
         classes += batch.labels.tolist()
         batch = batch.to(model.device)
-        seen.append(features(model.latent, model.latent.posterior(model.params(batch))))
+        seen.append(features(model.latent, model.latent.posterior(model.params(model.read(batch)))))
     counted = Counter(label for label in classes if label >= 0)
     judged = [label for label in labels if label >= 0]
     if not judged or not 2 <= len(counted) <= CLASSES:

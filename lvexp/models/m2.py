@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
 from lvexp.latents.base import AbstractClassLatent
+from lvexp.models.records import Record, each
+from lvexp.models.records import batch as gathered
 from lvexp.models.sentence import SentenceModel
-from lvexp.shapes import Float, Int, Tensor
+from lvexp.shapes import Float, Tensor
 
 
 class M2(SentenceModel):
@@ -34,6 +37,7 @@ class M2(SentenceModel):
     """
 
     latent: AbstractClassLatent
+    offers: ClassVar[tuple[str, ...]] = ("classify",)
 
     def __init__(self, alpha: float = 1.0, **parts: Any):
         super().__init__(**parts)
@@ -54,5 +58,20 @@ class M2(SentenceModel):
         missing = F.cross_entropy(log_q, batch.labels, ignore_index=-1, reduction="none")
         return self.latent.observe(params, batch.labels), self.alpha * missing
 
-    def classify(self, params: Float[Tensor, "B P"]) -> Int[Tensor, " B"]:
-        return self.latent.class_logits(params).argmax(-1)
+    @torch.no_grad()
+    def classify(self, texts: Sequence[str], batch_size: int = 64) -> list[tuple[str | int, float]]:
+        """The most probable class of each text by q(c|x), with its probability; the number of the class where its name
+        is not known."""
+
+        def ask(part: Sequence[Record]) -> Tensor:
+            return self.class_logits(self.params(self.read(gathered(self.vocabulary, part).to(self.device)))).softmax(
+                -1
+            )
+
+        best = each(texts, ask, batch_size).max(-1)
+        named = [self.labels[at] if at < len(self.labels) else at for at in best.indices.tolist()]
+        return list(zip(named, best.values.tolist(), strict=True))
+
+    def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
+        """log q(c|x) of each text, up to a constant."""
+        return self.latent.class_logits(params)

@@ -12,6 +12,7 @@ from lvexp.data.batch import Batch
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.writing import Decoding, write
+from lvexp.reading import Reading
 from lvexp.shapes import Float, Int, Tensor
 
 
@@ -29,19 +30,18 @@ class SentenceModel(LatentModel):
     def __init__(self, encoder: AbstractEncoder, decoder: AbstractDecoder, **parts: Any):
         super().__init__(**parts)
         self.encoder, self.decoder = encoder, decoder
-        for remedy in self.remedies:
-            remedy.attach(self)
 
-    def features(self, batch: Batch) -> Float[Tensor, "B H"]:
-        return self.encoder(batch.tokens, batch.lengths)
+    def read(self, batch: Batch) -> Reading:
+        return Reading(self.encoder(batch.tokens, batch.lengths))
 
     def log_likelihood(
-        self, batch: Batch, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
+        self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
     ) -> Float[Tensor, "S B"]:
-        return self.decoder(batch.inputs if inputs is None else inputs, batch.targets, batch.lengths, code)
+        words = batch.inputs if inputs is None else inputs
+        return self.decoder(words, batch.targets, batch.lengths, code, reading.memories)
 
-    def generate(self, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
-        return write(self.decoder, code, how)
+    def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
+        return write(self.decoder, code, how, reading.memories if reading else {})
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         return itertools.chain(self.encoder.parameters(), self.latent.inference_parameters())

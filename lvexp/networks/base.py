@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from lvexp.networks.output import text_log_p
+from lvexp.reading import Memory
 from lvexp.shapes import Float, Int, Tensor
+
+#: texts as token ids, or as distributions over the vocabulary
+Words = Int[Tensor, "B T"] | Float[Tensor, "B T V"]
+#: name → what a decoder may look at beside the code
+Memories = Mapping[str, Memory]
+NOTHING: Memories = {}
 
 
 class AbstractEncoder(nn.Module, abc.ABC):
-    """Reads a text, returns features.
+    """Reads a text, returns features. A text is token ids, or a distribution over the vocabulary for each token: a
+    relaxed text, whose word vectors are the expected ones (:class:`WordVectors`).
 
     Attributes:
         width: H, size of the features.
@@ -21,21 +30,21 @@ class AbstractEncoder(nn.Module, abc.ABC):
     width: int
 
     @abc.abstractmethod
-    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]: ...
+    def forward(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]: ...
 
 
 class StateEncoder(AbstractEncoder):
     """An encoder with a state for each token. Its features are a summary of them."""
 
     @abc.abstractmethod
-    def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
+    def states(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
         """The states; those of padding mean nothing."""
 
     @abc.abstractmethod
     def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         """One vector for a text, from its states."""
 
-    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+    def forward(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         return self.summary(self.states(tokens, lengths), lengths)
 
 
@@ -49,6 +58,7 @@ class AbstractDecoder(nn.Module, abc.ABC):
         targets: Int[Tensor, "B T_1"],
         lengths: Int[Tensor, " B"],
         code: Float[Tensor, "S B W"],
+        memories: Memories = NOTHING,
     ) -> Float[Tensor, "S B"]:
         """log p(x|z), nats per text, of every draw.
 
@@ -57,10 +67,11 @@ class AbstractDecoder(nn.Module, abc.ABC):
             targets: what it must predict, ``w1 … wn <eos>``.
             lengths: tokens of each text with ``<bos>`` and ``<eos>``; later positions never count.
             code: the code of each draw.
+            memories: what it may attend to; a decoder without attention looks at none of them.
         """
 
     @abc.abstractmethod
-    def start(self, code: Float[Tensor, "N W"]) -> Any:
+    def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING) -> Any:
         """The state before the first token. Every tensor in it has N as the first dimension."""
 
     @abc.abstractmethod
@@ -79,7 +90,9 @@ class WordDecoder(AbstractDecoder):
     output: nn.Linear
 
     @abc.abstractmethod
-    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+    def states(
+        self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
+    ) -> Float[Tensor, "S B T H"]:
         """What the output layer reads at each position, before dropout."""
 
     def forward(
@@ -88,12 +101,18 @@ class WordDecoder(AbstractDecoder):
         targets: Int[Tensor, "B T_1"],
         lengths: Int[Tensor, " B"],
         code: Float[Tensor, "S B W"],
+        memories: Memories = NOTHING,
     ) -> Float[Tensor, "S B"]:
-        return text_log_p(self.drop_out(self.states(inputs, code)), self.output.weight, targets, lengths)
+        return text_log_p(self.drop_out(self.states(inputs, code, memories)), self.output.weight, targets, lengths)
 
 
-def word_vectors(vocabulary: int, width: int) -> nn.Embedding:
-    """Word vectors from U(-0.1, 0.1), as He et al. 2019 and most language models."""
-    table = nn.Embedding(vocabulary, width)
-    nn.init.uniform_(table.weight, -0.1, 0.1)
-    return table
+class WordVectors(nn.Embedding):
+    """A vector for each word, from U(-0.1, 0.1) as He et al. 2019 and most language models; of a distribution over
+    words the expected vector."""
+
+    def __init__(self, vocabulary: int, width: int):
+        super().__init__(vocabulary, width)
+        nn.init.uniform_(self.weight, -0.1, 0.1)
+
+    def forward(self, words: Int[Tensor, "*N"] | Float[Tensor, "*N V"]) -> Float[Tensor, "*N E"]:  # pyright: ignore
+        return words @ self.weight if words.is_floating_point() else super().forward(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lvexp.networks.base import StateEncoder, word_vectors
+from lvexp.networks.base import StateEncoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
 from lvexp.networks.recurrent import CELLS
 from lvexp.shapes import Float, Int, Tensor
@@ -35,11 +35,11 @@ class BidirectionalEncoder(StateEncoder):
     ):
         super().__init__()
         self.width = 2 * hidden
-        self.embedding = word_vectors(vocabulary, embedding)
+        self.embedding = WordVectors(vocabulary, embedding)
         self.drop = Dropout(dropout)
         self.rnn = CELLS[cell](embedding, hidden, layers, batch_first=True, bidirectional=True)
 
-    def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
+    def states(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
         words = self.drop(self.embedding(tokens))
         if bool((lengths == tokens.shape[1]).all()):
             return self.rnn(words)[0]

@@ -10,7 +10,7 @@ from torch import nn
 
 from lvexp.data.special import TOKENS, UNK
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractEncoder
+from lvexp.networks.base import AbstractEncoder, Words
 from lvexp.networks.standardise import Standardise
 from lvexp.shapes import Float, Int, Tensor
 
@@ -49,11 +49,15 @@ class BowEncoder(AbstractEncoder):
         stack = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b), nonlinear())]
         self.stack = nn.Sequential(*stack, nn.Dropout(dropout))
 
-    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
-        counts = torch.zeros(len(tokens), self.vocabulary, device=tokens.device)
-        counts.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=counts.dtype))
-        counts[:, [place for place in range(len(TOKENS)) if place != UNK]] = 0
-        return self.read(counts)
+    def forward(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+        if tokens.is_floating_point():
+            within = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+            counts = (tokens * within[..., None]).sum(1)
+        else:
+            counts = torch.zeros(len(tokens), self.vocabulary, device=tokens.device)
+            counts.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=counts.dtype))
+        words = torch.tensor([place >= len(TOKENS) or place == UNK for place in range(self.vocabulary)])
+        return self.read(counts * words.to(counts))
 
     def read(self, counts: Float[Tensor, "B V"]) -> Float[Tensor, "B H"]:
         """The features of bags of words."""

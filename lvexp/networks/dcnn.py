@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
-from lvexp.networks.base import WordDecoder, word_vectors
+from lvexp.networks.base import NOTHING, Memories, WordDecoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
 from lvexp.shapes import Float, Int, Tensor
 
@@ -104,7 +104,7 @@ class DilatedDecoder(WordDecoder):
         if kernel < 1:
             raise ConfigError(f"decoder.kernel={kernel}: a convolution joins at least 1 position")
         self.receptive_field = 1 + (kernel - 1) * sum(chosen)
-        self.embedding = word_vectors(vocabulary, embedding)
+        self.embedding = WordVectors(vocabulary, embedding)
         # one matrix over word vector and code, in two parts: draws of z then share what the words give
         self.words = nn.Linear(embedding, hidden)
         self.code = nn.Linear(code, hidden, bias=False) if code else None
@@ -113,7 +113,9 @@ class DilatedDecoder(WordDecoder):
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
 
-    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+    def states(
+        self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
+    ) -> Float[Tensor, "S B T H"]:
         words = self.words(self.drop_in(self.embedding(inputs)))
         x = words.expand(len(code), *words.shape)
         if self.code is not None:
@@ -123,7 +125,7 @@ class DilatedDecoder(WordDecoder):
             x, _ = block(x, block.past(x))
         return x.unflatten(0, code.shape[:2])
 
-    def start(self, code: Float[Tensor, "N W"]):
+    def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         return (code, *(block.past(code) for block in self.blocks))
 
     def step(self, tokens: Int[Tensor, " N"], state):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from lvexp.networks.base import Memories
 from lvexp.networks.dropout import Dropout
 from lvexp.shapes import Bool, Float, Tensor
 
@@ -43,30 +44,30 @@ class Matcher(nn.Module):
         self.form = nn.Linear(states, states, bias=False)
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(
-        self,
-        question: Float[Tensor, "B H"],
-        states: Float[Tensor, "B T H"],
-        answer: Float[Tensor, "B H"],
-        mask: Bool[Tensor, "B T"],
-        code: Float[Tensor, "S B W"],
-    ) -> Float[Tensor, "S B"]:
-        """The relevance for every draw of h; ``mask`` is True at the answer's own tokens."""
-        question, states, answer = map(self.drop, (question, states, answer))
+    def forward(self, memories: Memories, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B"]:
+        """The relevance for every draw of h, of the memories ``question`` and ``answer``."""
+        question, states, answer = map(
+            self.drop, (memories["question"].summary, memories["answer"].states, memories["answer"].summary)
+        )
         read = answer.expand(len(code), -1, -1)
         if self.attention:
-            context = torch.einsum("sbt,bth->sbh", self.attend(question, states, mask, code), states)
+            weights = self._attend(question, states, memories["answer"].mask, code)
+            context = torch.einsum("sbt,bth->sbh", weights, states)
             read = torch.tanh(self.attended(context) + self.summary(answer))
         return (self.form(question) * read).sum(-1) + self.bias
 
-    def attend(
+    def attend(self, memories: Memories, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T"]:
+        """The weights α of the answer's tokens, which sum to 1 over T."""
+        answer = memories["answer"]
+        return self._attend(memories["question"].summary, answer.states, answer.mask, code)
+
+    def _attend(
         self,
         question: Float[Tensor, "B H"],
         states: Float[Tensor, "B T H"],
         mask: Bool[Tensor, "B T"],
         code: Float[Tensor, "S B W"],
     ) -> Float[Tensor, "S B T"]:
-        """The weights α of the answer's tokens, which sum to 1 over T."""
         driver = code if code.shape[-1] else question.expand(len(code), -1, -1)
         scores = self.weight(torch.tanh(self.driver(driver)[:, :, None] + self.key(states)))[..., 0]
         return scores.masked_fill(~mask, -torch.inf).softmax(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvexp.networks.base import AbstractEncoder
+from lvexp.networks.base import AbstractEncoder, Words
 from lvexp.shapes import Float, Int, Tensor
 
 
@@ -17,5 +17,5 @@ class NoEncoder(AbstractEncoder):
         super().__init__()
         self.width = 0
 
-    def forward(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
+    def forward(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         return tokens.new_zeros((tokens.shape[0], 0), dtype=lengths.float().dtype)

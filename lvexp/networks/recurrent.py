@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lvexp.data.special import UNK
 from lvexp.errors import ConfigError
-from lvexp.networks.base import StateEncoder, WordDecoder, word_vectors
+from lvexp.networks.base import NOTHING, Memories, StateEncoder, WordDecoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
 from lvexp.networks.unroll import unroll
 from lvexp.shapes import Float, Int, Tensor
@@ -48,11 +48,11 @@ class RecurrentEncoder(StateEncoder):
     ):
         super().__init__()
         self.width = hidden
-        self.embedding = word_vectors(vocabulary, embedding)
+        self.embedding = WordVectors(vocabulary, embedding)
         self.rnn = CELLS[cell](embedding, hidden, layers, batch_first=True)
         self.norm = nn.LayerNorm(hidden) if norm else nn.Identity()
 
-    def states(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
+    def states(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
         return self.rnn(self.embedding(tokens))[0]
 
     def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
@@ -103,7 +103,7 @@ class RecurrentDecoder(WordDecoder):
                 f"as both only where the two are equal\ntry  decoder.embedding={hidden}"
             )
         self.inputless = inputless
-        self.embedding = word_vectors(vocabulary, embedding)
+        self.embedding = WordVectors(vocabulary, embedding)
         self.every = code if entry != "initial" else 0
         self.rnn = CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
         self.initial = nn.Linear(code, hidden, bias=False) if code and entry != "every_step" else None
@@ -117,17 +117,19 @@ class RecurrentDecoder(WordDecoder):
         """Makes every layer hand on h + W z instead of h, with a W of its own (``regularizer=skip``)."""
         self.skip.extend(nn.Linear(code, self.rnn.hidden_size, bias=False) for _ in range(self.rnn.num_layers))
 
-    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+    def states(
+        self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
+    ) -> Float[Tensor, "S B T H"]:
         flat = code.flatten(0, 1)
         if len(code) > 1 and not self.training and not torch.is_grad_enabled() and code.device.type == "cpu":
             states = self._score(inputs, code)
         else:
-            states, _ = self._read(inputs.repeat(len(code), 1), flat, self._initial(flat))
+            states, _ = self._read(inputs.repeat(len(code), *[1] * (inputs.ndim - 1)), flat, self._initial(flat))
         return states.unflatten(0, code.shape[:2])
 
-    def _read(self, tokens: Int[Tensor, "N T"], code: Float[Tensor, "N W"], state):
+    def _read(self, tokens: Words, code: Float[Tensor, "N W"], state):
         if self.inputless:
-            tokens = torch.full_like(tokens, UNK)
+            tokens = torch.full(tokens.shape[:2], UNK, device=tokens.device)
         words = self.drop_in(self.embedding(tokens))
         if self.every:
             words = torch.cat([words, code[:, None].expand(-1, tokens.shape[1], -1)], -1)
@@ -148,10 +150,11 @@ class RecurrentDecoder(WordDecoder):
         parts = tuple(torch.cat(part) for part in zip(*ends, strict=True))
         return states, parts if isinstance(state, tuple) else parts[0]
 
-    def _score(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S_B T H"]:
+    def _score(self, inputs: Words, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S_B T H"]:
         """The states of many draws on a CPU, without gradients: what the words add to the first layer's gates is
         computed once for a text, not for each draw."""
-        words = self.embedding(torch.full_like(inputs, UNK) if self.inputless else inputs)
+        blind = torch.full(inputs.shape[:2], UNK, device=inputs.device) if self.inputless else inputs
+        words = self.embedding(blind)
         into, bias = self.rnn.weight_ih_l0, self.rnn.bias_ih_l0
         width = words.shape[-1]
         gates = F.linear(words, into[:, :width], bias).expand(len(code), -1, -1, -1)
@@ -176,7 +179,7 @@ class RecurrentDecoder(WordDecoder):
             cell = torch.cat([self.initial(code)[None], cell[1:]])
         return (cell.tanh(), cell) if isinstance(self.rnn, nn.LSTM) else cell.tanh()
 
-    def start(self, code: Float[Tensor, "N W"]):
+    def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         recurrent = self._initial(code)
         parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
         return (code, *(part.transpose(0, 1) for part in parts))

@@ -7,7 +7,7 @@ from torch import nn
 
 from lvexp.data.special import BOS
 from lvexp.errors import ConfigError
-from lvexp.networks.base import WordDecoder, word_vectors
+from lvexp.networks.base import NOTHING, Memories, WordDecoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
 from lvexp.shapes import Float, Int, Tensor
 
@@ -47,7 +47,7 @@ class WindowDecoder(WordDecoder):
         if not window and not code:
             raise ConfigError("decoder.window=0 without z: nothing to predict from\ntry  decoder.window=2 | model=svae")
         self.window = window
-        self.embedding = word_vectors(vocabulary, embedding)
+        self.embedding = WordVectors(vocabulary, embedding)
         # H in two parts: draws of z then share what the words give
         self.words = nn.Linear(window * embedding, hidden, bias=False) if window else None
         self.code = nn.Linear(code, hidden, bias=False) if code else None
@@ -55,7 +55,9 @@ class WindowDecoder(WordDecoder):
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
 
-    def states(self, inputs: Int[Tensor, "B T"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+    def states(
+        self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
+    ) -> Float[Tensor, "S B T H"]:
         padded = torch.cat([inputs.new_full((len(inputs), self.window), BOS), inputs], 1)
         return self._hidden(padded.unfold(1, self.window, 1)[:, 1:], code[:, :, None])
 
@@ -68,7 +70,7 @@ class WindowDecoder(WordDecoder):
             total = total + self.code(code)
         return total.tanh()
 
-    def start(self, code: Float[Tensor, "N W"]):
+    def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         return code, torch.full((len(code), self.window), BOS, device=code.device)
 
     def step(self, tokens: Int[Tensor, " N"], state):

@@ -9,7 +9,7 @@ import torch
 
 from lvexp.data.special import BOS, EOS, PAD
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractDecoder
+from lvexp.networks.base import NOTHING, AbstractDecoder, Memories
 from lvexp.shapes import Float, Int, Tensor
 
 
@@ -45,11 +45,13 @@ class Decoding:
 
 
 @torch.no_grad()
-def write(decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
+def write(
+    decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding, memories: Memories = NOTHING
+) -> list[list[int]]:
     """A text for each code, without ``<bos>`` and ``<eos>``; ``<pad>`` and ``<bos>`` are never written."""
     if how.method == "beam":
-        return _beam(decoder, code, how)
-    state, tokens = decoder.start(code), torch.full((len(code),), BOS, device=code.device)
+        return _beam(decoder, code, how, memories)
+    state, tokens = decoder.start(code, memories), torch.full((len(code),), BOS, device=code.device)
     written, going = [], torch.ones(len(code), dtype=torch.bool, device=code.device)
     for _ in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
@@ -85,11 +87,13 @@ def _sample(log_p: Float[Tensor, "N V"], how: Decoding) -> Int[Tensor, " N"]:
     return log_p.softmax(-1).multinomial(1)[:, 0]
 
 
-def _beam(decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding) -> list[list[int]]:
+def _beam(
+    decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding, memories: Memories = NOTHING
+) -> list[list[int]]:
     """Beam search over all texts at once; the score is log p of the text, without a length bonus."""
     texts, width = len(code), how.beam
     rows = torch.arange(texts, device=code.device).repeat_interleave(width)
-    state = _select(decoder.start(code), rows)
+    state = _select(decoder.start(code, memories), rows)
     tokens = torch.full((texts * width,), BOS, device=code.device)
     # at first all hypotheses of a text are the same one: only the first may grow
     score = torch.full((texts, width), -torch.inf, device=code.device)

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import distributed
-
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.models.base import GROUPS
+from lvexp.regularizers.base import Course, Progress, Regularizer
 from lvexp.shapes import Tensor
-
-if TYPE_CHECKING:
-    from lvexp.data.batch import Batch
-    from lvexp.models.base import LatentModel
 
 
 class Aggressive(Regularizer):
@@ -54,23 +46,28 @@ class Aggressive(Regularizer):
         self.due = True  # whether the next decoder step still lacks its inner steps
         self.epoch, self.information = 0, 0.0  # the last epoch begun, and what was known then, nats
         self.inside = False  # whether the step at hand is an inner one
-        self.loss, self.words = 0.0, 0  # since the last look, nats and tokens
+        self.loss: Tensor | float = 0.0  # since the last look, nats
+        self.words: Tensor | float = 0.0  # and tokens
 
-    def begin(self, model: LatentModel) -> None:
+    def begin(self, course: Course) -> None:
         if not self.active or not self.due:  # one cycle for one optimiser step, however many batches that takes
             return
-        self._judge(model.progress())
+        self._judge(course.progress())
         if self.active:
-            self._catch_up(model)
+            self._catch_up(course)
             self.due = False
 
     def plan(self, progress: Progress) -> tuple[str, ...]:
         inference, generative = GROUPS
         if self.inside:
-            self.loss, self.words = self.loss + progress.loss, self.words + progress.words
             return (inference,)
-        self.due = True
         return (generative,) if self.active else GROUPS
+
+    def update(self, progress: Progress) -> None:
+        if self.inside:
+            self.loss, self.words = self.loss + progress.loss, self.words + progress.words
+        else:
+            self.due = True
 
     def _judge(self, progress: Progress) -> None:
         """Ends the phase where it is over."""
@@ -80,42 +77,14 @@ class Aggressive(Regularizer):
         self.information = progress.metrics.get("val/mi", before)
         self.active = self.information >= before and (self.epochs is None or self.epoch < self.epochs)
 
-    def _catch_up(self, model: LatentModel) -> None:
+    def _catch_up(self, course: Course) -> None:
         """The inner steps of a cycle."""
-        loader: Any = model.trainer.train_dataloader
-        self.inside, self.loss, self.words, before = True, 0.0, 0, float("inf")
+        self.inside, self.loss, self.words, before = True, 0.0, 0.0, float("inf")
         for taken in range(1, self.inner):
-            _step(model, loader.pick(int(torch.randint(loader.limit, ()))))
+            course.extra_step()
             if taken % self.check == 0:
-                mean = _together(self.loss, self.words)
+                mean = course.total(float(self.loss), float(self.words))
                 if mean > before:
                     break
-                self.loss, self.words, before = 0.0, 0, mean
+                self.loss, self.words, before = 0.0, 0.0, mean
         self.inside = False
-
-
-def _step(model: LatentModel, batch: Batch) -> None:
-    """An optimiser step as the trainer takes it, with its precision, clipping and exchange between processes, but that
-    no counter goes up."""
-    trainer, optimizer = model.trainer, model.optimizers()
-    assert not isinstance(optimizer, list)
-    strategy = trainer.strategy
-    there = strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
-
-    def closure() -> Tensor:
-        loss: Any = strategy.training_step(there, 0)
-        return strategy.backward(loss, None)
-
-    optimizer.step(closure=closure)
-    optimizer.zero_grad()
-
-
-def _together(loss: float, words: int) -> float:
-    """The loss per word over all processes, which must take the same number of inner steps."""
-    if not distributed.is_available() or not distributed.is_initialized():
-        return loss / words
-    sums = torch.tensor([loss, words], dtype=torch.float64)
-    if distributed.get_backend() == "nccl":
-        sums = sums.cuda()
-    distributed.all_reduce(sums)
-    return float(sums[0] / sums[1])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.models.base import GROUPS
+from lvexp.regularizers.base import Progress, Regularizer
 
 
 class Alternate(Regularizer):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
 from lvexp.draws import expect
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import Regularizer, Terms
+from lvexp.models.base import LatentModel
+from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
+from lvexp.terms import Terms
 
 
 class BagOfWords(Regularizer):

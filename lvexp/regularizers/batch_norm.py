@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from lvexp.errors import ConfigError
+from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
 
 _EPSILON = 1e-8  # added to the variances: the bound below holds but for ε / (variance of the encoder's means)
 
@@ -32,6 +28,8 @@ class BatchNorm(Regularizer):
     Args:
         gamma: γ, standard deviation of each dimension's posterior means within a batch.
     """
+
+    group = "inference"
 
     def __init__(self, gamma: float = 0.6):
         super().__init__()

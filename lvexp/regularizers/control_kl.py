@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.regularizers.base import Progress, Regularizer
 from lvexp.shapes import Float, Tensor
 
 
@@ -50,13 +50,16 @@ class ControlKL(Regularizer):
         self.nats, self.kp, self.ki, self.lowest, self.highest = nats, kp, ki, lowest, highest
         self.register_buffer("integral", torch.tensor(0.0))  # -K_i times the sum
         self.register_buffer("beta", torch.tensor(float(lowest)))
-        self.seen: Tensor | None = None  # the last batch's mean rate, until `plan` answers it in the same step
+        self.seen: Tensor | None = None  # the last batch's mean rate, until `update` answers it in the same step
+
+    def weigh(self, beta: float) -> Tensor:
+        return self.beta.clone()
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         self.seen = rate.detach().mean()
-        return self.beta * rate
+        return rate
 
-    def plan(self, progress: Progress) -> tuple[str, ...]:
+    def update(self, progress: Progress) -> None:
         if self.seen is not None:
             error = self.nats - self.seen
             at_once = self.kp * torch.sigmoid(-error) + self.lowest
@@ -64,7 +67,3 @@ class ControlKL(Regularizer):
             self.beta.copy_(beta)
             self.integral.copy_(beta - at_once)
             self.seen = None
-        return GROUPS
-
-    def watch(self) -> dict[str, Tensor]:
-        return {"beta": self.beta.clone()}

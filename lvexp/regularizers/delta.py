@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
+from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
 
 _ROUNDING = 1e-5  # nats; keeps the rate above δ when it is computed in 32 bits
 
@@ -40,6 +37,8 @@ class Delta(Regularizer):
     Args:
         nats: the committed rate of the whole z, nats per text; δ = nats / D. The paper states δ.
     """
+
+    group = "inference"
 
     def __init__(self, nats: float = 3.2):
         super().__init__()

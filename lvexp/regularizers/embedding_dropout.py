@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from lvexp.data.special import BOS, EOS, PAD
 from lvexp.errors import ConfigError
+from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Int, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
 
 
 class EmbeddingDropout(Regularizer):
@@ -42,7 +38,7 @@ class EmbeddingDropout(Regularizer):
     def _hide(
         self, table: nn.Module, inputs: tuple[Tensor], vectors: Float[Tensor, "N *T E"]
     ) -> Float[Tensor, "N *T E"]:
-        if not self.training:
+        if not self.training or inputs[0].is_floating_point():  # a relaxed text has no types to hide
             return vectors
         tokens = inputs[0]  # a decoder may look a text up as windows, [N, T, K]: still one text
         return vectors * self.factors(tokens.flatten(1)).view(tokens.shape)[..., None].to(vectors.dtype)

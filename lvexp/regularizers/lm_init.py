@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lvexp.checks import parent
 from lvexp.errors import ConfigError
 from lvexp.job import checkpoints
+from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
 
 
 class LmInit(Regularizer):

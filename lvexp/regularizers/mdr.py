@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.regularizers.base import Progress, Regularizer
 from lvexp.shapes import Float, Tensor
 
 
@@ -45,18 +45,17 @@ class MDR(Regularizer):
         self.floor = nats
         self.nats, self.lr, self.damping = nats, lr, damping
         self.register_buffer("multiplier", torch.tensor(float(start)))
-        self.missing: Tensor | None = None  # r less the batch's mean rate, until `plan` answers it in the same step
+        self.missing: Tensor | None = None  # r less the batch's mean rate, until `update` answers it in the same step
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         self.missing = self.nats - rate.detach().mean()
         weight = (self.multiplier + self.damping * self.missing).clamp(min=0)
         return rate + weight * (self.nats - rate)
 
-    def plan(self, progress: Progress) -> tuple[str, ...]:
+    def update(self, progress: Progress) -> None:
         if self.missing is not None:
             self.multiplier.add_(self.lr * self.missing).clamp_(min=0)
             self.missing = None
-        return GROUPS
 
     def watch(self) -> dict[str, Tensor]:
         return {"mdr_multiplier": self.multiplier.clone()}

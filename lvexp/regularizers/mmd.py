@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import Regularizer, Terms
+from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
+from lvexp.terms import Terms
 
 _KERNELS = ("imq", "rbf")
 

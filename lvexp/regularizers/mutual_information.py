@@ -6,8 +6,9 @@ import math
 
 from lvexp.draws import expect
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import Regularizer, Terms
+from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
+from lvexp.terms import Terms
 
 
 class MutualInformation(Regularizer):

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from torch import nn
-
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import Regularizer
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
+from lvexp.regularizers.base import Course, Regularizer
 
 _RESETS = ("decoder", "none")
 
@@ -49,19 +42,10 @@ class Pretrain(Regularizer):
     def clock(self, step: int) -> int | None:
         return None if self.preparing else step - self.start
 
-    def begin(self, model: LatentModel) -> None:
-        if not self.preparing or model.current_epoch < self.epochs:
+    def begin(self, course: Course) -> None:
+        progress = course.progress()
+        if not self.preparing or progress.epoch < self.epochs:
             return
-        self.preparing, self.start = False, model.global_step
-        if self.reset == "none":
-            return
-        assert model.renew is not None
-        decoder, fresh = model.get_submodule("decoder"), model.renew().state_dict()
-        for name, part in decoder.named_modules():
-            if isinstance(part, nn.Linear) and f"{name}.weight" not in fresh:  # a remedy added it
-                part.reset_parameters()
-        # every process must get the same
-        decoder.load_state_dict(model.trainer.strategy.broadcast({**decoder.state_dict(), **fresh}))
-        for optimizer in model.trainer.optimizers:
-            for parameter in decoder.parameters():
-                optimizer.state.pop(parameter, None)
+        self.preparing, self.start = False, progress.step
+        if self.reset == "decoder":
+            course.renew_decoder()

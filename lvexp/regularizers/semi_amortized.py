@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from lvexp.errors import ConfigError
+from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
 
 _THROUGH = ("exact", "finite_difference", "none")
 Bound = Callable[[Tensor], Float[Tensor, " B"]]
@@ -53,6 +51,8 @@ class SemiAmortized(Regularizer):
         through: "exact", "finite_difference" or "none".
         epsilon: of the finite differences.
     """
+
+    refines = True
 
     def __init__(
         self,

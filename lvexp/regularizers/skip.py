@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from lvexp.models.base import LatentModel
+from lvexp.networks.recurrent import RecurrentDecoder
 from lvexp.regularizers.base import Regularizer
-
-if TYPE_CHECKING:
-    from lvexp.models.base import LatentModel
-    from lvexp.networks.recurrent import RecurrentDecoder
 
 
 class Skip(Regularizer):
@@ -22,4 +20,4 @@ class Skip(Regularizer):
     """
 
     def attach(self, model: LatentModel) -> None:
-        cast("RecurrentDecoder", model.decoder).join(model.latent.width)
+        cast(RecurrentDecoder, model.get_submodule("decoder")).join(model.latent.width)

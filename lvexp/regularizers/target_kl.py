@@ -6,7 +6,7 @@ import torch
 
 from lvexp.anneal.linear import Linear
 from lvexp.errors import ConfigError
-from lvexp.regularizers.base import GROUPS, Progress, Regularizer
+from lvexp.regularizers.base import Progress, Regularizer
 from lvexp.shapes import Float, Tensor
 
 
@@ -41,16 +41,15 @@ class TargetKL(Regularizer):
             raise ConfigError(f"regularizer.target_kl.unit={unit}: it is one of steps, epochs")
         self.floor = nats
         self.nats, self.gamma, self.warmup, self.unit = nats, gamma, warmup, unit
-        # in the checkpoint, as a remedy is told the step only in `plan`
+        # in the checkpoint, as a regularizer is told the step only in `update`
         self.register_buffer("target", torch.tensor(0.0 if warmup else float(nats)))
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         return self.gamma * (rate.mean() - self.target).abs().expand_as(rate)
 
-    def plan(self, progress: Progress) -> tuple[str, ...]:
+    def update(self, progress: Progress) -> None:
         rising = Linear(0.0, self.nats, self.warmup, self.unit, progress.steps_per_epoch)
         self.target.fill_(rising(progress.step + 1))  # for the next step's loss
-        return GROUPS
 
     def watch(self) -> dict[str, Tensor]:
         return {"target_kl": self.target.clone()}

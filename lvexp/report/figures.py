@@ -6,11 +6,12 @@ What a model does not have is left out, not drawn empty.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvexp.report.attention import Attended as Attended
+from lvexp.report.attention import attention_figure
 from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
 from lvexp.report.findings import BOUND
@@ -20,40 +21,21 @@ from lvexp.report.style import ACTIVE, QUIET, VALID, dress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lvexp.instruments.evaluate import Evaluation
-
 DPI = 150
 
 
-def draw(folder: str | Path, history: Sequence[Row], evaluation: Evaluation) -> list[Path]:
-    """Writes all figures that a run has something for, and returns their files."""
-    import numpy as np
-
+def draw(
+    folder: str | Path, history: Sequence[Row], pictures: Mapping[str, Callable[[Path], None]], monitor: tuple[str, str]
+) -> list[Path]:
+    """Writes the curves of the training and all pictures of the report, and returns their files."""
     folder, drawn = Path(folder), []
-
-    def path(name: str) -> Path:
-        drawn.append(folder / f"{name}.png")
-        return drawn[-1]
-
+    folder.mkdir(parents=True, exist_ok=True)
     if history:
-        curves(history, path("curves"), evaluation.monitor)
-    rates, means = evaluation.rate_per_dimension, evaluation.means
-    if evaluation.assigned is not None and evaluation.usage is not None:
-        codes(evaluation.assigned, evaluation.usage, evaluation.labels, evaluation.label_names, path("codes"))
-    # a model that diverged has nothing to show here, and one bar is no picture
-    if rates is not None and (len(rates) > 1 or evaluation.assigned is None) and all(map(math.isfinite, rates)):
-        variances = evaluation.mean_variance
-        whole = variances is not None and len(variances) == len(rates)  # not where a part of z is discrete
-        rate_per_dimension(rates, variances if whole else None, path("rate_per_dimension"))
-    if means is not None and len(means) > 1 and all(math.isfinite(value) for mean in means for value in mean):
-        projection(means, evaluation.labels, evaluation.label_names, path("projection"))
-    for stem, picture in evaluation.findings.figures.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        picture(path(stem))
-    for stem, found in evaluation.findings.maps.items():
-        labels = None if evaluation.labels is None else [evaluation.labels[row] for row in found.rows]
-        points = np.asarray(found.points, dtype=float)
-        _write(scatter_figure(points, labels, evaluation.label_names, found.title), path(stem))
+        curves(history, folder / "curves.png", monitor)
+        drawn.append(folder / "curves.png")
+    for stem, picture in pictures.items():
+        picture(folder / f"{stem}.png")
+        drawn.append(folder / f"{stem}.png")
     return drawn
 
 
@@ -118,6 +100,35 @@ def codes(
         path: of the PNG.
     """
     _write(codes_figure(assigned, usage, labels, label_names), path)
+
+
+def scatter(
+    points: Sequence[Sequence[float]],
+    labels: Sequence[int] | None,
+    label_names: Sequence[str],
+    title: str,
+    path: str | Path,
+) -> None:
+    """Texts as points of a plane, by label.
+
+    Args:
+        points: two numbers for each text.
+        labels: class of each, -1 where it is not observed; None for a corpus without labels.
+        label_names: names of the classes.
+        title: of the picture. path: of the PNG.
+    """
+    import numpy as np
+
+    _write(scatter_figure(np.asarray(points, dtype=float), labels, label_names, title), path)
+
+
+def attention(answers: Sequence[tuple[str, Attended]], path: str | Path) -> None:
+    """Answers, each word on a ground as dark as its weight.
+
+    Args:
+        answers: the question, and the words of its answer with their weights. path: of the PNG.
+    """
+    _write(attention_figure(answers), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:

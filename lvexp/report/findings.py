@@ -1,50 +1,77 @@
-"""What a model has to say of itself in the report, beside what is said of every model. Free of torch."""
+"""What an instrument gives to the report. Free of torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 Score = float | int | bool | str | None
 #: name, value as it is printed, unit, how it was measured
 Row = tuple[str, str, str, str]
+#: title of a part of the table, and its rows
+Group = tuple[str, Sequence[Row]]
 
-#: what picks the best validation of a model with a bound: the figure, the lower the better, and its name in print
+#: what selects the best validation of a model with a bound: the figure, the lower the better, and its name in print
 BOUND = ("nelbo", "−ELBO")
 #: parts of the usual report: D, R and the bound; the importance-weighted likelihood; mutual information and active
 #: units; texts written by the model, and the figures made from them
 PARTS = ("bound", "likelihood", "use", "text")
+#: what stands in the table for a figure that does not exist
+NONE = "–"
 
 
 @dataclasses.dataclass(frozen=True)
-class Map:
-    """Texts of the test set as points, to be drawn with their labels.
+class Section:
+    """Texts for a reader: a part of ``samples.txt``, a table in W&B, and a few lines on the terminal.
 
     Attributes:
-        title: of the picture. rows: of the texts in the test set, as its batches come. points: of each, two numbers.
+        title: of the part. explanation: a sentence below it.
+        lines: what stands before each text, and the text; an empty pair makes a gap.
+        columns, rows: the same as a table; without them it is the lines.
+        brief: the first of them as the terminal shows them; without, the lines.
+        place: sections come in this order.
     """
 
     title: str
-    rows: Sequence[int]
-    points: Sequence[Sequence[float]]
+    lines: Sequence[tuple[str, str]]
+    explanation: str = ""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    brief: Sequence[str] | None = None
+    place: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What :meth:`lvexp.models.base.LatentModel.assess` found.
+    """What an instrument gives to the report beside its figures.
 
     Attributes:
-        scores: figure by name, for the ``test`` part of result.json; None where it could not be measured.
-        groups: title and rows of each group of the table, printed above the usual ones.
-        verdict: one line that stands for the usual verdict; None leaves that one.
-        texts: title → lines, for samples.txt.
-        figures: stem of a file → what draws the picture, given the path of the PNG. maps: the same for maps of texts.
+        scores: further figures, known only now; None where one could not be measured.
+        groups: rows of the table under the title of their part; instruments may add to the same part.
+        verdict: one line that replaces the usual verdict; None leaves that one.
+        sections: texts to read.
+        pictures: stem of a file → what draws the picture, given the path of the PNG.
     """
 
     scores: Mapping[str, Score] = dataclasses.field(default_factory=dict)
-    groups: Sequence[tuple[str, Sequence[Row]]] = ()
+    groups: Sequence[Group] = ()
     verdict: str | None = None
-    texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    figures: Mapping[str, Callable[[Path], None]] = dataclasses.field(default_factory=dict)
-    maps: Mapping[str, Map] = dataclasses.field(default_factory=dict)
+    sections: Sequence[Section] = ()
+    pictures: Mapping[str, Callable[[Path], None]] = dataclasses.field(default_factory=dict)
+
+
+def number(value: Any, form: str = ".2f") -> str:
+    """A figure as it is printed; with z, what rounds to zero has no minus."""
+    return NONE if value is None else f"{value:{'z' if isinstance(value, float) else ''}{form}}"
+
+
+def row(name: str, value: str, unit: str = "", how: str = "", lacks: str = "") -> Row:
+    """A row of the table; of a figure that does not exist, with the reason."""
+    return (name, value, unit, how) if value != NONE else (name, NONE, "", lacks)
+
+
+def error(value: float | None, digits: int = 2) -> str:
+    """A standard error, to be put behind its figure."""
+    return f" ±{value:.{digits}g}" if value else ""

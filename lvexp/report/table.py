@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvexp.report.findings import PARTS, Row
-from lvexp.report.verdict import NEGLIGIBLE, ONE_VALUE
+from lvexp.report.findings import NONE, number
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 WIDTH, SUMMARY_WIDTH = 80, 100
-NONE = "–"
 UNKNOWN = 0.1  # share of <unk> from which it is spoken of
-FEW = 0.05  # share of texts from which a likelihood that rests on few draws is spoken of
 #: how a verdict begins → its colour and, for terminals without colour, its sign
 VERDICTS = {
     "healthy": ("bold green", "✓"),
@@ -51,9 +48,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    reported = result.get("reported", PARTS)
-    for number, (title, rows) in enumerate([*result.get("groups", ()), *_groups(scores, reported)]):
-        if number:
+    for place, (title, rows) in enumerate(result.get("groups", ())):
+        if place:
             table.add_row()
         table.add_row(Text(title, style="bold"))
         for name, value, unit, how in rows:
@@ -76,159 +72,6 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"all of it in  {result['folder']}"), soft_wrap=True, highlight=False)
 
 
-def _groups(scores: Scores, reported: Collection[str]) -> list[tuple[str, list[Row]]]:
-    """Title and rows of the group of each reported part of the usual report."""
-    # what a model lacks, it lacks for one of two reasons
-    lacks = "no latent variable" if scores.get("latent_dim") is None else "no prior"
-    elbo, exact = scores.get("elbo"), scores.get("nll_kind") == "exact"
-
-    bound = "exact: the NLL" if exact else "D + R with β = 1"
-
-    def row(name: str, value: str, unit: str, how: str) -> Row:
-        return (name, value, unit, how) if value != NONE else (name, NONE, "", lacks)
-
-    def of(key: str, form: str = ".2f") -> str:
-        return _number(scores.get(key), form)
-
-    tokens, texts, rebuilt = of("tokens", ",d"), of("sentences", ",d"), of("recon_bleu_sentences", ",d")
-    summed = scores.get("nll_kind") == "exact marginal"
-    nll, perplexity = ("nll", "ppl") if exact or scores.get("nll_iw") is None else ("nll_iw", "ppl_iw")
-    perplexity = "ppl_marginal" if summed else perplexity
-    error, units = _error(scores, "nll_iw_se"), scores.get("active_units")
-    k, mean = scores.get("iw_samples"), scores.get("iw_draws")
-    draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {mean:.0f}"
-    near = "near its cap," if scores.get("mi_near_cap") else "at most"
-    cap = f", {near} ln N = {of('mi_cap')}" if scores.get("mi_cap") is not None else ""
-    cap = f", exact, at most {of('mi_cap')}" if scores.get("mi_exact") else cap
-    spelled = scores.get("text_unit") == "characters"
-    by, pair, unit = (", by characters", "character", "characters") if spelled else ("", "word", "words")
-    reconstruction = [row("reconstruction", of("recon_bleu", ".1f"), "BLEU", f"{rebuilt} texts{by or ', greedy'}")]
-    groups = {
-        "bound": (
-            "Bound",
-            [
-                row("−ELBO", _number(None if elbo is None else -elbo, ".2f"), "nats/text", bound),
-                row("distortion D", of("distortion"), "nats/text", "−log p(x)" if exact else "−E log p(x|z)"),
-                row("rate R", of("rate"), "nats/text", "KL of q(z|x) from p(z)"),
-                *_floor(scores),
-                row("perplexity", of("ppl"), "per token", f"{tokens} tokens, <eos> too"),
-                *_refined(scores),
-            ],
-        ),
-        "likelihood": (
-            "Likelihood",
-            [
-                row(
-                    "NLL" if exact or summed else "NLL ± s.e.",
-                    of(nll) + error,
-                    "nats/text",
-                    "exact: the sum over all z"
-                    if summed
-                    else f"exact, {texts} texts"
-                    if exact
-                    else f"importance-weighted, {draws}",
-                ),
-                *effective(scores),
-                row("perplexity", of(perplexity), "per token", "from this NLL"),
-            ],
-        ),
-        "use": (
-            "Use of z",
-            [
-                row(
-                    "mutual information", of("mi") + _error(scores, "mi_se", 1), "nats", f"N = {of('mi_n', ',d')}{cap}"
-                ),
-                row("  in minibatches", of("mi_batch"), "nats", f"of {of('mi_batch_size', 'd')}, as papers print it"),
-                *_codes(scores),
-                *(
-                    []
-                    if units is None and scores.get("code_perplexity") is not None
-                    else [
-                        row(
-                            "active units",
-                            NONE if units is None else f"{units} of {scores.get('latent_dim')}",
-                            "",
-                            "variance of mean > 0.01",
-                        )
-                    ]
-                ),
-                *_probe(scores),
-                *(reconstruction if "text" in reported else ()),
-            ],
-        ),
-        "text": (
-            "Text",
-            [
-                row("distinct-1", of("distinct_1"), "of 1", f"{unit} of {of('samples', ',d')} samples"),
-                row("distinct-2", of("distinct_2"), "of 1", f"{pair} pairs; 1: no repetition"),
-                row(
-                    "self-BLEU",
-                    of("self_bleu", ".1f"),
-                    "BLEU",
-                    f"samples{by}" if spelled else "samples against each other",
-                ),
-                *_unknown(scores),
-            ],
-        ),
-    }
-    return [group for part, group in groups.items() if part in reported]
-
-
-def _error(scores: Scores, key: str, digits: int = 2) -> str:
-    """A standard error, to be put behind its figure."""
-    return f" ±{scores[key]:.{digits}g}" if scores.get(key) else ""
-
-
-def effective(scores: Scores) -> list[Row]:
-    """On how many draws an importance-weighted estimate rests."""
-    if scores.get("iw_effective") is None:
-        return []
-    few = float(scores["iw_few"])
-    said = "mean over texts" if few < FEW else f"below 10 for {few:.0%} of texts: their NLL is too large"
-    return [("  effective draws", _number(scores["iw_effective"], ".1f"), f"of {scores['iw_samples']}", said)]
-
-
-def _codes(scores: Scores) -> list[Row]:
-    """What only a discrete z has."""
-    if scores.get("code_perplexity") is None:
-        return []
-    perplexity = _number(scores["code_perplexity"], ".2f")
-    # where z tells nothing, modes may differ from text to text all the same
-    idle = scores.get("mi") is not None and scores["mi"] < NEGLIGIBLE and scores["code_perplexity"] >= ONE_VALUE
-    name, how = ("modes", "perplexity; they tell nothing") if idle else ("values in use", "perplexity of the modes")
-    rows = [(name, perplexity, f"of {scores['code_values']}", how)]
-    if scores.get("cluster_accuracy") is not None:
-        agreement = f"NMI {scores['cluster_nmi']:z.2f}, ARI {scores['cluster_ari']:z.2f}"
-        rows.append(("clusters as labels", _number(scores["cluster_accuracy"], ".1%"), "matched", agreement))
-    if scores.get("class_accuracy") is not None:
-        rows.append(("class", _number(scores["class_accuracy"], ".1%"), "right", "argmax q(c|x) is the label"))
-    return rows
-
-
-def _floor(scores: Scores) -> list[Row]:
-    """Where a remedy holds the rate."""
-    if scores.get("rate_floor") is None:
-        return []
-    return [("  floor", _number(float(scores["rate_floor"]), ".2f"), "nats/text", f"set by {scores['rate_floor_by']}")]
-
-
-def _probe(scores: Scores) -> list[Row]:
-    """What a linear classifier reads off z of the labels."""
-    if scores.get("probe_accuracy") is None:
-        return []
-    majority = f"labels; most frequent: {scores['majority_accuracy']:.1%}"
-    return [("linear probe", _number(scores["probe_accuracy"], ".1%"), "right", majority)]
-
-
-def _unknown(scores: Scores) -> list[Row]:
-    """How much of the texts the vocabulary does not know."""
-    if scores.get("unk") is None:
-        return []
-    drawn = "" if scores.get("samples_unk") is None else f"; samples {scores['samples_unk']:.1%}"
-    unit = scores.get("text_unit") or "words"
-    return [("<unk>", _number(scores["unk"], ".1%"), "", f"of test {unit}{drawn}")]
-
-
 def _notes(scores: Scores, verdict: str) -> list[str]:
     """What a reader of the figures should know beside them."""
     notes = []
@@ -242,14 +85,6 @@ def _notes(scores: Scores, verdict: str) -> list[str]:
             "BLEU look better than they are. Try data.vocabulary.max_size=…, min_count=1 or kind=bpe"
         )
     return notes
-
-
-def _refined(scores: Scores) -> list[Row]:
-    """The bound at refined posteriors, where there is one."""
-    if scores.get("elbo_refined") is None:
-        return []
-    rate = f"text by text; R = {_number(scores.get('rate_refined'), '.2f')}"
-    return [("−ELBO, refined", _number(-scores["elbo_refined"], ".2f"), "nats/text", rate)]
 
 
 def _verdict(verdict: str) -> Text:
@@ -307,12 +142,12 @@ def summary(jobs: Sequence[Mapping[str, Any]], console: Console) -> None:
             str(job.get("number", place)),
             Text(status, style=STATUSES.get(status, "")),
             told,
-            _number(scores.get("nll"), ".2f"),
-            _number(perplexity, ".1f"),
-            _number(scores.get("rate"), ".2f"),
-            _number(scores.get("mi"), ".2f"),
-            _number(scores.get("active_units"), "d"),
-            _number(scores.get("recon_bleu"), ".1f"),
+            number(scores.get("nll"), ".2f"),
+            number(perplexity, ".1f"),
+            number(scores.get("rate"), ".2f"),
+            number(scores.get("mi"), ".2f"),
+            number(scores.get("active_units"), "d"),
+            number(scores.get("recon_bleu"), ".1f"),
             NONE if seconds is None else _duration(float(seconds)),
         )
     console.print(table, highlight=False)
@@ -341,11 +176,6 @@ def _gist(message: str) -> str:
     wrong = itertools.takewhile(lambda line: not line.startswith(("try", "or ")), message.strip().splitlines())
     lines = [" ".join(line.split()) for line in wrong]
     return lines[0] if len(lines) == 1 else "; ".join(lines[1:]) or lines[0]
-
-
-def _number(value: Any, form: str) -> str:
-    """With z, what rounds to zero has no minus."""
-    return NONE if value is None else f"{value:{'z' if isinstance(value, float) else ''}{form}}"
 
 
 def _duration(seconds: float) -> str:

@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lvexp.instruments.evaluate import Evaluation
+from lvexp.report.findings import Section
 
 WIDTH = 100
 
 
-def samples_text(evaluation: Evaluation) -> str:
-    """Samples, reconstructions and interpolations of an evaluation; kinds that the model has none of are left out."""
-    parts = [evaluation.verdict]
-    for title, lines in evaluation.findings.texts.items():
-        parts += ["", title, "=" * len(title), *(_entry("", line) for line in lines)]
-    latent = evaluation.means is not None or evaluation.assigned is not None
-    middle = "posterior means" if evaluation.assigned is None else "posteriors' modes"
-    if evaluation.samples:
-        drawn = "decoded from draws of the prior" if latent else "drawn from the model"
-        width = len(str(len(evaluation.samples)))
-        parts += _heading("Samples", f"texts {drawn}")
-        parts += [_entry(f"{number:>{width}}  ", text) for number, text in enumerate(evaluation.samples, 1)]
-    if evaluation.reconstructions:
-        exact = sum(text == copy for text, copy in evaluation.reconstructions)
-        parts += _heading(
-            "Reconstructions",
-            f"texts, and the greedy decodings of their {middle}; {exact} of {len(evaluation.reconstructions)} "
-            "are exact, marked =",
-        )
-        for text, copy in evaluation.reconstructions:
-            parts += [_entry("  ", text), _entry("= " if text == copy else "→ ", copy), ""]
-    if evaluation.interpolations:
-        parts += _heading("Interpolations", "greedy decodings along the line between two posterior means")
-        for line in evaluation.interpolations:
-            steps = max(len(line.path) - 1, 1)
-            parts.append(_entry("from  ", line.ends[0]))
-            parts += [_entry(f"{step / steps:4.2f}  ", text) for step, text in enumerate(line.path)]
-            parts += [_entry("  to  ", line.ends[1]), ""]
+def samples_text(verdict: str, sections: Iterable[Section]) -> str:
+    """The texts of a report, under the verdict."""
+    parts = [verdict]
+    for section in sections:
+        parts += ["", section.title, "=" * len(section.title)]
+        parts += [*textwrap.wrap(section.explanation, WIDTH), ""] if section.explanation else []
+        parts += [_entry(label, text) if label or text else "" for label, text in section.lines]
     return "\n".join(_single_gaps(parts)) + "\n"
-
-
-def _heading(title: str, explanation: str) -> list[str]:
-    return ["", title, "=" * len(title), *textwrap.wrap(explanation, WIDTH), ""]
 
 
 def _entry(label: str, text: str) -> str:

@@ -6,23 +6,21 @@ import ctypes
 import hashlib
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
-from torchmetrics import Metric
 
 from lvexp.errors import Diverged, RunError
-from lvexp.instruments.evaluate import EvaluationSettings
-from lvexp.metrics.active_units import ActiveUnits
-from lvexp.metrics.bound import Bound
-from lvexp.metrics.code_usage import CodeUsage
-from lvexp.metrics.mutual_information import MutualInformation
-from lvexp.models.base import LatentModel
-from lvexp.regularizers.base import Terms
+from lvexp.instruments.base import Context
+from lvexp.instruments.evaluate import Make, Walk, applying, validated
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.terms import Terms
 from lvexp.training.loggers import CsvLogger
+from lvexp.training.module import Training
 
 
 def derive(*parts: object) -> int:
@@ -69,19 +67,19 @@ class ReturnMemory(Callback):
 
 class Finite(Callback):
     """Looks every ``every`` steps, and before each validation, whether all parameters are finite, on all processes
-    alike; where :attr:`LatentModel.looks` each loss and gradient was looked at before. Says where training stood when
+    alike; where :attr:`Training.looks` each loss and gradient was looked at before. Says where training stood when
     it diverged."""
 
     def __init__(self, every: int):
         self.every = every
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
-        assert isinstance(pl_module, LatentModel)
+        assert isinstance(pl_module, Training)
         if not pl_module.looks and trainer.global_step % self.every == 0:
             pl_module.require_finite()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
-        assert isinstance(pl_module, LatentModel)
+        assert isinstance(pl_module, Training)
         pl_module.require_finite()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException):
@@ -109,7 +107,7 @@ class TrainingCurves(Callback):
             self.__dict__.update(state_dict)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any):
-        assert isinstance(pl_module, LatentModel)
+        assert isinstance(pl_module, Training)
         self.texts += len(batch)
         for name, value in pl_module.measured.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.double() * len(batch)
@@ -124,15 +122,19 @@ class TrainingCurves(Callback):
 
 
 class Validation(Callback):
-    """Measures D, R, -ELBO, active units and mutual information at each validation, and logs them as ``val/…``.
+    """Shows each validation to the instruments, and logs what they measure as ``val/…``.
+
+    Args:
+        settings: of the evaluation. monitor: the figure that selects the best parameters, with ``val/``.
+        more: instruments of the user's own.
 
     Attributes:
-        best: what the validation with the lowest monitored metric measured. lowest: that metric.
+        best: what the validation with the lowest monitored figure measured. lowest: that figure.
         step: optimiser steps at the last validation.
     """
 
-    def __init__(self, settings: EvaluationSettings, monitor: str):
-        self.threshold, self.texts, self.monitor = settings.active_threshold, settings.mi_sentences, monitor
+    def __init__(self, settings: EvaluationSettings, monitor: str, more: Sequence[Make] = ()):
+        self.settings, self.monitor, self.more = settings, monitor, more
         self.lowest, self.step, self.best = float("inf"), -1, {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,39 +144,24 @@ class Validation(Callback):
         self.__dict__.update(state_dict)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
-        assert isinstance(pl_module, LatentModel)
-        self.metrics: list[Metric] = [Bound()]
-        used = "use" in pl_module.reported
-        if used and pl_module.latent.continuous:
-            self.metrics.append(ActiveUnits(self.threshold))
-        if used and pl_module.latent.values:
-            self.metrics.append(CodeUsage())
-        if used and pl_module.latent.has_prior:
-            self.metrics.append(MutualInformation(pl_module.latent.posterior, limit=self.texts))
-        self.judge = pl_module.judge()
-        if self.judge is not None:
-            self.metrics.append(self.judge)
-        for metric in self.metrics:
-            metric.to(pl_module.device)
+        assert isinstance(pl_module, Training)
+        model = pl_module.model
+        makes = [make for make in applying(model, self.more) if validated(model, make)]
+        self.walk, self.names = Walk(Context(model, self.settings, alone=False), makes), validated(model, *makes)
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ):
-        assert isinstance(outputs, Terms) and isinstance(pl_module, LatentModel)  # noqa: PT018
+        assert isinstance(outputs, Terms)
         for name, value in (("distortion", outputs.distortion), ("rate", outputs.rate)):
             if value is not None and not math.isfinite(mean := float(value.mean())):
                 raise Diverged(f"{name} {mean} in batch {batch_idx + 1}")
-        seen = {ActiveUnits: pl_module.latent.means, CodeUsage: pl_module.latent.marginals}
-        for metric in self.metrics:
-            look = seen.get(type(metric))
-            metric.update(look(outputs.q) if look else outputs)
+        self.walk.show(outputs)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
-        assert isinstance(pl_module, LatentModel)
-        measured = {name: value for metric in self.metrics for name, value in metric.compute().items()}
-        bound = ["distortion", "rate", "nelbo", *(["ppl"] if "bound" in pl_module.reported else [])]
-        kept = [*bound, "active_units", "code_perplexity", "mi", *(self.judge.compute() if self.judge else ())]
-        values = {name: float(measured[name]) for name in kept if measured.get(name) is not None}
+        assert isinstance(pl_module, Training)
+        measured = self.walk.measure()
+        values = {name: float(measured[name] or 0.0) for name in self.names if measured.get(name) is not None}
         # already computed from sums over all ranks
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=False)
         self.step = trainer.global_step
@@ -183,27 +170,11 @@ class Validation(Callback):
             self.best = {**{name: measured[name] for name in values}, "step": self.step}
 
 
-def validated(model: LatentModel) -> list[str]:
-    """The names of what a :class:`Validation` of the model measures."""
-    latent, used = model.latent, "use" in model.reported
-    there = {
-        "distortion": True,
-        "rate": latent.has_prior,
-        "nelbo": latent.has_prior or latent.dim is None,
-        "ppl": (latent.has_prior or latent.dim is None) and "bound" in model.reported,
-        "active_units": used and latent.continuous,
-        "code_perplexity": used and bool(latent.values),
-        "mi": used and latent.has_prior,
-    }
-    own = getattr(model.judge(), "figures", (model.monitor[0],))
-    return list(dict.fromkeys([*(name for name, measured in there.items() if measured), *own]))
-
-
 class Stop(EarlyStopping):
     """Lightning's early stopping, over the validations that count."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, LatentModel)
+        assert isinstance(pl_module, Training)
         if not pl_module.preparing:
             super().on_validation_end(trainer, pl_module)
 
@@ -281,7 +252,7 @@ class DecayAndReload(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
         value = float(trainer.callback_metrics[self.monitor])
-        assert isinstance(pl_module, LatentModel)
+        assert isinstance(pl_module, Training)
         if pl_module.preparing:
             return
         if value < self.lowest:
@@ -319,7 +290,7 @@ class LastCheckpoint(Checkpoint):
         self.stopped = False  # whether training was over at the last checkpoint
 
     def save(self, trainer: L.Trainer) -> None:
-        model: LatentModel = trainer.lightning_module  # pyright: ignore[reportAssignmentType]
+        model: Training = trainer.lightning_module  # pyright: ignore[reportAssignmentType]
         model.require_finite()
         for logger in trainer.loggers:
             if isinstance(logger, CsvLogger):

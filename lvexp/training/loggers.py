@@ -9,16 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
 from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, RunError
-
-if TYPE_CHECKING:
-    from lvexp.instruments.evaluate import Evaluation
+from lvexp.report.findings import Section
 
 Row = dict[str, float | int]
 
@@ -325,7 +323,7 @@ def wandb_mode() -> str:
 def log_report(
     loggers: Iterable[Logger],
     result: Mapping[str, Any],
-    evaluation: Evaluation,
+    sections: Sequence[Section],
     figures: Sequence[str | Path] = (),
 ) -> None:
     """Hands the report to W&B: scores and verdict in the summary, texts as tables, figures as images."""
@@ -333,7 +331,7 @@ def log_report(
         if not isinstance(logger, WandbLogger):
             continue
         logger.attempt(lambda run: _summarise(run, result))
-        logger.attempt(lambda run: _log_media(run, evaluation, figures))
+        logger.attempt(lambda run: _log_media(run, sections, figures))
 
 
 def _summarise(run: Any, result: Mapping[str, Any]) -> None:
@@ -345,26 +343,16 @@ def _summarise(run: Any, result: Mapping[str, Any]) -> None:
             run.summary[key] = result[key]
 
 
-def _log_media(run: Any, evaluation: Evaluation, figures: Sequence[str | Path]) -> None:
+def _log_media(run: Any, sections: Sequence[Section], figures: Sequence[str | Path]) -> None:
     import wandb
 
     media: dict[str, Any] = {f"figures/{Path(path).stem}": wandb.Image(str(path)) for path in figures}
-    tables: dict[str, tuple[list[Any], list[tuple]]] = {
-        "samples": (["sample"], [(text,) for text in evaluation.samples]),
-        "reconstructions": (["text", "reconstruction"], [tuple(pair) for pair in evaluation.reconstructions]),
-        "interpolations": (
-            ["path", "step", "text", "from", "to"],
-            [
-                (number, step, text, *line.ends)
-                for number, line in enumerate(evaluation.interpolations, 1)
-                for step, text in enumerate(line.path)
-            ],
-        ),
-    }
-    tables |= {title: (["text"], [(line,) for line in lines]) for title, lines in evaluation.findings.texts.items()}
-    for key, (columns, rows) in tables.items():
+    for section in sections:
+        columns: list[Any] = list(section.columns) or ["text"]
+        rows = [list(row) for row in section.rows] if section.columns else [[line] for _, line in section.lines]
+        title = section.title.lower() if section.place else section.title
         if rows:
-            media[f"texts/{key}"] = wandb.Table(columns=columns, data=[list(row) for row in rows])
+            media[f"texts/{title}"] = wandb.Table(columns=columns, data=rows)
     if media:
         run.log(media)
 

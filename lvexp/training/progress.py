@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lvexp.data.batch import Batch
-    from lvexp.models.base import LatentModel
+    from lvexp.training.module import Training
 
 #: seconds between two looks at the tensors: on a GPU a look waits for all work queued so far
 REFRESH = 0.5
@@ -93,7 +93,7 @@ class Progress(ProgressBar):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        model: LatentModel = pl_module  # pyright: ignore[reportAssignmentType]
+        model: Training = pl_module  # pyright: ignore[reportAssignmentType]
         self._batches.append(batch)
         self._texts += len(batch)
         for name in ("distortion", "rate"):
@@ -113,8 +113,8 @@ class Progress(ProgressBar):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        model: LatentModel = pl_module  # pyright: ignore[reportAssignmentType]
-        lowest = float(trainer.callback_metrics.get(f"val/{model.monitor[0]}", math.inf))
+        model: Training = pl_module  # pyright: ignore[reportAssignmentType]
+        lowest = float(trainer.callback_metrics.get(f"val/{model.model.monitor[0]}", math.inf))
         self.improved = lowest < self.best and not model.preparing
         if self.improved:
             self.best = lowest
@@ -144,12 +144,12 @@ class Progress(ProgressBar):
 
     # --- what it shows -------------------------------------------------------------------------------------------
 
-    def line(self, trainer: L.Trainer, model: LatentModel) -> str:
+    def line(self, trainer: L.Trainer, model: Training) -> str:
         """The epoch in one line."""
         metrics = trainer.callback_metrics
         parts = [f"epoch {_of(trainer.current_epoch + 1, trainer.max_epochs)}", f"step {trainer.global_step}"]
         parts += self._figures(model)
-        figure, name = model.monitor
+        figure, name = model.model.monitor
         if f"val/{figure}" in metrics:
             parts.append(f"val {name} {float(metrics[f'val/{figure}']):z.2f}")
         if "val/active_units" in metrics:
@@ -162,7 +162,7 @@ class Progress(ProgressBar):
             parts.append("best ✓")
         return "  ".join(parts)
 
-    def _figures(self, model: LatentModel) -> list[str]:
+    def _figures(self, model: Training) -> list[str]:
         speed = self.tokens_per_second
         parts = [f"{_short(speed)} tok/s"] if speed else []
         if "distortion" in self._sums:
@@ -174,7 +174,7 @@ class Progress(ProgressBar):
             ]
         return parts
 
-    def _show(self, trainer: L.Trainer, model: LatentModel) -> None:
+    def _show(self, trainer: L.Trainer, model: Training) -> None:
         if self._live is not None:
             best = [f"best {self.best:z.2f}"] if self.best < math.inf else []
             self._live.update(

@@ -1,38 +1,68 @@
-"""The report of answer selection: rankings, what word counts do without and with the model, attention."""
+"""Answer selection: rankings, what word counts do without and with the model, attention."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.instruments.base import Context, Instrument, Look, Scores
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.metrics import ranking
 from lvexp.metrics.overlap import Combination, Overlap
-from lvexp.report.findings import Findings, Row, Score
-
-if TYPE_CHECKING:
-    from lvexp.data.vocabulary import Vocabulary
-    from lvexp.instruments.evaluate import EvaluationSettings
-    from lvexp.models.answers import AnswerModel
+from lvexp.models.answers import AnswerModel, right
+from lvexp.models.base import LatentModel
+from lvexp.report import figures
+from lvexp.report.findings import NONE, Findings, Group, Row, Score, Section
 
 DRAWS, SHOWN = 20, 4  # of p(h|q); questions in the picture of attention
-#: words and their weights
-Attended = list[tuple[str, float]]
 
 
-def report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
+class Answers(Instrument):
     """MAP and MRR on the test set, of the model, of the two counts of common words (+Cnt) and of both together.
 
     Both are combined by a logistic regression fitted on the validation set, whose answers the model was not trained
     on; idf is counted in the answers of the training set. Without these splits that part is left out.
     """
+
+    order = 0
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.metric = ranking.Ranking(**context.metric).to(self.model.device)
+
+    @classmethod
+    def applies(cls, model: LatentModel) -> bool:
+        return isinstance(model, AnswerModel)
+
+    @classmethod
+    def validates(cls, model: LatentModel) -> tuple[str, ...]:
+        return ranking.Ranking.figures
+
+    def update(self, look: Look) -> None:
+        if self.context.alone:
+            return
+        model, batch = self.model, look.terms.batch
+        assert isinstance(model, AnswerModel)
+        with torch.no_grad():
+            self.metric.update(*ranking.grouped(batch), model.relevance(look.terms.reading), right(batch))
+
+    def measure(self) -> dict[str, Score]:
+        return {} if self.context.alone else self.metric.compute()
+
+    def report(self, scores: Scores) -> Findings:
+        assert isinstance(self.model, AnswerModel)
+        return _report(self.model, self.context.splits, self.settings)
+
+
+def _report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: EvaluationSettings) -> Findings:
     test = _Pairs(model, splits["test"])
     scores = _ranked(test, test.score, "")
     rows = [
@@ -47,7 +77,7 @@ def report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: 
         rows.append(_pair("  h drawn", found, "_drawn", f"{DRAWS} draws of p(h|q), not its mean"))
     if "train" in splits and "valid" in splits:
         overlap = Overlap(
-            cast("Vocabulary", model.vocabulary), (text for batch in splits["train"] for text in batch.tokens.tolist())
+            cast(Vocabulary, model.vocabulary), (text for batch in splits["train"] for text in batch.tokens.tolist())
         )
         valid = _Pairs(model, splits["valid"])
         for counted in (test, valid):
@@ -58,21 +88,20 @@ def report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings: 
             scores |= _ranked(test, alone, "_counts") | _ranked(test, both, "_combined")
             rows.append(_pair("word counts", scores, "_counts", "common words, by a logistic"))
             rows.append(_pair("model + counts", scores, "_combined", "regression on validation"))
-    groups: list[tuple[str, Sequence[Row]]] = [
+    groups: list[Group] = [
         ("Answers: MAP, MRR", rows),
         _bound(model, test, scores, settings),
     ]
     best = test.best()
     pictured = [best[at * len(best) // SHOWN] for at in range(min(SHOWN, len(best)))]
     attended = model.decoder.attention and {row: test.attention(row) for row in pictured}
+    shown = [(test.told(row)[0], attended[row]) for row in pictured] if attended else []
     return Findings(
         scores=scores,
         groups=groups,
         verdict=_verdict(scores),
-        texts={"Answers ranked first": [line for row in pictured for line in test.told(row)]},
-        figures={"attention": functools.partial(draw, [(test.told(row)[0], attended[row]) for row in pictured])}
-        if attended
-        else {},
+        sections=[Section("Answers ranked first", [("", line) for row in pictured for line in test.told(row)])],
+        pictures={"attention": functools.partial(figures.attention, shown)} if shown else {},
     )
 
 
@@ -99,9 +128,10 @@ class _Pairs:
         self.order = np.argsort(self.row)
         self.group = self._sorted([group for group, _ in where])
         self.label = self._sorted([batch.labels for batch in self.batches if batch.labels is not None])
-        self.score = self._sorted([model.relevance(batch) for batch in self.batches])
+        self.readings = [model.read(batch) for batch in self.batches]
+        self.score = self._sorted([model.relevance(reading) for reading in self.readings])
         if model.latent.dim is not None:
-            self.drawn = self._sorted([model.relevance(batch, DRAWS) for batch in self.batches])
+            self.drawn = self._sorted([model.relevance(reading, DRAWS) for reading in self.readings])
         sources = [source for batch in self.batches if batch.source is not None for source in batch.source.tolist()]
         tokens = [text for batch in self.batches for text in batch.tokens.tolist()]
         self.pairs = [(sources[at], tokens[at]) for at in self.order]
@@ -124,17 +154,17 @@ class _Pairs:
         right = "right" if self.label[place] == 1 else "wrong"
         return [question, f"→ {answer}  ({right}, p = {1 / (1 + math.exp(-self.score[place])):.2f})"]
 
-    def attention(self, place: int) -> Attended:
+    def attention(self, place: int) -> figures.Attended:
         row = int(self.row[self.order[place]])
-        for batch in self.batches:
+        for batch, reading in zip(self.batches, self.readings, strict=True):
             _, index = ranking.grouped(batch)
             if (at := (index == row).nonzero()[:, 0]).numel():
                 one = batch[at]
                 length = int(one.lengths[0])
-                weights = self.model.attention(one)[0, :length].tolist()
+                weights = self.model.attention(reading[at])[0, :length].tolist()
                 return list(
                     zip(
-                        cast("Vocabulary", self.model.vocabulary).tokens(one.tokens[0, :length].tolist()),
+                        cast(Vocabulary, self.model.vocabulary).tokens(one.tokens[0, :length].tolist()),
                         weights,
                         strict=True,
                     )
@@ -162,21 +192,19 @@ def _ranked(pairs: _Pairs, score: np.ndarray, suffix: str) -> dict[str, Score]:
 def _pair(name: str, scores: Mapping[str, Score], suffix: str, how: str = "") -> Row:
     """MAP, and MRR where the usual rows have a unit."""
     first, second = (scores.get(f"{figure}{suffix}") for figure in ("map", "mrr"))
-    return (name, "–", "–", how) if first is None else (name, f"{first:.4f}", f"{second:.4f}", how)
+    return (name, NONE, NONE, how) if first is None else (name, f"{first:.4f}", f"{second:.4f}", how)
 
 
-def _bound(
-    model: AnswerModel, pairs: _Pairs, scores: dict[str, Score], settings: EvaluationSettings
-) -> tuple[str, Sequence[Row]]:
+def _bound(model: AnswerModel, pairs: _Pairs, scores: dict[str, Score], settings: EvaluationSettings) -> Group:
     """D, R and what they bound; figures per word, which the usual report has, would mean nothing here."""
     count, distortion, rate, nll = len(pairs.label), 0.0, 0.0, 0.0
-    for batch in pairs.batches:
-        terms = model.terms(batch)
+    for batch, reading in zip(pairs.batches, pairs.readings, strict=True):
+        terms = model.terms(batch, reading=reading)
         distortion += float(terms.distortion.double().sum())
         rate += 0.0 if terms.rate is None else float(terms.rate.double().sum())
         assert batch.labels is not None
         sign = 2 * batch.labels.double() - 1
-        nll -= float(F.logsigmoid(sign * model.relevance(batch, settings.iw_samples)).sum())
+        nll -= float(F.logsigmoid(sign * model.relevance(reading, settings.iw_samples)).sum())
     right = float((pairs.label == 1).mean())
     chance = -sum(p * math.log(p) for p in (right, 1 - right) if p)
     kind = "exact" if model.latent.dim is None else f"{settings.iw_samples} draws"
@@ -193,39 +221,3 @@ def _bound(
         ("  of a constant", f"{chance:.4f}", "nats/pair", f"{right:.1%} of {count:,} are right"),
     ]
     return "Bound", rows
-
-
-def draw(pictures: Sequence[tuple[str, Attended]], path: Path, width: int = 88) -> None:
-    """Writes a picture of answers, each word on a ground as dark as its weight beside the largest of the answer."""
-    from matplotlib.figure import Figure
-
-    lines: list[list[tuple[str, float | None]]] = []
-    for title, attended in pictures:
-        lines += [[(title[:width], None)], []]
-        most, used = max(weight for _, weight in attended), 0
-        for word, weight in attended:
-            if used + len(word) > width:
-                lines.append([])
-                used = 0
-            lines[-1].append((word, weight / most))
-            used += len(word) + 1
-        lines.append([])
-    figure = Figure(figsize=(9, 0.28 * len(lines) + 0.3))
-    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    axes.set_axis_off()
-    axes.set_xlim(0, width + 2)
-    axes.set_ylim(len(lines), -0.5)
-    for row, line in enumerate(lines):
-        column = 0.5
-        for word, weight in line:
-            ground = (
-                None
-                if weight is None
-                else {"facecolor": (0.85, 0.37, 0.05, 0.75 * weight), "edgecolor": "none", "pad": 1.5}
-            )
-            axes.text(
-                column, row + 0.5, word.replace("$", r"\$"), family="monospace", fontsize=9, va="center", bbox=ground,
-                weight="bold" if weight is None else "normal",
-            )  # fmt: skip
-            column += len(word) + 1
-    figure.savefig(path, dpi=150, format="png", facecolor="white")

@@ -1,0 +1,122 @@
+"""What every instrument is: one figure or family of figures, from its measurement to its place in the report."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
+
+import torch
+
+from lvexp.data.batch import Batch
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.models.base import LatentModel
+from lvexp.report.findings import Findings, Score
+from lvexp.shapes import Shaped, Tensor
+from lvexp.terms import Terms
+
+Scores = Mapping[str, Score]
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What an instrument is given to begin with.
+
+    Attributes:
+        model: the model that is measured, in evaluation mode, without gradients.
+        settings: how closely to look.
+        alone: whether one process measures (a report) or all of them do (a validation).
+        labels: names of the classes.
+        splits: the batches of ``test`` and, where they are at hand, of ``train`` and ``valid``, each text once; they
+            may be read more than once. Empty at a validation.
+    """
+
+    model: LatentModel
+    settings: EvaluationSettings
+    alone: bool = True
+    labels: Sequence[str] = ()
+    splits: Mapping[str, Iterable[Batch]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def metric(self) -> dict[str, bool]:
+        """Options of a ``torchmetrics.Metric``: where one process measures, no other would answer."""
+        return {"sync_on_compute": False} if self.alone else {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """A batch as the instruments see it.
+
+    Attributes:
+        terms: the true bound, beta = 1, with one draw.
+        value: another draw of z for each text, [B, …]; None where no instrument needs one.
+        number: of the batch.
+        before: the state of the random numbers before the terms were computed; None at a validation.
+    """
+
+    terms: Terms
+    value: Shaped[Tensor, "B ..."] | None
+    number: int
+    before: Tensor | None = None
+
+
+class Instrument(abc.ABC):
+    """Measures a figure, or a family of them, on validation and test sets, and says how the report shows it.
+
+    One file of ``lvexp/instruments`` with a subclass is found by itself; one of a user's own is an option of the group
+    ``instrument``. Figures must not depend on how a model was trained: the terms are those of the true bound.
+
+    Attributes:
+        order: instruments act and appear in this order; those of one kind of model come first.
+        figures: names of the figures of a report, which are None there for a model that has not got them; empty for an
+            instrument of one kind of model.
+    """
+
+    order: ClassVar[int] = 100
+    figures: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, context: Context):
+        self.context, self.model, self.settings = context, context.model, context.settings
+
+    @classmethod
+    @abc.abstractmethod
+    def applies(cls, model: LatentModel) -> bool:
+        """Whether a model has such a figure."""
+
+    @classmethod
+    def validates(cls, model: LatentModel) -> tuple[str, ...]:
+        """Figures that validations measure too and log as ``val/…``; none by default."""
+        return ()
+
+    def update(self, look: Look) -> None:  # noqa: B027
+        """Takes what it needs from a batch; called for every batch."""
+
+    def measure(self) -> dict[str, Score]:
+        """The figures, after the last batch."""
+        return {}
+
+    def report(self, scores: Scores) -> Findings:
+        """Rows, texts and pictures, given the figures of all instruments. Reports only. Random numbers begin at the
+        evaluation's seed."""
+        return Findings()
+
+
+def finite(*tensors: Tensor | None) -> bool:
+    """Whether all numbers are."""
+    return all(tensor is None or bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def finite_or_none(score: Score) -> Score:
+    """A score, or None for one that JSON cannot hold."""
+    return None if isinstance(score, float) and not math.isfinite(score) else score
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators from ``seed``, and afterwards as they were."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield

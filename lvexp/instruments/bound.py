@@ -1,0 +1,95 @@
+"""The bound and its parts."""
+
+from __future__ import annotations
+
+import math
+
+from lvexp.instruments.base import Context, Instrument, Look, Scores
+from lvexp.metrics.bound import Bound as BoundMetric
+from lvexp.models.base import LatentModel
+from lvexp.regularizers.base import Regularizer, regularizers
+from lvexp.report.findings import Findings, Group, Row, Score, number, row
+
+
+class Bound(Instrument):
+    """-ELBO = D + R with beta = 1, and the floor at which a regularizer holds the rate.
+
+    ``elbo`` (negative), ``distortion``, ``rate``: nats per text; ``ppl`` from the ELBO, over ``tokens`` predicted
+    tokens of ``sentences`` texts; ``rate_floor``, ``rate_floor_by``: nats at which a regularizer holds the rate or
+    stops pressing it, and which one does. Validations have ``nelbo`` instead, with the sign of a loss.
+    """
+
+    order = 10
+    figures = (
+        *("elbo", "distortion", "rate", "ppl", "latent_dim", "sentences", "tokens", "rate_floor", "rate_floor_by"),
+        *("nll", "nll_kind"),
+    )
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.metric = BoundMetric(**context.metric).to(self.model.device)
+
+    @classmethod
+    def applies(cls, model: LatentModel) -> bool:
+        return True
+
+    @classmethod
+    def validates(cls, model: LatentModel) -> tuple[str, ...]:
+        bounded = model.latent.has_prior or model.latent.dim is None
+        return (
+            "distortion",
+            *(("rate",) if model.latent.has_prior else ()),
+            *(("nelbo",) if bounded else ()),
+            *(("ppl",) if bounded and "bound" in model.reported else ()),
+        )
+
+    def update(self, look: Look) -> None:
+        self.metric.update(look.terms)
+
+    def measure(self) -> dict[str, Score]:
+        found = self.metric.compute()
+        found.pop("rate_per_dimension")
+        nelbo = found["nelbo"]
+        scores: dict[str, Score] = {**found, "latent_dim": self.model.latent.dim}
+        scores["elbo"] = None if nelbo is None else -nelbo
+        if self.model.latent.dim is None:
+            scores |= {"nll": nelbo, "nll_kind": "exact"}
+        floors = {_name(part): part.floor for part in regularizers(self.model) if part.floor is not None}
+        if floors and found["rate"] is not None:
+            by = max(floors, key=lambda name: floors[name])
+            scores |= {"rate_floor": floors[by], "rate_floor_by": by}
+        return scores
+
+    def report(self, scores: Scores) -> Findings:
+        return Findings(groups=[self.rows(scores)] if "bound" in self.model.reported else ())
+
+    @staticmethod
+    def rows(scores: Scores) -> Group:
+        exact = scores.get("nll_kind") == "exact"
+        lacks = "no latent variable" if scores.get("latent_dim") is None else "no prior"
+        elbo, floor = scores.get("elbo"), scores.get("rate_floor")
+        held: list[Row] = []
+        if floor is not None:
+            held = [("  floor", number(float(floor)), "nats/text", f"set by {scores['rate_floor_by']}")]
+        cost = "−log p(x)" if exact else "−E log p(x|z)"
+        nelbo = number(None if elbo is None else -float(elbo))
+        return "Bound", [
+            row("−ELBO", nelbo, "nats/text", "exact: the NLL" if exact else "D + R with β = 1", lacks),
+            row("distortion D", number(scores.get("distortion")), "nats/text", cost),
+            row("rate R", number(scores.get("rate")), "nats/text", "KL of q(z|x) from p(z)", lacks),
+            *held,
+            row(
+                "perplexity", number(scores.get("ppl")), "per token",
+                f"{number(scores.get('tokens'), ',d')} tokens, <eos> too", lacks,
+            ),
+        ]  # fmt: skip
+
+
+def _name(regularizer: Regularizer) -> str:
+    """As the menu has it: of its file."""
+    return type(regularizer).__module__.rpartition(".")[2]
+
+
+def diverged(model: LatentModel, sentences: int, tokens: int) -> dict[str, Score]:
+    """The figures of a model that cannot even be measured."""
+    return {"latent_dim": model.latent.dim, "distortion": math.nan, "sentences": sentences, "tokens": tokens}

@@ -1,0 +1,37 @@
+"""The classes that a model learned from labels."""
+
+from __future__ import annotations
+
+from lvexp.instruments.base import Context, Instrument, Look, Scores
+from lvexp.models.base import LatentModel
+from lvexp.models.m2 import M2
+from lvexp.report.findings import Findings, Score, number
+
+
+class Classes(Instrument):
+    """``class_accuracy``: share of texts whose most probable value of c is their class."""
+
+    order = 33
+    figures = ("class_accuracy",)
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.right: list[bool] = []
+
+    @classmethod
+    def applies(cls, model: LatentModel) -> bool:
+        return isinstance(model, M2)
+
+    def update(self, look: Look) -> None:
+        labels, model = look.terms.batch.labels, self.model
+        assert isinstance(model, M2)
+        if labels is not None:
+            self.right += (model.class_logits(look.terms.params).argmax(-1) == labels)[labels >= 0].tolist()
+
+    def measure(self) -> dict[str, Score]:
+        return {"class_accuracy": sum(self.right) / len(self.right)} if self.right else {}
+
+    def report(self, scores: Scores) -> Findings:
+        accuracy = scores.get("class_accuracy")
+        row = ("class", number(accuracy, ".1%"), "right", "argmax q(c|x) is the label")
+        return Findings(groups=[("Use of z", [row])] if accuracy is not None else ())

@@ -1,0 +1,93 @@
+"""The likelihood, as exactly as it can be had."""
+
+from __future__ import annotations
+
+import torch
+from torchmetrics import MeanMetric
+
+from lvexp.instruments.base import Context, Instrument, Look, Scores, seeded
+from lvexp.metrics.bound import perplexity
+from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
+from lvexp.models.base import LatentModel
+from lvexp.report.findings import Findings, Group, Row, Score, error, number, row
+
+FEW = 0.05  # share of texts from which a likelihood that rests on few draws is mentioned
+
+
+class Likelihood(Instrument):
+    """``nll``, the best statement of -log p(x), nats per text, and ``nll_kind``, which that is: "exact" (no latent
+    variable), "exact marginal" (the sum over all values of a discrete z, if there are at most 256) or
+    "importance-weighted": ``nll_iw`` with its standard error ``nll_iw_se`` from ``iw_samples`` draws (``iw_draws`` in
+    the mean, where a tolerance stopped some), worth ``iw_effective`` equal ones in the mean over texts; for ``iw_few``
+    of the texts fewer than ten decide, and their estimate is biased upward. ``ppl_iw``, ``ppl_marginal``: perplexity
+    from either.
+    """
+
+    order = 20
+    figures = (
+        *("nll", "nll_kind", "nll_iw", "nll_iw_se", "iw_samples", "iw_draws", "iw_effective", "iw_few", "ppl_iw"),
+        "ppl_marginal",
+    )
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        device, settings = self.model.device, self.settings
+        self.counted = countable(self.model)
+        self.exact = MeanMetric(**context.metric).set_dtype(torch.float64).to(device)
+        self.weighted = ImportanceWeighted(settings.iw_samples, settings.iw_tolerance, **context.metric).to(device)
+        self.texts, self.tokens = 0, 0
+
+    @classmethod
+    def applies(cls, model: LatentModel) -> bool:
+        return "likelihood" in model.reported
+
+    def update(self, look: Look) -> None:
+        terms = look.terms
+        if terms.p is None:
+            return
+        self.texts, self.tokens = self.texts + len(terms.batch), self.tokens + terms.batch.predicted()
+        with seeded(self.settings.seed + look.number):  # on its own, so that K moves no other figure
+            if self.counted:
+                self.exact.update(marginal(self.model, terms.batch, terms.reading))
+            else:
+                self.weighted.update(self.model, terms)
+
+    def measure(self) -> dict[str, Score]:
+        if not self.texts:
+            return {}
+        if self.counted:
+            nll = float(self.exact.compute())
+            found = perplexity(nll * self.texts, self.tokens)
+            return {"nll": nll, "nll_kind": "exact marginal", "ppl_marginal": found}
+        scores = self.weighted.compute()
+        return scores | {"nll": scores["nll_iw"], "nll_kind": "importance-weighted"}
+
+    def report(self, scores: Scores) -> Findings:
+        return Findings(groups=[self.rows(scores)])
+
+    @staticmethod
+    def rows(scores: Scores) -> Group:
+        kind = scores.get("nll_kind")
+        lacks = "no latent variable" if scores.get("latent_dim") is None else "no prior"
+        weighted = kind not in ("exact", "exact marginal") and scores.get("nll_iw") is not None
+        k, mean = scores.get("iw_samples"), scores.get("iw_draws")
+        draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {float(mean):.0f}"
+        texts = number(scores.get("sentences"), ",d")
+        how = {"exact marginal": "exact: the sum over all z", "exact": f"exact, {texts} texts"}
+        perplexity = {"exact marginal": "ppl_marginal", "exact": "ppl"}.get(str(kind), "ppl_iw" if weighted else "ppl")
+        nll = number(scores.get("nll_iw" if weighted else "nll")) + error(scores.get("nll_iw_se"))  # pyright: ignore
+        name = "NLL" if kind in how else "NLL ± s.e."
+        return "Likelihood", [
+            row(name, nll, "nats/text", how.get(str(kind), f"importance-weighted, {draws}"), lacks),
+            *effective(scores),
+            row("perplexity", number(scores.get(perplexity)), "per token", "from this NLL", lacks),
+        ]
+
+
+def effective(scores: Scores) -> list[Row]:
+    """On how many draws an importance-weighted estimate rests."""
+    if scores.get("iw_effective") is None:
+        return []
+    few = float(scores["iw_few"] or 0)
+    said = "mean over texts" if few < FEW else f"below 10 for {few:.0%} of texts: their NLL is too large"
+    return [("  effective draws", number(scores["iw_effective"], ".1f"), f"of {scores['iw_samples']}", said)]

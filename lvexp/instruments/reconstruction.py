@@ -1,0 +1,101 @@
+"""Texts decoded from the posterior, and between two posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lvexp.instruments.base import Context, Instrument, Look, Scores
+from lvexp.instruments.exhibits import Interpolation, interpolate, pairs, reconstruct, spread
+from lvexp.metrics.bleu import corpus_bleu
+from lvexp.metrics.diversity import spaced
+from lvexp.models.base import LatentModel
+from lvexp.report.findings import Findings, Section, number, row
+from lvexp.shapes import Tensor
+
+
+class Reconstruction(Instrument):
+    """``recon_bleu`` of greedy decoding from the posterior mean (the mode of what is discrete), over
+    ``recon_bleu_sentences`` texts; the reference is the text as the model can write it, out-of-vocabulary words as
+    ``<unk>``. ``text_unit``: what words are for BLEU and distinct-n, "words" (what blanks separate) or "characters".
+    """
+
+    order = 38
+    figures = ("recon_bleu", "recon_bleu_sentences", "text_unit")
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.points: list[Tensor] = []
+        self.texts: list[list[int]] = []
+
+    @classmethod
+    def applies(cls, model: LatentModel) -> bool:
+        return "text" in model.reported and model.latent.dim is not None
+
+    def update(self, look: Look) -> None:
+        batch = look.terms.batch
+        self.points.append(self.model.latent.point(look.terms.q))
+        ends = batch.lengths.tolist()
+        self.texts += [row[1 : end - 1] for row, end in zip(batch.tokens.tolist(), ends, strict=True)]
+
+    def report(self, scores: Scores) -> Findings:
+        model, settings, points = self.model, self.settings, torch.cat(self.points)
+        spelled = model.vocabulary.kind == "characters"
+        rows = spread(len(points), settings.bleu_sentences)
+        originals = [model.vocabulary.decode(self.texts[at]) for at in rows]
+        written = reconstruct(model, points[rows], settings.max_decode)
+        bleu = corpus_bleu(spaced(written), spaced(originals)) if spelled else corpus_bleu(written, originals)
+        shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
+        by = ", by characters" if spelled else ", greedy"
+        line = row("reconstruction", number(bleu, ".1f"), "BLEU", f"{len(rows):,d} texts{by}")
+        paths = []
+        for first, last in pairs(self.texts, settings.interpolations if model.latent.continuous else 0):
+            ends = (model.vocabulary.decode(self.texts[first]), model.vocabulary.decode(self.texts[last]))
+            steps, length = settings.interpolation_steps, settings.max_decode
+            paths.append(Interpolation(ends, interpolate(model, points[first], points[last], steps, length)))
+        found = [self._section(shown)] if shown else []
+        return Findings(
+            scores={"recon_bleu": bleu, "recon_bleu_sentences": len(rows)},
+            groups=[("Use of z", [line])] if "use" in model.reported else (),
+            sections=found + ([_interpolations(paths)] if paths else []),
+        )
+
+    def _section(self, shown: Sequence[tuple[str, str]]) -> Section:
+        middle = "posteriors' modes" if self.model.latent.values else "posterior means"
+        exact = sum(text == copy for text, copy in shown)
+        lines = [
+            line
+            for text, copy in shown
+            for line in (("  ", text), ("= " if text == copy else "→ ", copy or "(empty)"), ("", ""))
+        ]
+        return Section(
+            "Reconstructions",
+            lines,
+            f"texts, and the greedy decodings of their {middle}; {exact} of {len(shown)} are exact, marked =",
+            columns=("text", "reconstruction"),
+            rows=shown,
+            brief=[f"{text}\n→ {copy or '(nothing)'}" for text, copy in shown[:3]],
+            place=2,
+        )
+
+
+def _interpolations(paths: Sequence[Interpolation]) -> Section:
+    lines: list[tuple[str, str]] = []
+    for line in paths:
+        steps = max(len(line.path) - 1, 1)
+        lines.append(("from  ", line.ends[0]))
+        lines += [(f"{step / steps:4.2f}  ", text or "(empty)") for step, text in enumerate(line.path)]
+        lines += [("  to  ", line.ends[1]), ("", "")]
+    rows = [
+        (number, step, text, *line.ends) for number, line in enumerate(paths, 1) for step, text in enumerate(line.path)
+    ]
+    return Section(
+        "Interpolations",
+        lines,
+        "greedy decodings along the line between two posterior means",
+        columns=("path", "step", "text", "from", "to"),
+        rows=rows,
+        brief=(),
+        place=3,
+    )

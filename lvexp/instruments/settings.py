@@ -1,0 +1,46 @@
+"""How closely a report looks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lvexp.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """How closely a report looks at a model.
+
+    Attributes:
+        iw_samples: K of the importance-weighted likelihood.
+        iw_tolerance: standard error of a text, in nats, at which it needs no more draws; 0 draws K for every text.
+        mi_sentences: texts in the aggregate posterior, at most.
+        mi_batch: texts in a group of the minibatch mutual information.
+        active_threshold: variance of the posterior mean above which a dimension is active.
+        samples: texts drawn from the model, for diversity and to read.
+        reconstructions: texts reconstructed to read.
+        interpolations: pairs of texts; interpolation_steps: texts along each line, both ends counted.
+        bleu_sentences: texts reconstructed for BLEU, at most.
+        max_decode: tokens after which a written text is cut.
+        seed: of all draws.
+    """
+
+    iw_samples: int = 100
+    iw_tolerance: float = 0.0
+    mi_sentences: int = 5000
+    mi_batch: int = 32
+    active_threshold: float = 0.01
+    samples: int = 100
+    reconstructions: int = 8
+    interpolations: int = 3
+    interpolation_steps: int = 5
+    bleu_sentences: int = 1000
+    max_decode: int = 60
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("iw_samples", "mi_sentences", "mi_batch", "bleu_sentences", "max_decode")
+        least = dict.fromkeys(counts, 1) | {"samples": 2, "reconstructions": 0, "interpolations": 0}
+        for name, low in (least | {"interpolation_steps": 2, "active_threshold": 0, "iw_tolerance": 0}).items():
+            if getattr(self, name) < low:
+                raise ConfigError(f"evaluation.{name}={getattr(self, name)}: it must be at least {low}")

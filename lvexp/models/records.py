@@ -1,0 +1,89 @@
+"""What a user hands to a finished run, as batches: one rule for texts, pairs and labelled texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lvexp.data.bag import Bag
+from lvexp.data.batch import Batch
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.errors import RunError
+from lvexp.shapes import Tensor
+
+#: a text; or (source, text); or (source, text, label); or {"text": …, "source": …, "label": …}
+Record = str | Sequence[Any] | Mapping[str, Any]
+_PLACES = ("source", "text", "label")
+
+
+def columns(record: Record) -> dict[str, Any]:
+    """A record as a mapping from columns to what stands in them."""
+    if isinstance(record, str):
+        return {"text": record}
+    if isinstance(record, Mapping):
+        return dict(record)
+    if len(record) not in (2, 3):
+        raise ValueError(f"{record!r}: a record is a text, (source, text), (source, text, label), or a dict of these")
+    return dict(zip(_PLACES, record, strict=False))
+
+
+def batch(
+    vocabulary: Vocabulary | Bag,
+    records: Sequence[Record],
+    needs: Collection[str] = ("text",),
+    names: Sequence[str] = (),
+) -> Batch:
+    """Records as a batch.
+
+    Args:
+        vocabulary: of the texts. records: in their order.
+        needs: the columns that a model cannot do without.
+        names: of the classes, for labels that are given by name.
+
+    Raises:
+        RunError: a column is missing, or a label is no class.
+    """
+    rows = [columns(record) for record in records]
+    for row in rows:
+        missing = [name for name in needs if name not in row]
+        if missing:
+            form = ", ".join(f'"{name}": …' for name in needs)
+            raise RunError(
+                f"{row}: this model reads {' and '.join(needs)}, and {missing[0]} is missing\ntry  {{{form}}}"
+            )
+    texts = [row["text"] for row in rows]
+    if isinstance(vocabulary, Bag):
+        made = vocabulary.batch(texts)
+    else:
+        there = [row.get("source") for row in rows]
+        sources = None if any(source is None for source in there) else vocabulary.encode([str(s) for s in there])
+        made = Batch.of(vocabulary.encode(texts), sources)
+    if any("label" in row for row in rows):
+        made.labels = torch.tensor([_label(row.get("label", -1), names) for row in rows])
+    return made
+
+
+def _label(label: Any, names: Sequence[str]) -> int:
+    if isinstance(label, int):
+        return label
+    if label not in names:
+        raise RunError(f"label {label!r}: it is one of {', '.join(names) or 'the numbers of the classes'}")
+    return list(names).index(label)
+
+
+def each(records: Sequence[Record], ask: Callable[[Sequence[Record]], Tensor], size: int = 64) -> Tensor:
+    """What ``ask`` says of every record, in their order, ``size`` texts of similar length at a time: padding all of
+    them to the longest would be most of the work."""
+    if isinstance(records, str):
+        raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
+    if not records:
+        raise ValueError("no text was given")
+    if size < 1:
+        raise ValueError(f"batch_size={size}: a batch holds at least one text")
+    lengths = [len(str(columns(record).get("text", ""))) for record in records]
+    order = sorted(range(len(records)), key=lengths.__getitem__)
+    parts = [order[start : start + size] for start in range(0, len(order), size)]
+    found = torch.cat([ask([records[row] for row in part]) for part in parts])
+    return torch.empty_like(found).index_copy_(0, torch.tensor(order, device=found.device), found)

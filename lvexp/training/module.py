@@ -1,0 +1,348 @@
+"""The LightningModule that trains every model: loss, beta, plans, clipping, optimiser, memory of a resumed run."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import distributed, nn
+
+from lvexp.anneal.base import AbstractAnneal
+from lvexp.data.batch import Batch
+from lvexp.errors import Diverged
+from lvexp.models.base import GROUPS, LatentModel, Turn
+from lvexp.regularizers.base import Progress, Regularizer, refined, regularizers
+from lvexp.shapes import Float, Tensor
+from lvexp.terms import Terms
+
+Optimizers = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
+
+
+class Training(L.LightningModule):
+    r"""Trains a :class:`~lvexp.models.base.LatentModel`. The loss is the mean over the batch of
+
+    .. math:: D + \beta R' + \sum \text{penalties}
+
+    where R' is the rate after the regularizer that owns it. Validation always measures the true bound,
+    -ELBO = D + R with beta = 1, no floor, no corruption, no dropout.
+
+    Its state dict is the model's: checkpoints know nothing of this wrapper.
+
+    Args:
+        model: to train.
+        anneal: beta(step).
+        optimizer: makes the optimiser from parameter groups.
+        new_decoder: makes a decoder like the model's, with new parameters.
+
+    Attributes:
+        measured: what the last training step measured, for the progress bar and the log.
+        beta: the weight of the rate in the last training step, or in the first one before any.
+    """
+
+    def __init__(
+        self,
+        model: LatentModel,
+        anneal: AbstractAnneal,
+        optimizer: Optimizers,
+        new_decoder: Callable[[], nn.Module] | None = None,
+    ):
+        super().__init__()
+        self.model, self.anneal, self.optimizer, self.new_decoder = model, anneal, optimizer, new_decoder
+        self.measured: dict[str, Tensor] = {}
+        self.parts: list[tuple[str, Tensor | float]] = []  # what the last training loss is the sum of
+        self.weight: Tensor | float | None = None  # beta of the last training step
+        self.loss_since: Tensor | float = 0.0  # nats since the last optimiser step, summed over texts
+        self.words_since: Tensor | float = 0.0  # and tokens
+        self.validated: dict[str, float] = {}  # the last validation's metrics, which a resumed run would not know
+        self.turn: Turn | None = None  # of the optimiser step at hand
+        self.trained: frozenset[str] = frozenset()  # the groups that it trains
+
+    # --- a checkpoint is the model's -----------------------------------------------------------------------------
+
+    def state_dict(self, *args: Any, **more: Any) -> Any:
+        return self.model.state_dict(*args, **more)
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **more: Any) -> Any:
+        return self.model.load_state_dict(state_dict, *args, **more)
+
+    # --- what is asked of it -------------------------------------------------------------------------------------
+
+    @property
+    def regularizers(self) -> list[Regularizer]:
+        """The regularizers, in the order they act."""
+        return regularizers(self.model)
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a regularizer only prepares the training yet, so that validations are not judged by their bound."""
+        return any(regularizer.preparing for regularizer in self.regularizers)
+
+    @property
+    def beta(self) -> float:
+        if self.weight is None:
+            return float(self.weighed(self.scheduled))
+        return float(self.weight)
+
+    @property
+    def scheduled(self) -> float:
+        """The weight of the rate that the schedule has for the next step."""
+        return 0.0 if self.clock is None else self.anneal(self.clock)
+
+    @property
+    def clock(self) -> int | None:
+        """The step at which the schedule of beta stands; None while the rate is left out of the loss."""
+        step: int | None = self.global_step
+        for regularizer in self.regularizers:
+            step = None if step is None else regularizer.clock(step)
+        return step
+
+    def weighed(self, beta: float) -> Tensor | float:
+        """The weight of the rate in the loss, given the schedule's."""
+        weight: Any = beta
+        for regularizer in self.regularizers:
+            weight = regularizer.weigh(weight)
+        return weight
+
+    def loss(self, terms: Terms, beta: Tensor | float) -> Float[Tensor, " B"]:
+        """The training loss of each text: D + beta R' + penalties, as the model weighs texts."""
+        parts: list[tuple[str, Tensor | float]] = [("distortion", terms.distortion)]
+        if terms.rate is not None:
+            priced = terms.rate
+            for regularizer in self.regularizers:
+                priced = regularizer.rate(priced, terms.rate_per_dimension)
+            parts.append(("rate", beta * priced))
+        parts += [(f"penalty of {type(part).__name__}", part.penalty(terms)) for part in self.regularizers]
+        self.parts = [(name, part.detach() if isinstance(part, Tensor) else part) for name, part in parts]
+        loss = terms.distortion
+        for _, part in parts[1:]:
+            loss = loss + part
+        return self.model.weighted(loss, terms.batch)
+
+    # --- a step --------------------------------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self.model.estimator.begin(self.global_step)
+        for regularizer in self.regularizers:
+            regularizer.begin(self)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        turn = self._planned()
+        losses, terms = self._bound(batch) if turn.bound else (torch.zeros(len(batch), device=self.device), None)
+        own = self.model.added(turn, batch, terms)
+        losses = losses + own
+        loss = losses.mean()
+        if self.looks and not math.isfinite(loss.item()):
+            self.parts.append((f"loss of {turn.name}", own))
+            raise Diverged(self.broken() or f"loss {loss.item()}")
+        self.loss_since = self.loss_since + losses.detach().sum()
+        self.words_since = self.words_since + (batch.lengths.sum() - len(batch))
+        self.measured = {"loss": loss.detach()}
+        if terms is not None:
+            self.measured["distortion"] = terms.distortion.detach().mean()
+            if terms.rate is not None:
+                self.measured["rate"] = terms.rate.detach().mean()
+        for regularizer in self.regularizers:
+            self.measured |= regularizer.watch()
+        return loss
+
+    def _bound(self, batch: Batch) -> tuple[Float[Tensor, " B"], Terms]:
+        """The loss of the bound, and its terms."""
+        model, inputs = self.model, batch.inputs
+        beta = self.weight = self.weighed(self.scheduled)
+        for regularizer in self.regularizers:
+            inputs = regularizer.corrupt(inputs)
+        reading = model.read(batch)
+        params, observed = model.observe(batch, model.params(reading))
+        refining = [regularizer for regularizer in self.regularizers if regularizer.refines]
+        # what refines goes backward before the step does, and would free the graph of a reading that others share
+        kept = reading if reading.only_features or not refining else None
+        params = refined(
+            refining, params, lambda p: self.loss(model.terms(batch, model.samples, p, inputs, kept), beta)
+        )
+        terms = model.terms(batch, model.samples, params, inputs, kept)
+        losses = self.loss(terms, beta)
+        self.parts.append(("cost of the observed labels", observed))
+        return losses + observed, terms
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
+        """The true bound with one draw, in full precision; the metrics are kept by whoever watches validation."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.model.terms(batch)
+
+    # --- what a step trains --------------------------------------------------------------------------------------
+
+    def _planned(self) -> Turn:
+        """What this optimiser step descends, decided once for all of its batches. Groups that it leaves alone take no
+        part in the backward pass; gradients of several processes are exchanged for all parameters or for none, so
+        there they are computed and dropped."""
+        if self.turn is not None:
+            return self.turn
+        progress = self.progress()
+        turn = self.turn = self.model.turn(progress.step, progress.epoch)
+        trained = set(self.groups) if turn.groups is None else set(turn.groups)
+        for regularizer in self.regularizers:
+            trained &= set(regularizer.plan(progress)) | (self.groups.keys() - set(GROUPS))
+        if trained != self.trained:
+            self.trained = frozenset(trained)
+            if not several_processes():
+                for name, parameters in self.groups.items():
+                    for parameter in parameters:
+                        parameter.requires_grad_(name in trained)
+        return turn
+
+    @functools.cached_property
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that training may move, by group."""
+        named = self.model.groups().items()
+        return {name: [part for part in parameters if part.requires_grad] for name, parameters in named}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Rests the groups that this step does not train: without gradients even Adam's state stays as it is. Clears
+        that state where the schedule of beta restarts; as this depends on the step alone, a resumed run does the
+        same."""
+        step = self.clock
+        # while the generative group rests the schedule may stand still: it restarts once, not at every such step
+        if step is not None and "generative" in self.trained and self.anneal.restarts(step):
+            optimizer.state.clear()
+        for group in optimizer.param_groups:
+            if group["name"] not in self.trained:
+                for parameter in group["params"]:
+                    parameter.grad = None
+        progress = self.progress()
+        for regularizer in self.regularizers:
+            regularizer.update(progress)
+        self.loss_since, self.words_since, self.turn = 0.0, 0.0, None
+
+    def on_train_end(self) -> None:
+        for parameters in self.groups.values():
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()  # not only before the next backward pass: the next forward pass needs the memory
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning refuses to clip for a fused optimiser in any mixed precision, but only "16-mixed" scales the
+        # gradients; lvexp.checks rejects that one
+        if not gradient_clip_val:
+            return
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.looks and not math.isfinite(norm.item()):
+            raise Diverged(f"gradient norm {norm.item()}")
+        # on a CPU a look costs less than a pass over all gradients that multiplies them by 1
+        if self.device.type != "cpu" or norm > gradient_clip_val:
+            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+
+    def configure_optimizers(self) -> Any:
+        groups = [{"name": name, "params": params} for name, params in self.model.groups().items() if params]
+        return self.optimizer(groups)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    # --- what regularizers may do to the course of training ------------------------------------------------------
+
+    def progress(self) -> Progress:
+        """Where training stands, with loss and words since the last optimiser step."""
+        batches = 1 if self._trainer is None else int(self.trainer.num_training_batches)
+        return Progress(
+            self.global_step, self.current_epoch, batches, self.validated, self.loss_since, self.words_since
+        )
+
+    def extra_step(self) -> None:
+        """An optimiser step as the trainer takes it, with its precision, clipping and exchange between processes, on a
+        batch of the epoch that is drawn at random; no counter goes up."""
+        trainer, optimizer = self.trainer, self.optimizers()
+        assert not isinstance(optimizer, list)
+        loader: Any = trainer.train_dataloader
+        batch = loader.pick(int(torch.randint(loader.limit, ())))
+        strategy = trainer.strategy
+        there = strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+
+        def closure() -> Tensor:
+            loss: Any = strategy.training_step(there, 0)
+            return strategy.backward(loss, None)
+
+        optimizer.step(closure=closure)
+        optimizer.zero_grad()
+
+    def total(self, loss: float, words: float) -> float:
+        """Loss per word over all processes."""
+        if not several_processes():
+            return loss / words
+        sums = torch.tensor([loss, words], dtype=torch.float64)
+        if distributed.get_backend() == "nccl":
+            sums = sums.cuda()
+        distributed.all_reduce(sums)
+        return float(sums[0] / sums[1])
+
+    def renew_decoder(self) -> None:
+        """Draws the decoder's parameters anew and forgets their optimiser state."""
+        assert self.new_decoder is not None
+        decoder, fresh = self.model.get_submodule("decoder"), self.new_decoder().state_dict()
+        for name, part in decoder.named_modules():
+            if isinstance(part, nn.Linear) and f"{name}.weight" not in fresh:  # a regularizer added it
+                part.reset_parameters()
+        # every process must get the same
+        decoder.load_state_dict(self.trainer.strategy.broadcast({**decoder.state_dict(), **fresh}))
+        for optimizer in self.trainer.optimizers:
+            for parameter in decoder.parameters():
+                optimizer.state.pop(parameter, None)
+
+    # --- what a resumed run must remember ------------------------------------------------------------------------
+
+    def on_validation_end(self) -> None:
+        self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        checkpoint["validated"] = self.validated | metrics
+        # by name: the order of regularizers is the user's, and the same job whatever it is
+        checkpoint["remedies"] = {
+            type(part).__name__: {name: getattr(part, name) for name in part.memory} for part in self.regularizers
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.validated = dict(checkpoint.get("validated", {}))
+        for regularizer in self.regularizers:
+            for name, value in checkpoint.get("remedies", {}).get(type(regularizer).__name__, {}).items():
+                setattr(regularizer, name, value)
+
+    # --- figures that are not finite -----------------------------------------------------------------------------
+
+    @property
+    def looks(self) -> bool:
+        """Whether every step looks for figures that are not finite. A GPU would be waited for, and of several processes
+        one that ended alone would leave the others waiting: they all look at the parameters, now and then."""
+        return self.device.type == "cpu" and not several_processes()
+
+    def broken(self) -> str:
+        """The parts of the last training loss that are not finite, with what they are instead; empty without any."""
+        means = {name: float(torch.as_tensor(part, dtype=torch.float32).mean()) for name, part in self.parts}
+        return ", ".join(f"{name} {mean}" for name, mean in means.items() if not math.isfinite(mean))
+
+    def require_finite(self) -> None:
+        """Raises :class:`Diverged` where a parameter is not finite."""
+        named = self.model.named_parameters()
+        bad = [name for name, parameter in named if not torch.isfinite(parameter).all()]
+        if bad:
+            found = ", ".join(filter(None, (self.broken(), f"{len(bad)} parameters ({bad[0]} the first)")))
+            raise Diverged(found, place=f"step {self.global_step} or before")
+
+
+def several_processes() -> bool:
+    """Whether gradients are exchanged with other processes."""
+    return distributed.is_available() and distributed.is_initialized()
