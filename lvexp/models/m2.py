@@ -69,8 +69,8 @@ class M2(SentenceModel):
             )
 
         best = each(texts, ask, batch_size).max(-1)
-        named = [self.labels[at] if at < len(self.labels) else at for at in best.indices.tolist()]
-        return list(zip(named, best.values.tolist(), strict=True))
+        names: list[str | int] = [self.labels[at] if at < len(self.labels) else at for at in best.indices.tolist()]
+        return list(zip(names, best.values.tolist(), strict=True))
 
     def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
         """log q(c|x) of each text, up to a constant."""
