@@ -69,7 +69,8 @@ class M2(SentenceModel):
             )
 
         best = each(texts, ask, batch_size).max(-1)
-        names: list[str | int] = [self.labels[at] if at < len(self.labels) else at for at in best.indices.tolist()]
+        known, rows = list(self.labels), [int(row) for row in best.indices]
+        names: list[str | int] = [known[row] if row < len(known) else row for row in rows]
         return list(zip(names, best.values.tolist(), strict=True))
 
     def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
