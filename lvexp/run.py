@@ -34,20 +34,14 @@ from lvexp.report import figures
 from lvexp.report.result import RESULT, write_result
 from lvexp.report.table import show
 from lvexp.report.text import samples_text
-from lvexp.training.callbacks import (
-    Best,
-    DecayAndReload,
-    Finite,
-    LastCheckpoint,
-    ReturnMemory,
-    Seeds,
-    Stop,
-    TrainingCurves,
-    Validation,
-)
-from lvexp.training.loggers import METRICS, CsvLogger, finish, log_report, make_loggers, read_metrics
+from lvexp.training.checkpoints import Best, LastCheckpoint
+from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
+from lvexp.training.decay import DecayAndReload
+from lvexp.training.loggers import finish, log_report, make_loggers
 from lvexp.training.module import Training
 from lvexp.training.progress import Progress
+from lvexp.training.steps import Finite, ReturnMemory, Seeds, TrainingCurves
+from lvexp.training.validation import Stop, Validation
 
 #: what a disk says that is full, broken or may not be written to
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)

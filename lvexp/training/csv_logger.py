@@ -1,0 +1,135 @@
+"""``metrics.csv``: the curves of a run, a row for each logged step."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import Logger
+
+from lvexp.durable import replace_durably
+from lvexp.errors import RunError
+
+Row = dict[str, float | int]
+
+METRICS = "metrics.csv"
+
+
+class CsvLogger(Logger):
+    """Writes ``metrics.csv`` straight into the run folder, one row per logged step.
+
+    What is logged at the same step shares a row. Steps in the file only rise: logging an earlier step, as a resumed
+    run does, drops the rows after it, so that no step is there twice. The file is appended to where possible and
+    otherwise replaced in one move, so a killed job leaves a readable file. Lightning's own CSV logger deletes what
+    it finds in its folder and wants a sub-folder per version.
+
+    Args:
+        run_dir: the run folder.
+        flush_every: rows to hold back at most; a validation is always written at once.
+    """
+
+    def __init__(self, run_dir: str | Path, flush_every: int = 20):
+        super().__init__()
+        self.path, self.flush_every = Path(run_dir) / METRICS, flush_every
+        self.rows: list[Row] = read_metrics(self.path) if self.path.exists() else []
+        self.columns = _columns(self.rows)
+        self.written = len(self.rows)  # rows on disk as they are in memory
+        self.stale = self.path.exists()  # the file may hold what memory does not, like a row cut off by a crash
+        self.urgent = False
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the configuration is a file of its own."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float | int], step: int | None = None) -> None:
+        step = step if step is not None else int(self.rows[-1]["step"]) if self.rows else 0
+        while self.rows and self.rows[-1]["step"] > step:
+            self.rows.pop()
+        if not self.rows or self.rows[-1]["step"] != step:
+            self.rows.append({"step": step})
+        self.rows[-1].update({name: float(value) for name, value in metrics.items() if name != "step"})
+        if len(self.rows) <= self.written:  # rows were dropped, or one on disk was filled up
+            self.written, self.stale = len(self.rows) - 1, True
+        self.urgent = self.urgent or any(name.startswith("val/") for name in metrics)
+
+    def save(self) -> None:
+        """Called by Lightning after each logging; writes when it is worth it."""
+        if self.urgent or len(self.rows) - self.written >= self.flush_every:
+            self.flush()
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Writes all rows now."""
+        columns = _columns(self.rows)
+        if self.stale or columns != self.columns or not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, columns)
+            writer.writeheader()
+            writer.writerows(_cells(row) for row in self.rows)
+            replace_durably(self.path, text.getvalue().encode())
+        else:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, columns).writerows(_cells(row) for row in self.rows[self.written :])
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint that is written next counts on these rows
+        self.columns, self.written, self.stale, self.urgent = columns, len(self.rows), False, False
+
+    def finalize(self, status: str) -> None:
+        if self.stale or self.written < len(self.rows):
+            self.flush()
+
+
+def read_metrics(path: str | Path) -> list[Row]:
+    """The rows of a ``metrics.csv``, without the cells that are empty. A row that a crash cut off is left out.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    rows: list[Row] = []
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(line for line in file if line.endswith("\n"))
+            if table.fieldnames and table.fieldnames[0] != "step":
+                raise ValueError("its first column is not the step")
+            for cells in table:
+                with contextlib.suppress(ValueError, TypeError):
+                    row: Row = {name: float(cell) for name, cell in cells.items() if cell != ""}
+                    row["step"] = int(row["step"])
+                    if "epoch" in row:
+                        row["epoch"] = int(row["epoch"])
+                    rows.append(row)
+    except (ValueError, KeyError, csv.Error) as error:
+        raise RunError(
+            f"{path}: this file is damaged\ntry  rm {path}, and curves begin where the run goes on | force=true, which "
+            "trains anew"
+        ) from error
+    return rows
+
+
+def _columns(rows: Iterable[Row]) -> list[str]:
+    found = {name for row in rows for name in row} | {"step"}
+    first = [name for name in ("step", "epoch") if name in found]
+    return first + sorted(found - {*first})
+
+
+def _cells(row: Row) -> dict[str, str]:
+    return {name: f"{value:.9g}" if isinstance(value, float) else str(value) for name, value in row.items()}

@@ -1,0 +1,113 @@
+"""What happens around training steps: seeds, memory, figures that are not finite, curves."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from lvexp.errors import Diverged
+from lvexp.training.module import Training
+
+
+def derive(*parts: object) -> int:
+    """A seed from other numbers, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()[:6], "big")
+
+
+class Seeds(Callback):
+    """Seeds every step from (seed, step, rank): a resumed run then draws what an uninterrupted one would have."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def _set(self, device: torch.device, *parts: object) -> None:
+        # torch.manual_seed would go through every kind of device, and note each call for those not yet in use
+        seed = derive(self.seed, *parts)
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int):
+        self._set(pl_module.device, trainer.global_step, batch_idx, trainer.global_rank)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        # the same noise at every validation: differences between epochs are then the model's
+        self._set(pl_module.device, "validation", trainer.global_rank)
+
+
+class ReturnMemory(Callback):
+    """Hands freed memory back to the system every ``every`` steps, where the C library is glibc.
+
+    Batches of ever other lengths leave holes of ever other sizes in its heap, which otherwise grows to twice of what
+    training needs.
+    """
+
+    def __init__(self, every: int = 50):
+        self.every = every
+        self.trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
+        if self.trim is not None and pl_module.device.type == "cpu" and trainer.global_step % self.every == 0:
+            self.trim(0)
+
+
+class Finite(Callback):
+    """Looks every ``every`` steps, and before each validation, whether all parameters are finite, on all processes
+    alike; where :attr:`Training.looks` each loss and gradient was looked at before. Says where training stood when
+    it diverged."""
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any):
+        assert isinstance(pl_module, Training)
+        if not pl_module.looks and trainer.global_step % self.every == 0:
+            pl_module.require_finite()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        assert isinstance(pl_module, Training)
+        pl_module.require_finite()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException):
+        if not isinstance(exception, Diverged) or exception.place:
+            return
+        if trainer.validating:
+            exception.place = f"the validation after step {trainer.global_step}"
+        else:
+            batch, epoch = trainer.fit_loop.epoch_loop.batch_idx + 1, trainer.current_epoch + 1
+            exception.place = f"step {trainer.global_step + 1} (batch {batch} of epoch {epoch})"
+
+
+class TrainingCurves(Callback):
+    """Logs what the training steps measured, ``train/…``, as the mean over the texts of each ``every`` steps (one batch
+    holds texts of one length, and says little of the others), and ``train/beta`` as the last of these steps had it."""
+
+    def __init__(self, every: int):
+        self.every, self.sums, self.texts = every, {}, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": {name: float(value) for name, value in self.sums.items()}, "texts": self.texts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if "texts" in state_dict:  # else of an earlier version, of means over batches
+            self.__dict__.update(state_dict)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any):
+        assert isinstance(pl_module, Training)
+        self.texts += len(batch)
+        for name, value in pl_module.measured.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.double() * len(batch)
+        if trainer.global_step % self.every:
+            return
+        values = {f"train/{name}": float(total) / self.texts for name, total in self.sums.items()}
+        self.sums, self.texts = {}, 0
+        if "train/rate" in values:
+            values["train/beta"] = pl_module.beta
+        for logger in trainer.loggers:
+            logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)
