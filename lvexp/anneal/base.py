@@ -1,4 +1,4 @@
-"""What every schedule of beta is."""
+"""The base classes of the schedules of beta."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AbstractAnneal(abc.ABC):
         """The step from which beta no longer changes."""
 
     def restarts(self, step: int) -> bool:
-        """Whether the optimiser forgets its state (Adam's moments) before the step after ``step`` others."""
+        """Whether the optimiser's state (Adam's moments) is reset after ``step`` steps, before the next one."""
         return False
 
 
@@ -41,7 +41,7 @@ class AbstractRise(AbstractAnneal):
 
     @abc.abstractmethod
     def rise(self, share: float) -> float:
-        """f, at a share of the warm-up between 0 and 1."""
+        """f at ``share``, the elapsed share of the warm-up, between 0 and 1."""
 
     def __call__(self, step: int) -> float:
         if step >= self.length:
@@ -53,7 +53,7 @@ class AbstractRise(AbstractAnneal):
 
 
 def steps(length: float, unit: str, steps_per_epoch: int) -> int:
-    """``length`` in optimiser steps. Raises :class:`ConfigError` where ``unit`` is neither steps nor epochs."""
+    """``length`` in optimiser steps. Raises :class:`ConfigError` if ``unit`` is neither steps nor epochs."""
     if unit not in ("steps", "epochs"):
         raise ConfigError(f"anneal.unit={unit}: a warm-up is counted in steps or in epochs\ntry  anneal.unit=epochs")
     return round(length * (steps_per_epoch if unit == "epochs" else 1))

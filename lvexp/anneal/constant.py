@@ -1,4 +1,4 @@
-"""beta stays where it is."""
+"""A constant beta."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from lvexp.anneal.base import AbstractAnneal
 
 
 class Constant(AbstractAnneal):
-    """beta(t) = beta: 1 is the ELBO, below 1 a cheaper rate (Higgins et al. 2017, beta-VAE).
+    """beta(t) = beta: 1 gives the ELBO, a value below 1 makes the rate cheaper (Higgins et al. 2017, beta-VAE).
 
     Args:
         beta: the weight of the rate.
-        steps_per_epoch: not needed; every schedule is given it.
+        steps_per_epoch: not used; every schedule is given it.
     """
 
     def __init__(self, beta: float = 1.0, steps_per_epoch: int = 1):

@@ -1,4 +1,4 @@
-"""beta rises along half a wave."""
+"""beta rises along half a cosine wave."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from lvexp.anneal.base import AbstractRise
 
 
 class Cosine(AbstractRise):
-    r""":math:`\beta(t) = s + (e - s) (1 - \cos(\pi \min(1, t / T))) / 2`: flat at both ends, the way in which learning
-    rates are often lowered (Loshchilov & Hutter 2017, eq. 5), upside down.
+    r""":math:`\beta(t) = s + (e - s) (1 - \cos(\pi \min(1, t / T))) / 2`: flat at both ends. This is cosine decay,
+    often used for learning rates (Loshchilov & Hutter 2017, eq. 5), reversed.
 
     Args: as :class:`lvexp.anneal.base.AbstractRise`.
     """

@@ -1,4 +1,4 @@
-"""beta rises again and again."""
+"""beta rises several times."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SHAPES = {"linear": Linear, "cosine": Cosine, "sigmoid": Sigmoid}
 
 
 class Cyclical(AbstractAnneal):
-    r"""M times in a row beta rises from s to e and stays there; then it stays for good (Fu et al. 2019, eq. 6 and 7).
+    r"""M cycles in which beta rises from s to e and stays there; finally it stays at e (Fu et al. 2019, eq. 6, 7).
 
     With P steps in a cycle and :math:`\tau = (t \bmod P) / P`,
 
     .. math:: \beta(t) = s + (e - s) f(\min(1, \tau / R)) \text{ for } t < MP, \qquad e \text{ from then on.}
 
-    The paper cuts the whole training into M cycles. Here the cycle has a length of its own: what a run has done so far
-    then does not hang on how long it will be.
+    The paper divides the whole training into M cycles. Here the length of a cycle is set directly, so that the schedule
+    of a run does not depend on how long the run will be.
 
     Args:
         start: s, beta at the first step of a cycle.
@@ -28,7 +28,7 @@ class Cyclical(AbstractAnneal):
         cycles: M.
         ratio: R, the share of a cycle in which beta rises.
         shape: f, "linear", "cosine" or "sigmoid" (with its default steepness).
-        restart: the optimiser forgets its state when a new cycle begins: Adam's moments are those of another loss.
+        restart: reset the optimiser when a new cycle begins, since Adam's moments belong to another loss.
         unit: "epochs" or "steps".
         steps_per_epoch: optimiser steps in an epoch.
     """

@@ -21,7 +21,8 @@ class Sigmoid(AbstractRise):
         start: s, beta at the first step.
         end: e, beta from step T on.
         warmup: T, in ``unit``.
-        steepness: k, the width of the logistic's part that is used: near 0 f is a line, from 50 on almost a step.
+        steepness: k, the width of the part of the logistic curve that is used: near 0 f is a line, from 50 on almost a
+            step.
         unit: "epochs" or "steps".
         steps_per_epoch: optimiser steps in an epoch.
     """
