@@ -1,1 +1,1 @@
-"""Distributions torch lacks, and the rate (KL divergence) of any pair."""
+"""Distributions that torch does not have, and the rate (KL divergence) of any pair."""

@@ -1,4 +1,4 @@
-"""All mass on one point."""
+"""A distribution with all its mass on one point."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ONE = torch.Size()
 
 
 class Delta(Distribution):
-    r"""The point mass :math:`\delta(z - v)` over vectors: what a plain auto-encoder has for a posterior.
+    r"""The point mass :math:`\delta(z - v)` over vectors: the posterior of a plain auto-encoder.
 
-    It has a sample and a mean but no density, so nothing that asks for ``log_prob`` may use it.
+    It has samples and a mean but no density, so it cannot be used where ``log_prob`` is needed.
 
     Args:
         point: v, [*batch, D].

@@ -1,4 +1,4 @@
-"""Independent variables of different kinds as one."""
+"""Independent variables of different kinds as one distribution."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lvexp.shapes import Float, Shaped, Tensor
 class Joint(Distribution):
     r"""Named blocks, independent of each other: :math:`q(z) = \prod_b q_b(z_b)`.
 
-    A value is one vector, the blocks' values flattened and put one after the other, so that whatever takes draws of a
-    latent variable takes these.
+    A value is one vector, the concatenation of the blocks' flattened values, so that any code that takes draws of a
+    latent variable can take these.
 
     Args:
-        blocks: name → distribution, all of one batch shape; a block of batch shape [] goes with any.
+        blocks: name → distribution, all of the same batch shape; a block of batch shape [] is broadcast.
     """
 
     def __init__(self, blocks: Mapping[str, Distribution]):
@@ -34,7 +34,7 @@ class Joint(Distribution):
         }
 
     def joined(self, parts: Mapping[str, Tensor]) -> Shaped[Tensor, "*shape W"]:
-        """The other way round."""
+        """The inverse of :meth:`split`."""
         flat = [parts[name].flatten(-len(block.event_shape)) for name, block in self.blocks.items()]
         return torch.cat(flat, -1)
 

@@ -1,4 +1,4 @@
-"""The diagonal Gaussian that several latent variables have for a posterior."""
+"""The diagonal Gaussian that is the posterior of several latent variables."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from lvexp.shapes import Float, Shaped, Tensor
 class OneHot(OneHotCategorical):
     r"""One of K values, written as a one-hot vector; :math:`\log q(z) = \sum_k z_k \log q_k`.
 
-    As :class:`torch.distributions.OneHotCategorical`, but for a log_prob that is linear in z: at a one-hot z it is the
-    log-mass, and at a relaxed one it has a gradient towards z instead of that of the nearest value.
+    Like :class:`torch.distributions.OneHotCategorical`, except that log_prob is linear in z: at a one-hot z it is the
+    log mass, and at a relaxed z it has a gradient with respect to z, instead of being the log mass of the nearest
+    value.
     """
 
     def log_prob(self, value: Shaped[Tensor, "... K"]) -> Float[Tensor, "*shape"]:

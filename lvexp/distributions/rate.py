@@ -1,4 +1,4 @@
-"""KL(q‖p), in closed form where torch knows one, from the draws where it does not."""
+"""KL(q‖p), in closed form if torch has one, otherwise estimated from the draws."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lvexp.shapes import Float, Tensor
 def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"] | None]:
     r"""The rate :math:`R = KL(q(z|x) \| p(z))`, nats per text, and its split over dimensions.
 
-    The closed form registered in torch where there is one, so for discrete variables the exact sum even where the
-    draws are relaxed; else :math:`E_q[\log q - \log p]` over the draws. Of a :class:`~lvexp.distributions.joint.Joint`
-    it is the sum over its blocks.
+    Uses the closed form registered in torch if there is one, which for discrete variables is the exact sum even if the
+    draws are relaxed; otherwise :math:`E_q[\log q - \log p]` over the draws. The rate of a
+    :class:`~lvexp.distributions.joint.Joint` is the sum over its blocks.
 
     Returns:
-        the rate, [B], and the rate of each dimension, [B, D], which sums to it; None where the dimensions are not
-        independent in both.
+        the rate, [B], and the rate of each dimension, [B, D], which sums to it; None if the dimensions are not
+        independent in both distributions.
     """
     if isinstance(q, Joint) and isinstance(p, Joint):
         values = q.split(draw.value)
@@ -31,7 +31,7 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
         return torch.stack([total for total, _ in parts]).sum(0), torch.cat(splits, -1) if whole else None
     try:
         if isinstance(q, Independent) and isinstance(p, Independent):
-            # of one shape: torch's formula for Bernoulli variables does not broadcast
+            # expanded because torch's formula for Bernoulli variables does not broadcast
             per_dimension = kl_divergence(q.base_dist, p.base_dist.expand(q.base_dist.batch_shape))
             return per_dimension.sum(-1), per_dimension
         return kl_divergence(q, p), None

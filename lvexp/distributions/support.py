@@ -1,4 +1,4 @@
-"""All values of a discrete variable."""
+"""Enumeration of the values of a discrete variable."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.distributions import Distribution, Independent
 from lvexp.distributions.joint import Joint
 from lvexp.shapes import Shaped, Tensor
 
-#: values of z up to which the report sums over all of them
+#: the largest number of values of z for which the report sums over all of them
 ENUMERATED = 256
 
 
 def configurations(q: Distribution) -> int | None:
-    """How many values one draw from ``q`` can take: K, or K^N for N independent variables; None if not finite."""
+    """Number of values a draw from ``q`` can take: K, or K^N for N independent variables; None if not finite."""
     if isinstance(q, Joint):
         each = [configurations(block) for block in q.blocks.values()]
         return None if None in each else math.prod(number for number in each if number is not None)
@@ -28,9 +28,10 @@ def configurations(q: Distribution) -> int | None:
 
 
 def support(q: Distribution) -> Shaped[Tensor, "S B *event"]:
-    """Every value of ``q``, S = :func:`configurations` of them, the last variable's value changing fastest.
+    """Every value of ``q``, S = :func:`configurations` of them, with the last variable changing fastest.
 
-    torch enumerates single variables only; N independent ones have K^N values, blocks the product of theirs.
+    torch enumerates single variables only; N independent ones have K^N values, and blocks the product of their numbers
+    of values.
     """
     if isinstance(q, Joint):
         blocks = [support(block.expand(q.batch_shape)) for block in q.blocks.values()]
