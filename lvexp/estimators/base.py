@@ -1,4 +1,4 @@
-"""What every estimator of the gradient of E_q is."""
+"""The base class of the estimators of the gradient of E_q."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lvexp.distributions.support import configurations, support
 from lvexp.draws import Draw, product
 from lvexp.shapes import Float, Tensor
 
-#: values of z up to which a validation, and estimator=auto, run through all of them
+#: the largest number of values of z that validations and estimator=auto enumerate
 FEW = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-    """What :func:`lvexp.draws.expect` is to make of a cost, [S, B].
+    """How :func:`lvexp.draws.expect` treats a cost, [S, B].
 
     Attributes:
         baseline, scale: as ``expect`` takes them.
@@ -36,8 +36,8 @@ class Control:
 class AbstractEstimator(nn.Module, abc.ABC):
     """Turns a distribution into weighted draws; :func:`lvexp.draws.expect` turns those into a gradient.
 
-    That is so in training. In evaluation mode every estimator gives what :func:`judged` does: what is reported must not
-    depend on how a model was trained.
+    This applies to training. In evaluation mode every estimator returns the draws of :func:`judged`, since reported
+    figures must not depend on how a model was trained.
     """
 
     @abc.abstractmethod
@@ -48,26 +48,26 @@ class AbstractEstimator(nn.Module, abc.ABC):
         return self.draw(q, samples) if self.training else judged(q, samples)
 
     def attach(self, vocabulary: int) -> None:
-        """Called once when the model is built, to make parameters; V is the vocabulary's size. They are trained with
-        those of q(z|x)."""
+        """Called once when the model is built, to create parameters; V is the vocabulary's size. They are trained
+        together with those of q(z|x)."""
 
     def begin(self, step: int) -> None:
-        """Called before each training step, with the optimiser steps taken so far."""
+        """Called before each training step, with the number of optimiser steps taken so far."""
 
     def control(self, cost: Float[Tensor, "S B"], batch: Batch) -> Control:
-        """Baseline and scale for the cost of the last draw; may learn from it, for the next."""
+        """Baseline and scale for the cost of the last draw; may update its state from it, for later draws."""
         return Control()
 
 
 def judged(q: Distribution, samples: int) -> Draw:
-    """The draws that validations and reports are made from: every value of a discrete variable where they are
-    :data:`FEW`, true draws elsewhere, never relaxed ones."""
+    """The draws that validations and reports use: every value of a discrete variable with at most :data:`FEW` of them,
+    true draws otherwise, never relaxed ones."""
     return fitting(q, samples) or Draw.equal(q.sample(torch.Size((samples,))))
 
 
 def fitting(q: Distribution, samples: int) -> Draw | None:
-    """Reparameterised draws where ``q`` has them, else all values of it where they are :data:`FEW`; None where neither
-    will do. Blocks are taken one by one."""
+    """Reparameterised draws if ``q`` has them, otherwise all its values if there are at most :data:`FEW`; None if
+    neither is possible. Blocks are treated one by one."""
     if isinstance(q, Joint):
         parts = [fitting(block, samples) for block in q.blocks.values()]
         whole = [part for part in parts if part is not None]

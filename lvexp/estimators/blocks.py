@@ -14,11 +14,11 @@ from lvexp.shapes import Float, Tensor
 
 
 class Blocks(AbstractEstimator):
-    """Each block's draws by its own estimator, all combinations of them scored: S = S_1 S_2 … decoder rows for a text.
+    """Each block is drawn by its own estimator and all combinations are scored: S = S_1 S_2 … decoder rows per text.
 
-    Score-function blocks share one baseline, that of the first: it is subtracted from the cost of a combination. The
-    leave-one-out baseline would count other combinations that hold the very same draw, and so be biased: it is
-    refused.
+    Score-function blocks share one baseline, that of the first; it is subtracted from the cost of a combination. The
+    leave-one-out baseline is rejected: it would include other combinations that contain the same draw, and so be
+    biased.
 
     Args:
         parts: block name → estimator.
@@ -50,7 +50,7 @@ class Blocks(AbstractEstimator):
             self.part(name).begin(step)
 
     def draw(self, q: Distribution, samples: int) -> Draw:
-        assert isinstance(q, Joint)  # compat refuses other latents
+        assert isinstance(q, Joint)  # other latents are rejected before this
         return product([self.part(name).draw(block, samples) for name, block in q.blocks.items()])
 
     def control(self, cost: Float[Tensor, "S B"], batch: Batch) -> Control:

@@ -11,12 +11,12 @@ from lvexp.estimators.base import AbstractEstimator, enumerated
 
 
 class Enumerate(AbstractEstimator):
-    r"""E_q[c] = Σ_z q(z) c(z), exactly, gradient included; costs one decoder pass for each value of z.
+    r"""E_q[c] = Σ_z q(z) c(z), exactly, including the gradient; costs one decoder pass for each value of z.
 
-    N variables of K values have K^N of them. The encoder reads a text once.
+    N variables of K values have K^N values together. The encoder reads a text only once.
 
     Args:
-        limit: decoder passes for a text, at most.
+        limit: the largest number of decoder passes for a text.
     """
 
     def __init__(self, limit: int = 256):

@@ -1,4 +1,4 @@
-"""Relaxed draws."""
+"""Relaxed draws of discrete variables."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lvexp.estimators.base import AbstractEstimator
 
 
 class Gumbel(AbstractEstimator):
-    r"""z = softmax((log q + g) / τ), g ~ Gumbel(0, 1): pathwise gradients of a continuous stand-in for z (Jang et al.
+    r"""z = softmax((log q + g) / τ), g ~ Gumbel(0, 1): pathwise gradients of a continuous relaxation of z (Jang et al.
     2017; Maddison et al. 2017, Concrete).
 
     argmax(log q + g) is a true draw (the Gumbel-max identity), and z tends to it as τ → 0. The decoder reads the
-    mixture of the values' embeddings. Biased, the less the smaller τ; the variance grows as τ falls. The rate stays
-    the exact one of the discrete q, not that of the Concrete density, as in Jang et al.'s categorical bound: so the
-    training loss is no bound on the likelihood. What is reported comes from true draws or from all values.
+    mixture of the values' embeddings. The gradient is biased; the bias falls and the variance grows as τ falls. The
+    rate is the exact one of the discrete q, not that of the Concrete density, as in Jang et al.'s categorical bound, so
+    the training loss is not a bound on the likelihood. Reported figures come from true draws or from all values.
 
     Args:
-        temperature: τ, or where it ends.
+        temperature: τ, or its final value.
         rate: r of τ = max(temperature, exp(-r t)) after t optimiser steps (Jang et al. 2017, who update it every few
             hundred steps; here every step); 0 keeps τ at ``temperature``.
         hard: the decoder reads the one-hot argmax, and the gradient is that of the relaxed z (straight-through

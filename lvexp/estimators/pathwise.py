@@ -12,7 +12,7 @@ from lvexp.estimators.base import AbstractEstimator
 class Pathwise(AbstractEstimator):
     r"""z = g(ε, φ), ε ~ p(ε): the gradient flows through the draw (Kingma & Welling 2014, section 2.4).
 
-    Unbiased, of low variance; needs a distribution with ``rsample``.
+    Unbiased, with low variance; needs a distribution with ``rsample``.
     """
 
     def draw(self, q: Distribution, samples: int) -> Draw:

@@ -1,4 +1,4 @@
-"""Score-function draws."""
+"""Draws for the score-function gradient."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ BASELINES = ("none", "mean", "input", "leave_one_out")
 
 
 class Score(AbstractEstimator):
-    r"""∇ E_q[c] = E_q[(c - b) ∇ log q(z)] (Williams 1992, REINFORCE): works for any q with a density or mass.
+    r"""∇ E_q[c] = E_q[(c - b) ∇ log q(z)] (Williams 1992, REINFORCE): for any q with a density or mass.
 
-    Unbiased whatever the baseline b, as long as that does not depend on the draw it is subtracted for:
+    Unbiased for any baseline b that does not depend on the draw it is subtracted for:
 
     - ``none``: b = 0;
-    - ``mean``: the running mean of the costs of the steps before;
-    - ``input``: b(x) of the text, learned (Mnih & Gregor 2014, NVIL). Here
-      :math:`b(x) = \bar r\, n\, (1 + f(x))`, with n tokens to predict, :math:`\bar r` the running mean of the cost of
-      a token, and f a network of one hidden layer that reads the mean of word vectors of its own; it is fitted by
-      the squared error relative to :math:`\bar r n`, with the parameters of q(z|x) and at their learning rate;
+    - ``mean``: the running mean of the costs of previous steps;
+    - ``input``: b(x), learned from the text (Mnih & Gregor 2014, NVIL). Here :math:`b(x) = \bar r\, n\, (1 + f(x))`,
+      with n tokens to predict, :math:`\bar r` the running mean of the cost of a token, and f a network of one hidden
+      layer over the mean of its own word vectors; it is fitted by the squared error relative to :math:`\bar r n`,
+      together with the parameters of q(z|x) and at their learning rate;
     - ``leave_one_out``: for each of S ≥ 2 draws, the mean cost of the others (Mnih & Rezende 2016; Kool et al. 2019).
 
-    Only the gradient of q through the draws is this noisy one: the rate of a discrete variable is exact, and the
-    decoder has its plain gradient.
+    Only the gradient of q through the draws is estimated in this way: the rate of a discrete variable is exact, and the
+    decoder has its ordinary gradient.
 
     Args:
         baseline: "none", "mean", "input" or "leave_one_out".
@@ -54,7 +54,7 @@ class Score(AbstractEstimator):
         if self.baseline == "input":
             self.words = nn.EmbeddingBag(vocabulary, self.width)
             self.hidden, self.last = nn.Linear(self.width, self.width), nn.Linear(self.width, 1)
-            nn.init.zeros_(self.last.weight)  # at first b is the running mean
+            nn.init.zeros_(self.last.weight)  # b starts as the running mean
             nn.init.zeros_(self.last.bias)
 
     def draw(self, q: Distribution, samples: int) -> Draw:
@@ -80,7 +80,7 @@ class Score(AbstractEstimator):
             baseline = torch.zeros_like(tokens) + (running if self.baseline == "mean" else 0.0)
         advantage = cost - baseline
         scale = torch.where(self.seen > 0, self.square / self.seen.clamp(min=1e-12), 1.0).sqrt().clamp(min=1)
-        with torch.no_grad():  # after the use: a baseline knows the steps before only
+        with torch.no_grad():  # updated after use: a baseline depends on previous steps only
             for kept, now in ((self.mean, cost / per_text), (self.square, advantage.square())):
                 kept.lerp_(now.mean(), 1 - self.decay)
             self.seen.lerp_(torch.ones_like(self.seen), 1 - self.decay)

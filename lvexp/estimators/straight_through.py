@@ -10,10 +10,10 @@ from lvexp.estimators.base import AbstractEstimator
 
 
 class StraightThrough(AbstractEstimator):
-    r"""z ~ q, and ∂z := ∂E[z], the probabilities' (Bengio et al. 2013): z + p - stop(p).
+    r"""z ~ q, with ∂z := ∂E[z], the gradient of the probabilities (Bengio et al. 2013): z + p - stop(p).
 
-    The decoder reads true draws. Biased; exact only where the cost is linear in z. ``estimator=gumbel
-    estimator.hard=true`` is the straight-through form of the relaxed draws instead.
+    The decoder reads true draws. Biased, unless the cost is linear in z. ``estimator=gumbel estimator.hard=true`` is
+    the straight-through form of the relaxed draws instead.
     """
 
     def draw(self, q: Distribution, samples: int) -> Draw:

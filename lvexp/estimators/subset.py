@@ -1,4 +1,4 @@
-"""A few values, as if there were no others."""
+"""An expectation over the values that were drawn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Subset(AbstractEstimator):
     .. math:: \sum_{z \in A} \tilde q(z)\, c(z), \qquad
         \tilde q(z) = \frac{q(z)^\alpha}{\sum_{z' \in A} q(z')^\alpha}
 
-    with A the different ones among S draws from q. The gradient flows through the weights, as in an enumeration, with
-    S decoder passes. Biased: values outside A do not count; exact where A holds all values and α = 1. In training only;
-    with one draw its weight is 1 and q learns nothing from the distortion.
+    where A is the set of distinct values among S draws from q. The gradient flows through the weights, as in an
+    enumeration, at the cost of S decoder passes. Biased, since values outside A are ignored; exact if A contains all
+    values and α = 1. Used in training only. With a single draw the weight is 1 and q learns nothing from the
+    distortion.
 
     Args:
         alpha: sharpness of the weights.
