@@ -1,4 +1,4 @@
-"""What every latent variable is: a posterior made from features, a prior, and the code the decoder reads."""
+"""The base class of latent variables: a posterior computed from features, a prior, and the code the decoder reads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class AbstractLatent(nn.Module, abc.ABC):
 
     Attributes:
         width: W, size of the code the decoder reads.
-        dim: D, dimensions over which the rate splits; None where there is no latent variable.
-        values: of a discrete z, how many values each of its variables has; empty where nothing of z is discrete.
+        dim: D, dimensions over which the rate splits; None if there is no latent variable.
+        values: number of values of each discrete variable in z; empty if no part of z is discrete.
     """
 
     width: int
@@ -27,17 +27,17 @@ class AbstractLatent(nn.Module, abc.ABC):
 
     @property
     def continuous(self) -> bool:
-        """Whether something of z is continuous."""
+        """Whether any part of z is continuous."""
         return self.dim is not None and len(self.values) < self.dim
 
     @property
     def configurations(self) -> int | None:
-        """How many values z has; None where they are no finite set."""
+        """Number of values of z; None if it is not finite."""
         return math.prod(self.values) if self.values and not self.continuous else None
 
     @property
     def has_prior(self) -> bool:
-        """Whether there is a prior, and so a rate, whatever it may be conditioned on."""
+        """Whether there is a prior, conditional or not, and hence a rate."""
         return self.prior() is not None
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
@@ -54,14 +54,14 @@ class AbstractLatent(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution | None:
-        """p(z), or p(z|condition); batch shape [] or [B]. None where the model has no prior, and so no rate."""
+        """p(z), or p(z|condition); batch shape [] or [B]. None if the model has no prior, and hence no rate."""
 
     @abc.abstractmethod
     def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
         """What the decoder reads for a draw of z."""
 
     def point(self, q: Distribution) -> Shaped[Tensor, "B ..."]:
-        """The value that stands for q where one is wanted: its mean, or its mode where z is discrete."""
+        """A single value that represents q: its mean, or its mode if z is discrete."""
         return q.mean
 
     def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
@@ -69,26 +69,26 @@ class AbstractLatent(nn.Module, abc.ABC):
         return start if self.values else start.lerp(end, share)
 
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
-        """The means of what is continuous in z, for active units and pictures; None where nothing is."""
+        """The means of the continuous part of z, for active units and figures; None if there is none."""
         return q.mean.flatten(1)
 
     def marginals(self, q: Distribution) -> Float[Tensor, "B N K"] | None:
-        """q(z_n = k|x) of each discrete variable, 0 for values it does not have; None where nothing is discrete."""
+        """q(z_n = k|x) of each discrete variable, 0 for values it does not have; None if no part of z is discrete."""
         return None
 
 
 class AbstractClassLatent(AbstractLatent, abc.ABC):
-    """A latent variable, or one that holds a variable, that may stand for the class of a text."""
+    """A latent variable that is, or contains, a variable that can represent the class of a text."""
 
     @property
     @abc.abstractmethod
     def classes(self) -> tuple[str, int]:
-        """The option that says how many classes there are, as it is typed, and K, how many."""
+        """The option that sets the number of classes, as it is typed, and that number, K."""
 
     @abc.abstractmethod
     def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
-        """log q(c|x), up to a constant of the text."""
+        """log q(c|x), up to a constant for each text."""
 
     @abc.abstractmethod
     def observe(self, params: Float[Tensor, "B P"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
-        """The parameters, with q(c|x) a point at the label where there is one (labels ≥ 0)."""
+        """The parameters, with q(c|x) a point mass on the label if there is one (labels ≥ 0)."""

@@ -17,13 +17,13 @@ from lvexp.shapes import Float, Shaped, Tensor
 class Binary(AbstractLatent):
     r""":math:`q(z|x) = \prod_n \mathrm{Bernoulli}(z_n; \sigma(w_n \cdot h(x)))`, N bits.
 
-    The decoder reads -1 for 0 and 1 for 1, and what lies between for a relaxed bit. The rate is the exact sum over
-    bits. Parameters P = N: logits.
+    The decoder reads -1 for 0, 1 for 1, and a value in between for a relaxed bit. The rate is the exact sum over bits.
+    Parameters P = N: logits.
 
     Args:
         features: H, width of the encoder's features.
-        dim: N, how many bits.
-        prior: "uniform" (1/2 each), or "learned": logits of its own, with the generative model's parameters.
+        dim: N, number of bits.
+        prior: "uniform" (1/2 each), or "learned": its own logits, which belong to the generative model's parameters.
     """
 
     def __init__(self, features: int, dim: int = 16, prior: str = "uniform"):

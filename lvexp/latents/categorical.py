@@ -8,15 +8,15 @@ from lvexp.latents.base import AbstractClassLatent
 from lvexp.latents.categoricals import Categoricals
 from lvexp.shapes import Float, Int, Tensor
 
-#: how far below the label's logit those of the other values lie: e^-1e4 is 0 in every precision, 1e4 finite in all
+#: difference between the label's logit and all others: e^-1e4 is 0 and 1e4 is finite in every precision
 _SURE = 1e4
 
 
 class Categorical(Categoricals, AbstractClassLatent):
-    r""":math:`q(z|x) = \mathrm{Cat}(\mathrm{softmax}(W h(x)))`: which of K kinds a text is of.
+    r""":math:`q(z|x) = \mathrm{Cat}(\mathrm{softmax}(W h(x)))`: which of K kinds of text x is.
 
-    :class:`~lvexp.latents.categoricals.Categoricals` with N = 1. Clusters texts where it is not observed (Yang et al.
-    2017), and is their class where it is (Kingma et al. 2014).
+    :class:`~lvexp.latents.categoricals.Categoricals` with N = 1. If it is not observed it clusters the texts (Yang et
+    al. 2017); if it is observed it is their class (Kingma et al. 2014).
 
     Args:
         features: H, width of the encoder's features.

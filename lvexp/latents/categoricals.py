@@ -19,16 +19,16 @@ PRIORS = ("uniform", "learned")
 class Categoricals(AbstractLatent):
     r""":math:`q(z|x) = \prod_n \mathrm{Cat}(z_n; \mathrm{softmax}(W_n h(x)))`, N variables of K values each.
 
-    A value is N one-hot vectors, [N, K]; the decoder reads the embedding of each, one after the other, so a relaxed
-    value reaches it as a mixture of embeddings. The rate is the exact
-    :math:`\sum_n \sum_k q_{nk} \log(q_{nk} / p_{nk})`. Parameters P = N K: logits.
+    A value is N one-hot vectors, [N, K]; the decoder reads the concatenation of their embeddings, so it sees a relaxed
+    value as a mixture of embeddings. The rate is the exact :math:`\sum_n \sum_k q_{nk} \log(q_{nk} / p_{nk})`.
+    Parameters P = N K: logits.
 
     Args:
         features: H, width of the encoder's features.
-        dim: N, how many variables.
-        categories: K, how many values each has.
+        dim: N, number of variables.
+        categories: K, number of values of each.
         embedding: width of a value's embedding; the code is N times as wide.
-        prior: "uniform", or "learned": logits of its own, with the generative model's parameters.
+        prior: "uniform", or "learned": its own logits, which belong to the generative model's parameters.
     """
 
     def __init__(self, features: int, dim: int = 8, categories: int = 8, embedding: int = 32, prior: str = "uniform"):

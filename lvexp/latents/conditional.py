@@ -1,4 +1,4 @@
-"""The diagonal Gaussian whose prior is Gaussian too, and depends on a condition."""
+"""A diagonal Gaussian whose prior is also a diagonal Gaussian and depends on a condition."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class ConditionalGaussian(AbstractLatent):
     r""":math:`q(z|x,c) = N(\mu(x,c), \mathrm{diag}\,\sigma^2(x,c))`, :math:`p(z|c) = N(\mu_p(c), \mathrm{diag}\,
     \sigma_p^2(c))`, both diagonal (Sohn, Lee & Yan 2015; Miao, Yu & Blunsom 2016).
 
-    Means and log variances are one linear map, of the features for q and of the condition for p. Parameters P = 2D:
+    Means and log variances are a linear map of the features for q, and of the condition for p. Parameters P = 2D:
     means, then log variances.
 
     Args:
         features: H, width of the encoder's features, and of the condition.
         dim: D, dimensions of z.
-        log_variance: of both at the start of training, about. A draw then shows more of the condition, or less.
+        log_variance: approximate initial value for both. The smaller it is, the more a draw tells about the condition.
     """
 
     def __init__(self, features: int, dim: int = 32, log_variance: float = 0.0):
@@ -47,7 +47,7 @@ class ConditionalGaussian(AbstractLatent):
         return diagonal(params)
 
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution:
-        """p(z|condition). Raises ValueError without one: there is no other prior."""
+        """p(z|condition). Raises ValueError without a condition: there is no unconditional prior."""
         if condition is None:
             raise ValueError("this prior is conditional: there is no p(z) without a condition")
         return self.posterior(self.conditional(condition))

@@ -1,4 +1,4 @@
-"""Proportions from a Dirichlet."""
+"""Proportions with a Dirichlet distribution."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lvexp.latents.base import AbstractLatent
 from lvexp.networks.standardise import Standardise
 from lvexp.shapes import Float, Shaped, Tensor
 
-_LEAST = 0.02  # concentration: with less, draws come so near to a corner that their density overflows
+_LEAST = 0.02  # concentration: with less, draws are so close to a corner that their density overflows
 
 
 class Dirichlet(AbstractLatent):
     r""":math:`q(z|x) = \mathrm{Dir}(a(x))`, :math:`p(z) = \mathrm{Dir}(\alpha, \dots, \alpha)`.
 
-    Draws are reparameterised implicitly (Figurnov et al. 2018, as torch has it); the rate is in closed form. a is the
-    softplus of a linear map of the features, standardised over the batch as Burkhardt & Kramer 2019 do, plus 0.02.
-    Parameters P = D: a.
+    Draws are reparameterised implicitly (Figurnov et al. 2018, as implemented in torch); the rate is in closed form. a
+    is the softplus of a linear map of the features, standardised over the batch as in Burkhardt & Kramer 2019, plus
+    0.02. Parameters P = D: a.
 
     Args:
         features: H, width of the encoder's features.
@@ -50,7 +50,7 @@ class Dirichlet(AbstractLatent):
 
 
 class _Inside(Proportions):
-    """A Dirichlet whose draws keep off the border, where float32 has its density at infinity."""
+    """A Dirichlet whose draws stay away from the border, where the density is infinite in float32."""
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = torch.Size()) -> Tensor:  # noqa: B008
         return super().rsample(torch.Size(sample_shape)).clamp(min=torch.finfo(torch.float32).tiny)

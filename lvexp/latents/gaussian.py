@@ -14,7 +14,7 @@ from lvexp.shapes import Float, Shaped, Tensor
 class Gaussian(AbstractLatent):
     r""":math:`q(z|x) = N(\mu(x), \mathrm{diag}\,\sigma^2(x))`, :math:`p(z) = N(0, I)` (Kingma & Welling 2014, app. B).
 
-    μ and log σ² are one linear map of the features, without bias (He et al. 2019). Parameters P = 2D: means, then log
+    μ and log σ² are a linear map of the features, without bias (He et al. 2019). Parameters P = 2D: means, then log
     variances.
 
     Args:

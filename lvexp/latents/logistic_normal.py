@@ -1,4 +1,4 @@
-"""Proportions from a Gaussian: the logistic-normal approximation of a Dirichlet."""
+"""Proportions computed from a Gaussian: the logistic-normal approximation of a Dirichlet."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class LogisticNormal(AbstractLatent):
 
     .. math:: q(z|x) = N(\mu(x), \mathrm{diag}\,\sigma^2(x)), \qquad p(z) = N\big(0, \tfrac1\alpha(1 - \tfrac1D)\,I\big)
 
-    which is what :math:`\frac1\alpha(1 - \frac2D) + \frac1{D^2}\sum_k \frac1\alpha` comes to. μ and log σ² are linear
-    maps of the features, each standardised over the batch as in the released code. Parameters P = 2D: means, then log
-    variances.
+    which equals :math:`\frac1\alpha(1 - \frac2D) + \frac1{D^2}\sum_k \frac1\alpha` in the paper's notation. μ and log
+    σ² are linear maps of the features, each standardised over the batch as in the released code. Parameters P = 2D:
+    means, then log variances.
 
     Args:
         features: H, width of the encoder's features.
         dim: D, topics.
-        alpha: of the Dirichlet that the prior stands for.
+        alpha: concentration of the Dirichlet that the prior approximates.
         batch_norm: whether μ and log σ² are standardised.
     """
 
@@ -38,7 +38,7 @@ class LogisticNormal(AbstractLatent):
         self.norm = Standardise(2 * dim) if batch_norm else nn.Identity()
         self.zero: Tensor
         self.register_buffer("zero", torch.zeros(dim), persistent=False)
-        self.deviation = math.sqrt((1 - 1 / dim) / alpha) if dim > 1 else 1.0  # one topic has no proportions
+        self.deviation = math.sqrt((1 - 1 / dim) / alpha) if dim > 1 else 1.0  # a single topic has no proportions
 
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
         return self.norm(self.linear(features))

@@ -19,12 +19,12 @@ from lvexp.shapes import Float, Int, Shaped, Tensor
 class Mixed(AbstractClassLatent):
     r""":math:`q(z, c|x) = q(z|x)\, q(c|x)`, :math:`p(z, c) = p(z)\, p(c)`: any number of named blocks.
 
-    The decoder reads the blocks' codes one after the other; the rate is the sum of theirs. Blocks are independent given
-    x: where a paper has q(z|x, c), this is the simpler posterior (Kingma et al. 2014 have q(z|x, y)).
+    The decoder reads the concatenation of the blocks' codes; the rate is the sum of their rates. Blocks are independent
+    given x, which is a simpler posterior than the q(z|x, y) of Kingma et al. 2014.
 
     Args:
         features: H, width of the encoder's features.
-        blocks: name → what makes the block from ``features``.
+        blocks: name → a function that makes the block, given ``features``.
     """
 
     def __init__(self, features: int, **blocks: Callable[..., AbstractLatent]):

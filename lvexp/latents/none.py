@@ -1,4 +1,4 @@
-"""No latent variable: what makes a language model of a sentence VAE."""
+"""No latent variable: with it a sentence VAE becomes a language model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NoLatent(AbstractLatent):
     """A code of width 0. The distortion is then the exact negative log-likelihood.
 
     Args:
-        features: width of the encoder's features; ignored, whatever it is.
+        features: width of the encoder's features; ignored.
     """
 
     def __init__(self, features: int = 0):

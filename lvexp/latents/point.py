@@ -11,7 +11,7 @@ from lvexp.shapes import Float, Shaped, Tensor
 
 
 class Point(AbstractLatent):
-    """z = f(x), with certainty. There is no prior, hence no rate, no bound on the likelihood and no perplexity.
+    """z = f(x), deterministic. There is no prior, hence no rate, no bound on the likelihood and no perplexity.
 
     Args:
         features: H, width of the encoder's features.
