@@ -1,4 +1,4 @@
-"""Files that are whole whenever they are read, whatever stopped their writer. Free of torch."""
+"""Files that are complete whenever they are read, whatever interrupted their writer. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def replace_durably(path: str | Path, content: bytes | memoryview) -> None:
-    """Replaces a file, or makes it: a reader finds the old content or the new, even after a kill or a power failure.
+    """Replaces or creates a file; a reader finds the old or the new content, even after a kill or a power failure.
 
-    The new content is written beside the file, since a move is one step only within a file system, and is on the disk
-    before the move, since a file system may otherwise keep the move and lose the content. One writer at a time.
+    The new content is written beside the file, because a move is atomic only within a file system, and is flushed to
+    disk before the move, because a file system may otherwise keep the move and lose the content. Only one writer at a
+    time.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written to; the old content is still there.
@@ -28,7 +29,7 @@ def replace_durably(path: str | Path, content: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    if os.name == "posix":  # other systems cannot open a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -2,12 +2,12 @@
 
 ::
 
-    LvexpError            every mistake we can name; the command line prints it and exits with 2
+    LvexpError            an error that we can explain; the command line prints it and exits with 2
     ├── ConfigError       an option or a value that cannot be used
-    │   └── Refusal       choices that are fine alone but do not go together
+    │   └── Refusal       choices that are valid separately but incompatible
     ├── DataError         a corpus that is missing, unreadable or malformed
     ├── RunError          a run folder that cannot be used
-    └── Diverged          training met a figure that is not finite; a result that says so, and exit code 1
+    └── Diverged          training met a value that is not finite; the result says so, and the exit code is 1
 
 A message has three parts: what was typed, why it cannot work, what to do instead.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class LvexpError(Exception):
-    """Base of all errors that are the user's to mend; never shown with a traceback."""
+    """Base of all errors that the user can fix; never shown with a traceback."""
 
 
 class ConfigError(LvexpError):
@@ -24,7 +24,7 @@ class ConfigError(LvexpError):
 
 
 class Refusal(ConfigError):
-    """Choices that exclude each other. A sweep records such a job as ``refused``, not ``failed``."""
+    """Incompatible choices. A sweep records such a job as ``refused``, not ``failed``."""
 
 
 class DataError(LvexpError):
@@ -41,7 +41,7 @@ class Diverged(LvexpError):
 
     Args:
         message: what is not finite.
-        place: where training stood, where that is not the step or the validation that raises it.
+        place: where in training it happened, if that is not the step or validation that raises it.
     """
 
     def __init__(self, message: str, place: str = ""):
