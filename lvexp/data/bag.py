@@ -1,4 +1,4 @@
-"""The vocabulary of bags of words: from texts to counts, and from places to words."""
+"""The vocabulary of bags of words: from texts to counts, and from indices to words."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DEFAULTS: dict[str, Any] = {"min_df": 0.0, "max_df": 1.0, "stop_words": None, "p
 
 
 class Bag:
-    """The words that are counted, each at its place; others are left out. Without special tokens.
+    """The words that are counted, each with its index; other words are ignored. There are no special tokens.
 
     Args:
         words: V of them.
-        pattern: regular expression of what a word of a text is.
+        pattern: regular expression that matches a word.
         lowercase: whether texts are lower-cased first.
     """
 
@@ -46,7 +46,7 @@ class Bag:
             texts: documents, read once.
             settings: ``data.counts``: ``min_df``, ``max_df``, ``stop_words`` and ``pattern``, in the sense of
                 scikit-learn's ``CountVectorizer``.
-            max_size: V at most.
+            max_size: the largest V allowed.
             lowercase: whether to lower-case first.
 
         Raises:
@@ -60,7 +60,7 @@ class Bag:
         )  # fmt: skip
         try:
             counter.fit(texts)
-        except ValueError as error:  # scikit-learn's own words, which name the setting
+        except ValueError as error:  # scikit-learn's own message, which names the setting
             typed = " ".join(f"data.counts.{key}={value}" for key, value in kept.items())
             raise ConfigError(f"{typed}: {error}\ntry  data.counts.min_df=1 data.counts.max_df=1.0") from error
         return cls(counter.get_feature_names_out().tolist(), settings["pattern"], lowercase)
@@ -85,7 +85,7 @@ class Bag:
         return " ".join(self.words[int(number)] for number in ids)
 
     def to_json(self) -> str:
-        """All of it in one string, for :func:`vocabulary_from_json`."""
+        """The vocabulary as one string, for :func:`vocabulary_from_json`."""
         kept = {"kind": self.kind, "words": self.words, "pattern": self.pattern, "lowercase": self.lowercase}
         return json.dumps(kept, ensure_ascii=False)
 
@@ -97,9 +97,9 @@ class Bag:
 
 
 def batch(counts: csr_array, **more: Any) -> Batch:
-    """A batch of bags of words: dense counts, and of the text itself ``<bos>`` alone.
+    """A batch of bags of words: dense counts, with ``<bos>`` as the only token of each text.
 
-    ``lengths`` counts it and the words, so that the words are what a text predicts, as everywhere.
+    ``lengths`` counts ``<bos>`` and the words, so that the words are the predicted tokens, as for other batches.
     """
     dense = torch.from_numpy(counts.toarray().astype(np.float32))
     tokens = torch.full((len(dense), 1), BOS)
@@ -107,6 +107,6 @@ def batch(counts: csr_array, **more: Any) -> Batch:
 
 
 def vocabulary_from_json(text: str) -> Vocabulary | Bag:
-    """Whichever vocabulary wrote ``text``."""
+    """The vocabulary that wrote ``text``, of either kind."""
     kinds: dict[str, Any] = {Bag.kind: Bag}
     return kinds.get(json.loads(text)["kind"], Vocabulary).from_json(text)

@@ -11,14 +11,14 @@ from lvexp.data.special import PAD
 from lvexp.shapes import Bool, Float, Int, Tensor
 
 
-@dataclasses.dataclass  # not frozen: Lightning sets fields of a copy where precision is not 32 bits
+@dataclasses.dataclass  # not frozen: Lightning sets fields of a copy if the precision is not 32 bits
 class Batch:
     """A batch of texts: ``<bos> w1 … wn <eos> <pad>…``.
 
     Attributes:
         tokens: token ids, [B, T].
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [B].
-        labels: class of each text, -1 where it is not observed, [B]; None if the corpus has none.
+        labels: class of each text, -1 if it is not observed, [B]; None if the corpus has no labels.
         source: a second text to condition on, with its own ``<bos>`` and ``<eos>``, padded, [B, T2].
         group: number of the group that a text belongs to (the question that it may answer), [B].
         counts: bag-of-words counts, [B, V].
@@ -38,12 +38,12 @@ class Batch:
 
     @property
     def inputs(self) -> Int[Tensor, "B T_1"]:
-        """What a left-to-right decoder reads: all but the last column."""
+        """The input of a left-to-right decoder: all but the last column."""
         return self.tokens[:, :-1]
 
     @property
     def targets(self) -> Int[Tensor, "B T_1"]:
-        """What it must predict: all but ``<bos>``."""
+        """The tokens it must predict: all but ``<bos>``."""
         return self.tokens[:, 1:]
 
     @property

@@ -1,9 +1,9 @@
 """Opens a corpus: encodes it once into a cache and maps the result into memory.
 
-The cache entry is named by the content of the files and by every setting that changes the result. It is built in a
-folder of its own under a lock and then renamed, so a reader sees all of it or nothing, jobs that start together
-encode once, and a killed writer leaves only a folder that the next one sweeps away. On opening, sizes and checksums
-are compared; a damaged entry is built anew.
+The name of a cache entry is a hash of the content of the files and of every setting that changes the result. The entry
+is built under a lock in a temporary folder and then renamed, so that a reader sees all of it or nothing, jobs that
+start together encode only once, and a killed writer leaves only a folder that the next one removes. On opening, sizes
+and checksums are verified; a damaged entry is rebuilt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
 
-VERSION = 2  # of the files in an entry; a change makes old entries unused
+VERSION = 2  # version of the entry's files; after a change old entries are not used
 SETTINGS = ("name", "format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long", "answered")
 
 
@@ -31,8 +31,8 @@ class Corpus:
 
     Attributes:
         splits: ``train``, ``valid`` and ``test``.
-        vocabulary: from text to ids and back.
-        labels: names of the classes, sorted; a label is its place in this list.
+        vocabulary: maps text to ids and back.
+        labels: names of the classes, sorted; a label is an index into this list.
         fingerprint: hash of the content of the files.
         notes: what was skipped or cut, with line numbers, one sentence each.
         oov: share of the words that are ``<unk>``, per split.
@@ -64,7 +64,7 @@ def cached(
 
     Args:
         cfg: the ``data`` settings.
-        write: fills the folder of a new entry and returns its summary. settings: all that it looks at.
+        write: fills the folder of a new entry and returns its summary. settings: every setting that ``write`` uses.
     """
     from filelock import FileLock
 
@@ -88,7 +88,7 @@ def cached(
 
 
 def cache(cfg: Mapping[str, Any]) -> Path:
-    """The folder of encoded corpora: ``data.cache``, else ``LVEXP_CACHE``, else the user's cache folder."""
+    """The folder of encoded corpora: ``data.cache``, otherwise ``LVEXP_CACHE``, otherwise the user's cache folder."""
     if chosen := cfg.get("cache") or os.environ.get("LVEXP_CACHE"):
         return Path(str(chosen)).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
@@ -103,7 +103,7 @@ def _key(cfg: Mapping[str, Any], content: str, settings: Sequence[str]) -> str:
 
 def _build(cfg: Mapping[str, Any], content: str, entry: Path, write: Any) -> dict[str, Any]:
     folder, aside = (entry.with_name(f".{entry.name}-{what}") for what in ("new", "damaged"))
-    for left in (folder, aside):  # by a killed writer: we hold the lock
+    for left in (folder, aside):  # left by a killed writer, since we hold the lock
         shutil.rmtree(left, ignore_errors=True)
     try:
         folder.mkdir()
@@ -111,7 +111,7 @@ def _build(cfg: Mapping[str, Any], content: str, entry: Path, write: Any) -> dic
         summary |= {"fingerprint": content, "files": {path.name: _sum(path) for path in sorted(folder.iterdir())}}
         (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
         if entry.exists():
-            os.rename(entry, aside)  # at once, so that no reader meets half of it
+            os.rename(entry, aside)  # atomic, so that no reader sees a part of it
         os.rename(folder, entry)
     finally:
         for left in (folder, aside):
@@ -120,7 +120,7 @@ def _build(cfg: Mapping[str, Any], content: str, entry: Path, write: Any) -> dic
 
 
 def _valid(entry: Path) -> dict[str, Any] | None:
-    """The summary of a whole entry; None if it is absent or any byte of it is not as written."""
+    """The summary of an intact entry; None if it is missing or any byte of it has changed."""
     try:
         summary = json.loads((entry / "summary.json").read_text(encoding="utf-8"))
         whole = all(_sum(entry / name) == expected for name, expected in summary["files"].items())

@@ -1,4 +1,4 @@
-"""Corpora of bags of words: counted once into a cache, sparse there and in memory, dense by the batch."""
+"""Corpora of bags of words: counted once into a cache, sparse on disk and in memory, dense in each batch."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Documents:
 
     Attributes:
         counts: sparse, [N, V].
-        labels: class of each document, -1 where it is not observed, [N]; None if the corpus has none.
-        buckets: one for all: documents have no length that a batch would have to share.
+        labels: class of each document, -1 if it is not observed, [N]; None if the corpus has no labels.
+        buckets: a single one: the documents of a batch need not have the same length.
     """
 
     def __init__(self, counts: csr_array, labels: np.ndarray | None) -> None:
@@ -46,7 +46,7 @@ class Documents:
 
 
 class CountCorpus:
-    """A counted corpus. Attributes as of :class:`lvexp.data.corpus.Corpus`; ``oov`` is not known."""
+    """A counted corpus, with the attributes of :class:`lvexp.data.corpus.Corpus`; ``oov`` is not known."""
 
     def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
         from scipy.sparse import csr_array, load_npz
@@ -79,7 +79,7 @@ def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Writes the vocabulary and the counts of all splits into ``folder``; the sparse counts must fit into memory.
 
     Returns:
-        ``labels`` (names, sorted; none where all documents have the same) and ``notes`` (what was not used).
+        ``labels`` (names, sorted; none if all documents have the same) and ``notes`` (what was not used).
 
     Raises:
         DataError: a file is malformed, or a split is empty.
@@ -89,7 +89,7 @@ def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     survey, settings = Survey(cfg), cfg["counts"]
     if listed := words(cfg):
         bag = Bag(listed, settings["pattern"], bool(cfg.get("lowercase")))
-        collections.deque(survey.texts(), maxlen=0)  # for what else it notes
+        collections.deque(survey.texts(), maxlen=0)  # for its other notes
     else:
         bag = Bag.train(survey.texts(), settings, int(cfg["vocabulary"]["max_size"]), bool(cfg.get("lowercase")))
     (folder / "vocabulary.json").write_text(bag.to_json(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reads a corpus twice: once for its vocabulary and labels, once to write the ids."""
+"""Reads a corpus twice: first for its vocabulary and labels, then to write the ids."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lvexp.errors import DataError
 
 CHUNK = 4096  # texts encoded at a time
 MOST_LABELS = 10_000
-#: what a column of splits may say
+#: accepted values in a column of splits
 NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
 UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Millions of short lists would set off the garbage collector again and again, for half as much time once more;
-    none of them is part of a cycle."""
+    """Disables the garbage collector: millions of short lists would trigger it again and again and add half as much
+    time, and none of them is part of a cycle."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -42,7 +42,7 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus.
 
     Returns:
-        ``splits`` (a summary of each), ``labels`` (names, sorted) and ``notes`` (what was not used as it is).
+        ``splits`` (a summary of each), ``labels`` (names, sorted) and ``notes`` (what was skipped or changed).
 
     Raises:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
@@ -82,8 +82,8 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 class Survey:
-    """The first pass. It reads every file, counts what cannot be used, and hands out the texts of train, or of the
-    splits that ``vocabulary.splits`` names; a source that several rows share is handed out once."""
+    """The first pass: reads every file, counts what cannot be used, and yields the texts of train, or of the splits
+    that ``vocabulary.splits`` names. A source that several rows share is yielded once."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         self.labels: set[str] = set()
@@ -128,7 +128,7 @@ class Survey:
 
 
 class _Long:
-    """What happens to texts, or sources, of more than ``max_length`` tokens."""
+    """Treatment of texts, or sources, with more than ``max_length`` tokens."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         self._most, self._rule = int(cfg["max_length"]), cfg["long"]
@@ -163,7 +163,7 @@ class _Long:
 
 
 def _files(cfg: Mapping[str, Any]):
-    """Each file with a function that reads it: its rows, and the split that each belongs to."""
+    """Each file with a function that reads its rows and the split of each row."""
     named = files(cfg)
     shares = {split: float(cfg["split"][split]) for split in ("valid", "test") if split not in named}
     answered = cfg.get("answered")
@@ -183,7 +183,7 @@ def _files(cfg: Mapping[str, Any]):
 
 
 def _named(row: Row, path: Path) -> str:
-    """The split that a row itself names."""
+    """The split named in the row itself."""
     if row.split not in NAMES:
         raise DataError(
             f"{path}:{row.line}: '{row.split}' stands in the column of splits\n"
@@ -193,7 +193,7 @@ def _named(row: Row, path: Path) -> str:
 
 
 def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[Row]:
-    """The groups of rows of which one at least has this label."""
+    """The groups in which at least one row has this label."""
     for _, rows_of_group in itertools.groupby(found, lambda row: row.group):
         group = list(rows_of_group)
         if any(row.label == label for row in group):
@@ -204,9 +204,9 @@ def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[
 
 
 def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
-    """The split of a text of train when others are cut from it.
+    """The split of a text of train if other splits are cut from train.
 
-    It depends on the text alone, so equal texts stay together: none is trained on and tested on.
+    It depends on the text alone, so equal texts get the same split: no text is in both training and test data.
     """
     digest = hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest()
     draw = int.from_bytes(digest, "little") / 2**64
@@ -218,7 +218,7 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
 
 
 def chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
-    """All rows, each with its split, so many of a file at a time; problems are not counted again."""
+    """All rows, each with its split, in chunks of one file; problems are not counted again."""
     for path, found in _files(cfg):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey

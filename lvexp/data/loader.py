@@ -15,7 +15,7 @@ from lvexp.data.permute import key, permute
 from lvexp.errors import RunError
 
 BLOCK = 256  # batches planned at a time
-FIXED = 0  # seed of the order in which evaluation visits its batches
+FIXED = 0  # seed of the order of batches in evaluation
 
 
 @runtime_checkable
@@ -23,7 +23,7 @@ class Stock(Protocol):
     """The texts of a split, in order of length.
 
     Attributes:
-        buckets: (length, texts of that length), ascending; they follow one another.
+        buckets: (length, number of texts of that length), ascending; consecutive in the order.
     """
 
     buckets: list[tuple[int, int]]
@@ -31,36 +31,36 @@ class Stock(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, places: np.ndarray, length: int) -> Batch:
-        """The texts at ``places`` of that order, which all have ``length`` tokens."""
+        """The texts at ``places`` in that order, which all have ``length`` tokens."""
         ...
 
 
 class BatchLoader:
     """The batches of one epoch; all texts of a batch have the same length, so nothing is padded.
 
-    With ``shuffle``, which texts of a length share a batch and the order of the batches are a pure function of
-    ``seed`` and the epoch, and every pass is the next epoch. Without, texts are batched in order of length and every
-    pass is the same; the batches still come in a fixed mixed order, so that the first few (``limit_val_batches``)
-    are a fair sample and not the shortest texts.
+    With ``shuffle``, the composition of the batches and their order are a pure function of ``seed`` and the epoch, and
+    every pass is the next epoch. Without it, texts are batched in order of length and every pass is the same; the
+    batches still come in a fixed shuffled order, so that the first few (``limit_val_batches``) are a fair sample and
+    not the shortest texts.
 
-    Every epoch holds each text once, over all ranks. The exception: when shuffling for several ranks, some batches
-    are given twice so that every rank takes the same number of steps, on which they wait for one another. In
-    evaluation nothing is given twice, and ranks may differ by one batch.
+    Every epoch contains each text once, over all ranks. The exception is shuffling for several ranks: some batches are
+    given twice so that every rank takes the same number of steps, since ranks wait for each other at each step. In
+    evaluation nothing is given twice, and the ranks' numbers of batches may differ by one.
 
-    It can be stopped and resumed in mid-epoch: Lightning saves :meth:`state_dict` in its checkpoints. Asking for an
-    iterator changes nothing until the first batch is taken (Lightning asks more often than it takes).
+    It can be stopped and resumed in mid-epoch: Lightning saves :meth:`state_dict` in its checkpoints. Creating an
+    iterator has no effect until the first batch is taken (Lightning creates some that it does not use).
 
     Args:
         split: the encoded texts.
-        batch_size: texts in a batch at most.
+        batch_size: the largest number of texts in a batch.
         shuffle: for training; see above.
         seed: of the shuffling.
-        rank: this process.
+        rank: number of this process.
         world: number of processes.
-        limit: batches of this rank that are taken of each epoch, as a number (int) or a share (float) as in Lightning's
-            ``limit_train_batches``. It only tells when a saved epoch was complete.
-        fixed: every pass is the first epoch again, to overfit a few batches.
-        shown: whether the label of each text may be seen, [N]; the others become -1. None shows all.
+        limit: batches that this rank takes in each epoch, as a number (int) or a share (float), as in Lightning's
+            ``limit_train_batches``. Used only to tell whether a saved epoch was complete.
+        fixed: every pass repeats the first epoch, to overfit a few batches.
+        shown: whether the label of each text is observed, [N]; the others become -1. None: all are observed.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class BatchLoader:
         self.split, self.batch_size, self.shuffle, self.seed = split, batch_size, shuffle, seed
         self.rank, self.world, self.fixed, self.shown = rank, world, fixed, shown
         self.epoch = self.position = 0
-        self._begun = False  # whether a batch of this epoch was taken
+        self._begun = False  # whether a batch of this epoch has been taken
         self._lengths, self._counts = (np.array(part, np.int64) for part in zip(*split.buckets, strict=True))
         self._starts = np.cumsum(self._counts) - self._counts  # first place of each bucket in split.order
         batches = -(-self._counts // batch_size)
@@ -88,7 +88,7 @@ class BatchLoader:
         self.limit = min(len(self), limit if isinstance(limit, int) else int(len(self) * limit))
 
     def __len__(self) -> int:
-        """Batches of this rank in an epoch."""
+        """Number of batches of this rank in an epoch."""
         if self.shuffle:
             return math.ceil(self.total / self.world)
         return len(range(self.rank, self.total, self.world))
@@ -103,26 +103,26 @@ class BatchLoader:
                 yield self._seen(self.split.batch(places, length))
 
     def pick(self, number: int) -> Batch:
-        """The batch of this number in the epoch at hand, given already or still to come; the pass goes on as if it had
-        not been asked for."""
+        """The batch with this number in the current epoch, whether already taken or not; the pass itself is not
+        affected."""
         ((length, places),) = self._plan(number, number + 1)
         return self._seen(self.split.batch(places, length))
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes the next pass a whole one over ``epoch``, or what is left of it if that epoch was just restored."""
+        """Makes the next pass a full pass over ``epoch``, or the rest of it if that epoch was just restored."""
         if self._begun or epoch != self.epoch:
             self.position = 0
         self.epoch, self._begun = epoch, False
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the pass is; the same on every rank."""
+        """The position in the pass; the same on every rank."""
         return {"epoch": self.epoch, "position": self.position, "plan": self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Makes the next pass what was left of the saved one.
+        """Makes the next pass the rest of the saved one.
 
         Raises:
-            RunError: the state is of another corpus, batch size, seed or number of processes.
+            RunError: the state belongs to another corpus, batch size, seed or number of processes.
         """
         if state["plan"] != self._identity():
             saved = ", ".join(f"{name} {value}" for name, value in state["plan"].items())
@@ -140,7 +140,7 @@ class BatchLoader:
         return {**sizes, "seed": self.seed, "processes": self.world}
 
     def _plan(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Length and places in ``split.order`` of the batches ``start`` to ``stop`` of this rank, planned at once."""
+        """Length and places in ``split.order`` of the batches ``start`` to ``stop`` of this rank, planned together."""
         epoch = 0 if self.fixed else self.epoch
         seeds = (self.seed, epoch) if self.shuffle else (FIXED, 0)
         number = (np.arange(start, stop) * self.world + self.rank) % self.total
@@ -157,7 +157,7 @@ class BatchLoader:
             yield length, row[here]
 
     def _seen(self, batch: Batch) -> Batch:
-        """The batch with only the labels that may be seen."""
+        """The batch with only the labels that are observed."""
         if self.shown is None or batch.labels is None or batch.index is None:
             return batch
         hidden = torch.from_numpy(~self.shown[batch.index.numpy()])

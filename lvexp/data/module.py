@@ -20,11 +20,11 @@ from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 
-_LABELS, _COPIES = 1, 2  # tell what is drawn by the seed apart
+_LABELS, _COPIES = 1, 2  # separate streams of random numbers for the same seed
 
 
 class TextData(L.LightningDataModule):
-    """A corpus as batches of equal length. The arguments are the keys of ``conf/data/*.yaml``, explained there.
+    """A corpus as batches of equal length. The arguments are the keys of ``conf/data/*.yaml`` and explained there.
 
     Raises (when the corpus is first used):
         ConfigError: a setting cannot be used.
@@ -85,23 +85,23 @@ class TextData(L.LightningDataModule):
 
     @cached_property
     def corpus(self) -> Corpus | CountCorpus:
-        """The encoded corpus, opened (and encoded, if it has not been) on first use."""
+        """The encoded corpus, opened (and encoded if necessary) on first use."""
         return open_counts(self.cfg) if self.cfg["view"] == "counts" else open_corpus(self.cfg)
 
     @property
     def vocabulary(self) -> Vocabulary | Bag:
-        """From text to ids, or to counts, and back."""
+        """The vocabulary, from text to ids or counts, and back."""
         return self.corpus.vocabulary
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes; empty without labels."""
+        """Names of the classes; empty if there are no labels."""
         return self.corpus.labels
 
     @cached_property
     def shown(self) -> np.ndarray | None:
-        """Whether a training text's label may be seen, [N], ``labelled`` of those that have one, picked by ``seed``;
-        None where all may."""
+        """Whether the label of each training text is observed, [N]: ``labelled`` of those that have one, selected by
+        ``seed``. None if all are."""
         labels = self.corpus.splits["train"].labels
         if labels is None or (self.labelled == 1.0 and isinstance(self.labelled, float)):
             return None
@@ -117,8 +117,8 @@ class TextData(L.LightningDataModule):
 
     @cached_property
     def _training(self) -> Stock:
-        """What an epoch holds: each text once and, with ``balance``, those that show a label as often again as it
-        takes."""
+        """The texts of an epoch: each text once and, with ``balance``, as many copies of the labelled ones as
+        necessary."""
         split = self.corpus.splits["train"]
         if not self.balance:
             return split
@@ -135,7 +135,7 @@ class TextData(L.LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches that one process trains on in an epoch, before any limit of the trainer."""
+        """Number of batches that one process trains on in an epoch, before any limit of the trainer."""
         return len(self.train_dataloader())
 
     def prepare_data(self) -> None:
@@ -150,13 +150,13 @@ class TextData(L.LightningDataModule):
             options |= {"limit": self.trainer.limit_train_batches, "fixed": few}
         loader = BatchLoader(self._training, self.batch_size, **options, **self._share)
         if self.trainer is not None:
-            # Lightning restores the loader's own state only into an unfinished epoch.
+            # Lightning restores the loader's own state only if the epoch was unfinished.
             progress = self.trainer.fit_loop.epoch_progress.current
             loader.set_epoch(progress.processed)  # pyright: ignore[reportAttributeAccessIssue]  # typed as its base
         return loader
 
     def val_dataloader(self) -> BatchLoader:
-        """Each validation text once, shared out among the processes."""
+        """Each validation text once, divided among the processes."""
         return BatchLoader(self.corpus.splits["valid"], self.eval_batch_size, **self._share)
 
     def test_dataloader(self) -> BatchLoader:
@@ -164,8 +164,8 @@ class TextData(L.LightningDataModule):
         return self.in_order("test")
 
     def in_order(self, split: str) -> BatchLoader:
-        """Each text of a split once, in an order that never changes, whatever share of it other processes have: one
-        reports for all."""
+        """Each text of a split once, in an order that never changes, not divided among the processes: one process makes
+        the report for all."""
         return BatchLoader(self.corpus.splits[split], self.eval_batch_size)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -174,6 +174,6 @@ class TextData(L.LightningDataModule):
 
     @property
     def _share(self) -> dict[str, Any]:
-        """What this process has of batches that are shared out."""
+        """The part of divided batches that belongs to this process."""
         trainer = self.trainer
         return {} if trainer is None else {"rank": trainer.global_rank, "world": trainer.world_size}

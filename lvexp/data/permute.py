@@ -1,9 +1,9 @@
-"""Shuffling without a list: a keyed permutation of 0 … n-1, computed place by place.
+"""Shuffling without a list: a keyed permutation of 0 … n-1, computed element by element.
 
-A Feistel network permutes the smallest power of two that holds ``n``; a result outside is sent through again until
-it falls inside (cycle walking), which gives a permutation of ``n`` itself (Black and Rogaway, "Ciphers with
-arbitrary finite domains", 2002). An epoch over any number of sentences is thus shuffled in constant memory, and
-resuming in its middle needs nothing but the position.
+A Feistel network permutes the numbers below the smallest power of two that is at least ``n``. A result outside the
+range is permuted again until it is inside (cycle walking), which gives a permutation of ``n`` elements (Black and
+Rogaway, "Ciphers with arbitrary finite domains", 2002). This shuffles an epoch of any number of sentences in constant
+memory, and resuming in its middle needs only the position.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 ROUNDS = 6
-LEAST_BITS = 6  # with fewer, the halves are so small that some orders hardly ever come up
+LEAST_BITS = 6  # with fewer, the halves are so small that some orders hardly ever occur
 Numbers = npt.NDArray[np.uint64]
 
 
@@ -25,7 +25,7 @@ def key(*parts: int) -> int:
 
 
 def permute(places: np.ndarray, sizes: np.ndarray | int, keys: np.ndarray | int) -> npt.NDArray[np.int64]:
-    """Where ``places`` go under the permutation of ``range(size)`` named by ``key``; all three broadcast.
+    """The images of ``places`` under the permutation of ``range(size)`` given by ``key``; all three broadcast.
 
     Args:
         places: integers, ``0 <= place < size``.

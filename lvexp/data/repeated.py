@@ -1,4 +1,4 @@
-"""Some texts more often than others."""
+"""A split in which some texts are repeated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lvexp.data.loader import Stock
 
 
 class Repeated:
-    """The texts of a split, once each, and copies of some: what a loader reads in place of the split.
+    """The texts of a split, once each, and copies of some; a loader reads it in place of the split.
 
     Args:
         split: the texts.
-        copies: places of the texts to be there again, as often as they are named.
+        copies: places of the texts to repeat, as often as they occur here.
     """
 
     def __init__(self, split: Stock, copies: np.ndarray) -> None:
@@ -35,9 +35,9 @@ class Repeated:
 
 
 def copies(places: np.ndarray, texts: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """The copies of ``places`` that make them ``share`` of all, as equally as can be; none where they are that already.
+    """Copies of ``places``, as evenly as possible, that make them ``share`` of all; none if they are already.
 
-    n of N texts are to be the share s with E copies: E = (s N - n) / (1 - s), rounded up.
+    For n of N texts to reach the share s, E = (s N - n) / (1 - s) copies are needed, rounded up.
     """
     missing = max(0, int(np.ceil((share * texts - len(places)) / (1 - share) - 1e-9)))
     whole, rest = divmod(missing, len(places))

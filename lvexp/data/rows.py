@@ -1,7 +1,7 @@
-"""Reads the rows of one text file, however it is laid out, and counts what cannot be used.
+"""Reads the rows of one text file in any supported layout, and counts what cannot be used.
 
-No line is dropped silently: each unusable line is counted in :class:`Problems` under its kind with the first
-line numbers. Files are read as a stream; one line is held at a time.
+No line is dropped silently: each unusable line is counted by kind in :class:`Problems`, with the first line numbers.
+Files are read as a stream, one line at a time.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from lvexp.errors import ConfigError, DataError
 
 FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
 SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".feat": "feat"}
-LONGEST_LINE = 1 << 20  # bytes; a longer line means that the file is no text, and would not fit in memory
-SHOWN = 3  # line numbers named per kind of problem
-_PAIRS = re.compile(r"(?:[0-9]{1,9}+:[0-9]{1,9}+(?: ++|$))*+")  # larger counts would not be exact in 32 bits, nor fit
-_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first begins that of UTF-32 too
+LONGEST_LINE = 1 << 20  # bytes; a file with a longer line is not text, and might not fit in memory
+SHOWN = 3  # line numbers listed per kind of problem
+_PAIRS = re.compile(r"(?:[0-9]{1,9}+:[0-9]{1,9}+(?: ++|$))*+")  # larger counts are not exact in 32 bits
+_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first is also the start of the UTF-32 mark
 
 
-#: columns that a file may have beside the text
+#: columns that a file may have in addition to the text
 COLUMNS = ("label", "split", "source", "group")
 
 
 class Row(NamedTuple):
-    """One usable row: its line number (from 1), its text with single blanks, its label or None, and where the layout
-    has these columns its split, the text that it answers (``source``) and the name of the group of rows it belongs to.
+    """One usable row: its line number (from 1), its text with single blanks, its label or None and, if the layout has
+    these columns, its split, the text that it answers (``source``) and the name of its group of rows.
 
-    A text of format ``feat`` is its ``id:count`` pairs.
+    In the format ``feat`` the text consists of ``id:count`` pairs.
     """
 
     line: int
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Problems:
-    """Lines of one file that were not used as they are, by kind."""
+    """Lines of one file that were skipped or changed, by kind."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class Problems:
 
 
 class Layout(NamedTuple):
-    """How rows lie in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
+    """The layout of rows in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
 
     format: str
     header: bool
@@ -86,7 +86,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, cfg: dict) -> Layout:
-        """The layout of ``path`` under the ``data`` settings ``cfg``. Raises ConfigError where they disagree."""
+        """The layout of ``path`` under the ``data`` settings ``cfg``. Raises ConfigError if they disagree."""
         kind = cfg.get("format") or "auto"
         if kind == "auto":
             suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
@@ -128,9 +128,9 @@ def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
     """The usable rows of ``path``.
 
     Raises:
-        DataError: the file cannot be read to its end, is in UTF-16, or does not have the column that holds the text.
+        DataError: the file cannot be read to its end, is in UTF-16, or lacks the column with the text.
     """
-    if not os.path.isfile(path):  # a pipe would be waited for, a device never end
+    if not os.path.isfile(path):  # reading would wait for a pipe, and never end for a device
         raise DataError(f"{path}: is not a regular file, which can be read more than once\ntry  a copy of it in a file")
     try:
         with _opened(path) as file:
@@ -167,7 +167,7 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
                     f"{problems.path}: is in UTF-16, not in UTF-8\ntry  iconv -f UTF-16 -t UTF-8, or save it so"
                 )
             raw = raw.removeprefix(codecs.BOM_UTF8)
-        if b"\0" in raw:  # as in UTF-16 without its mark
+        if b"\0" in raw:  # as in UTF-16 without a byte-order mark
             problems.add("lines with NUL bytes", number)
             continue
         try:
@@ -188,8 +188,8 @@ def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:
 
 
 def _blanks(text: str) -> str:
-    # One rule for all formats: runs of white space become one blank, so a text is always one line.
-    # Every white space but the blank is unprintable, which spares most lines the splitting.
+    # The same rule for all formats: runs of white space become one blank, so a text is always one line. All white space
+    # except the blank is unprintable, so most lines need no splitting.
     text = text.strip()
     return " ".join(text.split()) if "  " in text or not text.isprintable() else text
 
@@ -241,7 +241,7 @@ def _quoted(numbered: Iterator[tuple[int, str]], problems: Problems) -> Iterator
             row = next(reader)
         except StopIteration:
             return
-        except csv.Error:  # a quote that is never closed swallows lines until the field grows too large
+        except csv.Error:  # an unclosed quote takes in lines until the field is too large
             problems.add("broken CSV rows", before + 1)
             continue
         yield before + 1, row
@@ -279,7 +279,7 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
             continue
         try:
             item = json.loads(line)
-        except (ValueError, RecursionError):  # a number may have too many digits
+        except (ValueError, RecursionError):  # a number with too many digits
             problems.add("lines of broken JSON", number)
             continue
         if not isinstance(item, dict):
@@ -298,7 +298,7 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
         source, group = (None if key is None else str(item.get(str(key), "")) for key in (layout.source, layout.group))
         try:
             (text + (source or "")).encode()
-        except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which no encoder accepts
+        except UnicodeEncodeError:  # JSON can contain half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
         chosen = (None if key is None else item.get(str(key)) for key in (layout.label, layout.split))
@@ -307,7 +307,7 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
 
 
 def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:
-    """Rows of a .feat: a class, or none, and ``id:count`` pairs, all between blanks."""
+    """Rows of a .feat file: an optional class and ``id:count`` pairs, separated by blanks."""
     for number, line in numbered:
         label, _, pairs = line.strip().partition(" ")
         if ":" in label:

@@ -1,7 +1,7 @@
-"""Where the files of a corpus lie, whether they can be used, and what identifies their content.
+"""Where the files of a corpus are, whether they can be used, and what identifies their content.
 
-Needs only the standard library, so that a missing corpus is reported before anything heavy is imported.
-``cfg`` is the resolved ``data`` group as a plain dict.
+Needs only the standard library, so that a missing corpus is reported before any large import. ``cfg`` is the resolved
+``data`` group as a plain dict.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ ABSENT = "absent"
 
 
 def root(cfg: Mapping[str, Any]) -> Path:
-    """The folder of the corpus: ``data.root``, else the shipped one, else (``text``) the current directory, else
-    the corpus's folder in ``LVEXP_DATA``.
+    """The folder of the corpus: ``data.root``, otherwise the shipped one, otherwise (``text``) the current directory,
+    otherwise the corpus's folder in ``LVEXP_DATA``.
 
     Raises:
-        DataError: neither ``data.root`` nor ``LVEXP_DATA`` says where the corpus is.
+        DataError: neither ``data.root`` nor ``LVEXP_DATA`` gives the place of the corpus.
     """
     name = str(cfg.get("folder") or cfg["name"])
     if cfg.get("root"):
@@ -47,7 +47,7 @@ def root(cfg: Mapping[str, Any]) -> Path:
 
 
 def files(cfg: Mapping[str, Any]) -> dict[str, Path]:
-    """The file of each split that has one of its own; splits without are cut from train.
+    """The file of each split that has one; other splits are cut from train.
 
     Raises:
         ConfigError: no file is named for train.
@@ -61,21 +61,21 @@ def files(cfg: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def _path(name: Any) -> Path:
-    """``~`` is the home of whoever is known, and else a name like others."""
+    """``~`` is expanded for known users; otherwise it is an ordinary name."""
     return Path(os.path.expanduser(str(name)))
 
 
 def word_file(cfg: Mapping[str, Any]) -> Path | None:
-    """The file of the words that are counted, where they are not taken from the texts."""
+    """The file of the words to count, if they are not taken from the texts."""
     named = (cfg.get("counts") or {}).get("words") if cfg.get("view") == "counts" else None
     return root(cfg) / _path(named) if named else None
 
 
 def words(cfg: Mapping[str, Any]) -> list[str] | None:
-    """The words that are counted, each the first of its line, where a file has them.
+    """The words to count, if they come from a file: the first of each line.
 
     Raises:
-        DataError: the file is missing, is no text, has no word, or has one twice.
+        DataError: the file is missing, is not text, has no words, or has a word twice.
     """
     path = word_file(cfg)
     if path is None:
@@ -98,10 +98,10 @@ def words(cfg: Mapping[str, Any]) -> list[str] | None:
 
 
 def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
-    """What the batches will hold: of ``tokens``, ``labels``, ``source``, ``counts``.
+    """Which of ``tokens``, ``labels``, ``source`` and ``counts`` the batches will have.
 
-    ``labels`` and ``source`` follow from ``columns.label`` and ``columns.source``, so that switching a column off or on
-    is enough; ``counts`` from ``view``, and they come without tokens.
+    ``labels`` and ``source`` depend on ``columns.label`` and ``columns.source``, so that switching a column off or on
+    is enough; ``counts`` depends on ``view`` and excludes ``tokens``.
     """
     named = {"labels": "label", "source": "source"}
     counted = cfg.get("view") == "counts"
@@ -112,7 +112,7 @@ def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
 
 
 def fingerprint(cfg: Mapping[str, Any]) -> str:
-    """A hash of the content of all files, whatever their names and places; ``absent`` where one is missing."""
+    """A hash of the content of all files, independent of their names and folders; ``absent`` if one is missing."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         for split, path in files(cfg).items():
@@ -129,7 +129,7 @@ def fingerprint(cfg: Mapping[str, Any]) -> str:
 
 
 def check(cfg: Mapping[str, Any]) -> None:
-    """Refuses settings that cannot work and files that are missing or look wrong in their first lines.
+    """Rejects settings that cannot work and files that are missing or malformed in their first lines.
 
     Raises:
         ConfigError: a setting has no meaning.
@@ -149,7 +149,7 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 
 def unusable(problems: Problems) -> DataError:
-    """The error for a file of which nothing, or less than half, can be used."""
+    """The error for a file of which less than half, or nothing, can be used."""
     found = "\n".join(f"  {note}" for note in problems.notes()) or "  it is empty"
     return DataError(
         f"{problems.path}: too little of it is usable text\n{found}\n"
@@ -174,7 +174,7 @@ def _check_settings(cfg: Mapping[str, Any]) -> None:
     _one_of("data.view", cfg.get("view") or "tokens", VIEWS)
     _one_of("data.vocabulary.kind", vocabulary.get("kind"), KINDS)
     _one_of("data.long", cfg.get("long"), LONG)
-    # The smallest that makes sense: four special tokens and a word; every byte and they for BPE.
+    # The smallest useful size: four special tokens and a word, or for BPE the special tokens and all bytes.
     _at_least("data.vocabulary.max_size", vocabulary.get("max_size"), 260 if vocabulary.get("kind") == "bpe" else 5)
     _at_least("data.vocabulary.min_count", vocabulary.get("min_count"), 1)
     for split in vocabulary.get("splits") or ():

@@ -1,4 +1,4 @@
-"""The special tokens, the same ids in every vocabulary. Free of torch, so that data code starts fast."""
+"""The special tokens, with the same ids in every vocabulary. Free of torch, so that data code starts fast."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Encoded texts on disk: written as a stream, read through memory maps.
 
-A split is five flat arrays: ``tokens`` of all texts one after another, ``offsets`` where each begins (and the last
-ends), ``lengths``, ``order`` (the rows sorted by length, ties by row), and ``labels`` where the corpus has them. With
-sources there are ``source.tokens`` and ``source.offsets`` besides, and with groups ``groups``, a number for each row.
-Neither writing nor reading holds more than a chunk in memory, however long the corpus.
+A split consists of five flat arrays: ``tokens`` (all texts, concatenated), ``offsets`` (where each text begins, and the
+last ends), ``lengths``, ``order`` (the rows sorted by length, ties by row), and ``labels`` if the corpus has them. With
+sources there are also ``source.tokens`` and ``source.offsets``, and with groups ``groups``, a number for each row.
+Neither writing nor reading holds more than a chunk in memory, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ OFFSET = np.dtype("<u8")
 
 
 def token_type(vocabulary_size: int) -> np.dtype:
-    """The smallest type that holds every id."""
+    """The smallest integer type that can represent every id."""
     return np.dtype("<u2") if vocabulary_size <= 1 << 16 else np.dtype("<u4")
 
 
 class Stored:
     """A read-only array in a file, mapped into memory.
 
-    Scattered places are better read with :meth:`gather`: a map would count every page it touches as memory of this
-    process, until in the course of an epoch all of the corpus were counted, and is slower besides.
+    Use :meth:`gather` to read scattered places: with the map, every page touched counts as memory of this process, so
+    that after an epoch the whole corpus would be counted, and it is slower.
     """
 
     def __init__(self, path: Path, dtype: np.dtype) -> None:
@@ -47,7 +47,7 @@ class Stored:
         self.array: np.ndarray = np.frombuffer(mmap.mmap(self._file, 0, access=mmap.ACCESS_READ), dtype)
 
     def gather(self, places: np.ndarray, width: int = 1) -> npt.NDArray[np.int64]:
-        """Copies of ``width`` entries from each of ``places`` on, [N, width]."""
+        """Copies of ``width`` entries, starting at each of ``places``, [N, width]."""
         size = self._dtype.itemsize
         found = [os.pread(self._file, width * size, place) for place in (places * size).tolist()]
         return np.frombuffer(b"".join(found), self._dtype).reshape(-1, width).astype(np.int64)
@@ -58,10 +58,10 @@ class Split:
 
     Attributes:
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [N].
-        labels: class of each text, -1 where it is not observed, [N]; None if the corpus has none.
+        labels: class of each text, -1 if it is not observed, [N]; None if the corpus has no labels.
         groups: number of each text's group, [N]; None if the corpus has none.
         order: rows sorted by length, ties by row, [N].
-        buckets: (length, texts of that length), ascending; they follow one another in :attr:`order`.
+        buckets: (length, number of texts of that length), ascending; consecutive in :attr:`order`.
     """
 
     def __init__(self, folder: Path, name: str, summary: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ class Split:
 
 
 class SplitWriter:
-    """Appends encoded texts to the files of one split. A context manager, which closes them."""
+    """Appends encoded texts to the files of one split. As a context manager it closes them."""
 
     def __init__(
         self,
@@ -170,8 +170,8 @@ class SplitWriter:
         sources: Sequence[list[int]] = (),
         groups: Sequence[str] = (),
     ) -> None:
-        """Appends ``texts`` (ids with ``<bos>`` and ``<eos>``) and, where the split has them, their ``labels``,
-        ``sources`` and ``groups``. The rows of a group follow one another: where its name changes, a new one begins."""
+        """Appends ``texts`` (ids with ``<bos>`` and ``<eos>``) and, if the split has them, their ``labels``,
+        ``sources`` and ``groups``. The rows of a group are consecutive: a new group begins when the name changes."""
         lengths = np.fromiter(map(len, texts), LENGTH, len(texts))
         tokens = np.fromiter(itertools.chain.from_iterable(texts), self._dtype, int(lengths.sum()))
         offsets = self.size + np.cumsum(lengths, dtype=OFFSET)
@@ -190,7 +190,7 @@ class SplitWriter:
         self.unknown += int((tokens == UNK).sum())
 
     def finish(self) -> dict[str, Any]:
-        """Sorts the closed files by length, and returns the summary that :class:`Split` needs."""
+        """Sorts the closed files by length and returns the summary that :class:`Split` needs."""
         return {
             "rows": self.rows,
             "buckets": self._sort(),
@@ -198,7 +198,7 @@ class SplitWriter:
             "labels": self._labelled,
             "source": self._sourced,
             "groups": self._grouped,
-            # <eos> is never unknown and is not a word; <bos> neither.
+            # <bos> and <eos> are never unknown and are not words.
             "oov": self.unknown / max(1, self.size - 2 * self.rows),
         }
 

@@ -1,4 +1,4 @@
-"""Word vectors from a file: word2vec's text or binary format, or GloVe's."""
+"""Word vectors from a file in word2vec's text or binary format, or GloVe's."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Vector = npt.NDArray[np.float32]
 
 
 def read_vectors(path: str | Path, words: Sequence[str], width: int) -> dict[int, Vector]:
-    """The vectors of those ``words`` that the file has, by their place in the list; a word that is not there as it is
-    written takes the vector of the first entry that equals it but for case. Read as a stream.
+    """The vectors of those ``words`` that the file has, by their index in the list. A word that is not in the file
+    exactly gets the vector of the first entry that differs only in case. The file is read as a stream.
 
     Args:
-        path: a text file of lines ``word x1 … xD``, with word2vec's first line ``N D`` or without (GloVe), or
-            word2vec's binary format where the name ends in ``.bin``; ``.gz`` may follow.
+        path: a text file of lines ``word x1 … xD``, with word2vec's first line ``N D`` or without it (GloVe), or
+            word2vec's binary format if the name ends in ``.bin``; ``.gz`` may follow.
         words: that are wanted.
         width: D that is wanted.
 
     Raises:
         DataError: the file cannot be read, or none of the words is in it.
-        ConfigError: its vectors have another width.
+        ConfigError: its vectors have a different width.
     """
     path = Path(os.path.expanduser(path))
     places = {word: place for place, word in enumerate(words)}
@@ -64,7 +64,7 @@ def _text(file: Iterable[bytes], path: Path, width: int) -> Iterator:
             continue
         if len(numbers) < width or number == 0:
             _same(len(numbers), width, path)
-        # a word may have blanks in it
+        # a word may contain blanks
         yield (
             " ".join([word, *numbers[:-width]]),
             lambda numbers=numbers: np.array(numbers[-width:], np.float32),
@@ -79,7 +79,7 @@ def _binary(file: BufferedIOBase, path: Path, width: int) -> Iterator:
         while (byte := file.read(1)) != b" ":
             if not byte:
                 raise EOFError("it ends in the middle")
-            if byte != b"\n":  # some writers end an entry with one
+            if byte != b"\n":  # some writers end an entry with a newline
                 word += byte
         if len(numbers := file.read(4 * width)) < 4 * width:
             raise EOFError("it ends in the middle")

@@ -1,4 +1,4 @@
-"""The vocabulary: from text to ids and back."""
+"""The vocabulary, from text to ids and back."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = TOKENS[UNK]
 _WORDPUNCT = re.compile(rf"{UNKNOWN}|\w+|[^\w\s]+")
-# The tokenizer's threads and a later fork (a sweep, a data loader) do not go together; jobs of a sweep share the
-# processors anyway. Whoever sets the variable has the last word.
+# The tokenizer's threads are incompatible with a later fork (a sweep, a data loader), and jobs of a sweep share the
+# processors anyway. A value set by the user takes precedence.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -30,7 +30,7 @@ class Vocabulary:
     words         split at white space, nowhere else
     wordpunct     runs of letters, digits and ``_``, and runs of other signs, white space or not between them
     characters    code points; a literal ``<unk>`` in the text is one symbol
-    bpe           byte-level byte-pair encoding: no text is unknown to it
+    bpe           byte-level byte-pair encoding: no text is unknown
     ============  ====================================================================================
 
     Ids 0–3 are the special tokens of :mod:`lvexp.data.special`. A literal ``<unk>`` in the text (Penn Treebank) is the
@@ -46,7 +46,7 @@ class Vocabulary:
         self.tokenizer = tokenizer
         self.kind = kind
         self.lowercase = lowercase
-        # For words and characters a table look-up gives the tokenizer's own ids several times faster.
+        # For words and characters a table look-up gives the same ids as the tokenizer, several times faster.
         entries = tokenizer.get_vocab() if kind != "bpe" else {}
         special = set(TOKENS) - {UNKNOWN} if kind == "words" else set()
         self._ids = {entry: number for entry, number in entries.items() if entry not in special}
@@ -58,7 +58,7 @@ class Vocabulary:
         Args:
             texts: read once.
             kind: ``words``, ``wordpunct``, ``characters`` or ``bpe``.
-            max_size: entries at most, the four special tokens included.
+            max_size: the largest number of entries, including the four special tokens.
             min_count: rarer words and characters become ``<unk>``; for BPE, rarer pairs are not merged.
             lowercase: whether to lower-case first.
         """
@@ -74,7 +74,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """Entries, the special tokens included."""
+        """Number of entries, including the special tokens."""
         return self.tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -92,19 +92,19 @@ class Vocabulary:
         return Batch.of(self.encode(texts))
 
     def decode(self, ids: Iterable[SupportsInt]) -> str:
-        """The text up to the first ``<eos>``, without special tokens but for ``<unk>``."""
+        """The text up to the first ``<eos>``, without special tokens except ``<unk>``."""
         kept = list(_words(ids))
         if self.kind == "bpe":
             return self.tokenizer.decode(kept, skip_special_tokens=False).strip()
         return ("" if self.kind == "characters" else " ").join(self.tokens(kept))
 
     def tokens(self, ids: Iterable[SupportsInt]) -> list[str]:
-        """The entry of each id, special tokens included."""
+        """The entry of each id, including special tokens."""
         found = [self.tokenizer.id_to_token(int(number)) for number in ids]
         return [UNKNOWN if entry is None else entry for entry in found]
 
     def to_json(self) -> str:
-        """All of it in one string, for :meth:`from_json`."""
+        """The vocabulary as one string, for :meth:`from_json`."""
         return json.dumps(
             {"kind": self.kind, "lowercase": self.lowercase, "tokenizer": json.loads(self.tokenizer.to_str())},
             ensure_ascii=False,
@@ -145,14 +145,14 @@ def _pieces(text: str, kind: str) -> list[str]:
 
 
 def _table(entries: list[str], kind: str, lowercase: bool) -> Tokenizer:
-    """A tokenizer that agrees with the look-up in :meth:`Vocabulary.encode` to the letter."""
+    """A tokenizer that agrees exactly with the look-up in :meth:`Vocabulary.encode`."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     ids = {entry: number for number, entry in enumerate(entries)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if lowercase else []
     if kind == "words":
-        # Python takes four control characters for white space that the tokenizer does not.
+        # Python treats four control characters as white space, the tokenizer does not.
         steps.append(normalizers.Replace(Regex("[\x1c-\x1f]"), " "))
         steps.append(normalizers.Replace(Regex(r"(?<!\S)<(pad|bos|eos)>(?!\S)"), UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -181,7 +181,7 @@ def _byte_pairs(texts: Iterable[str], max_size: int, min_count: int, lowercase: 
         show_progress=False,
     )
     tokenizer.train_from_iterator((text.replace(UNKNOWN, " ") for text in texts), trainer)
-    # Rebuilt without the trainer's special tokens, so that a literal "<eos>" in a text is mere characters.
+    # Rebuilt without the trainer's special tokens, so that a literal "<eos>" in a text is ordinary characters.
     learned = json.loads(tokenizer.to_str())
     learned["added_tokens"] = []
     tokenizer = Tokenizer.from_str(json.dumps(learned))
