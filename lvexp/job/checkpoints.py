@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, and read whole or refused."""
+"""Checkpoint files: written completely or not at all; damaged files are rejected."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from lvexp.errors import RunError
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes every checkpoint of a trainer durably.
 
-    Lightning's own moves a temporary file of the system's to the run folder. Across file systems that is a copy, which
-    can be caught half-written; and nothing makes sure that it is on the disk.
+    Lightning moves a file from the system's temporary folder to the run folder. Across file systems this is a copy,
+    which may be interrupted halfway, and nothing ensures that it is flushed to disk.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        content = io.BytesIO()  # written into a file, torch says of a full disk no more than that it failed
+        content = io.BytesIO()  # when torch writes into a file, its error does not say that the disk is full
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         replace_durably(path, content.getbuffer())
 
 
 def read(path: Path, advice: str, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What a checkpoint of a run holds.
+    """The content of a run's checkpoint.
 
     Args:
-        path: of the file. advice: what a user may do if it is damaged.
+        path: of the file. advice: what the user can do if it is damaged.
 
     Raises:
-        RunError: it is damaged: cut short, empty, none at all, or altered.
+        RunError: it is damaged: truncated, empty, not a checkpoint, or altered.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None  # torch looks at no checksum
+            whole = archive.testzip() is None  # torch does not verify checksums
         saved = torch.load(path, map_location=device, weights_only=True) if whole else {}
         if {"state_dict", "hyper_parameters"} <= set(saved):
             return saved
-    except Exception:  # what zip, pickle and torch raise of damaged files is of any kind
+    except Exception:  # zip, pickle and torch raise errors of any kind for damaged files
         pass
     raise RunError(f"{path}: this checkpoint is damaged\ntry  {advice}")

@@ -1,8 +1,8 @@
-"""What a configuration takes from the environment stays there: a run writes ``${oc.env:NAME}``, not what it stood for.
+"""Values from the environment are not written to files: a run writes ``${oc.env:NAME}`` instead of the value.
 
-A part of it may be a key or a password. Numbers and truth values are figures of the experiment and are written, and so
-are the words among which an option chooses (``encoder.cell``): :func:`lvexp.load` needs them to rebuild the model.
-Free of torch.
+Some of them may be a key or a password. Numbers and booleans are settings of the experiment and are written, and so are
+words that select among alternatives (``encoder.cell``): :func:`lvexp.load` needs them to rebuild the model. Free of
+torch.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _UNSET = "_an_environment_variable_that_is_not_set_"
 
 
 def typed(overrides: Sequence[str]) -> list[str]:
-    """Overrides, which Hydra holds in a node of its own, as typed; read one by one, they would be resolved."""
+    """The overrides as typed. Hydra holds them in a node of its own; reading them one by one would resolve them."""
     raw: Any = OmegaConf.to_container(cast(ListConfig, overrides), resolve=False)
     return [str(override) for override in raw]
 
 
 def withheld(config: DictConfig) -> dict[str, Any]:
-    """A configuration as plain values, as :func:`lvexp.checks.refusals.resolved` has it, but for texts that came from
-    the environment, directly or through other keys: those are as they are typed, unresolved."""
+    """A configuration as plain values, like :func:`lvexp.checks.refusals.resolved`, except for texts from the
+    environment, directly or through other keys: these stay as they were typed, unresolved."""
     plain = resolved(config)
     if not _reads(OmegaConf.to_container(config, resolve=False)):
         return plain
@@ -46,12 +46,12 @@ def _reads(raw: Any) -> bool:
 
 
 def _call(key: str, default: Any = _UNSET) -> str:
-    """A resolver that gives back its own call."""
+    """A resolver that returns its own call as text."""
     return "${oc.env:" + (key if default == _UNSET else f"{key},{default}") + "}"
 
 
 def _leaves(node: Any) -> Any:
-    """A node as plain values; a value whose interpolation makes nothing of such a text stays as it is typed."""
+    """A node as plain values; a value whose interpolation cannot use such a text stays as it was typed."""
     raw: Any = OmegaConf.to_container(node, resolve=False)
     if isinstance(node, DictConfig):
         return {str(key): _leaf(node, key, raw[key]) for key in node}
@@ -61,7 +61,7 @@ def _leaves(node: Any) -> Any:
 def _leaf(node: Any, key: Any, raw: Any) -> Any:
     try:
         value = node[key]
-    except Exception:  # whatever a resolver says to a text where it wants something else
+    except Exception:  # resolvers raise any error for a text of the wrong kind
         return raw
     return _leaves(value) if OmegaConf.is_config(value) else value
 

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write there, which run made what lies there, and what a run writes. Free of torch."""
+"""The folder of a run: who may write there, which run made its files, and what a run writes. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from lvexp.errors import RunError
 from lvexp.job.identity import DONE, REFUSED, code, commit
 from lvexp.report.result import RESULT
 
-#: says of which run a folder is: its id, and the code it began with
+#: names the run of a folder: its id, and the code it began with
 MARK = ".lvexp.json"
-#: what a run writes and would write over
+#: files that a run writes and would overwrite
 _FOUND = (RESULT, "metrics.csv", "samples.txt", "checkpoints/*.ckpt", "figures/*.png")
-#: what it leaves beside that
+#: other files that it leaves
 _REST = (
     MARK, DONE, REFUSED, "error.txt", ".*.part", "checkpoints/.*.part",
-    *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # by Lightning's profilers
+    *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # written by Lightning's profilers
 )  # fmt: skip
 _FOLDERS = ("checkpoints", "figures", "wandb")
 
 
 class Folder:
-    """The folder of one run. Only :meth:`alone` may look before it holds the lock.
+    """The folder of one run. Only :meth:`alone` may be called without the lock.
 
     Args:
-        path: where it is; it exists. run_id: of the run that is to be there.
+        path: its path; it exists. run_id: of the run that it belongs to.
     """
 
     def __init__(self, path: Path, run_id: str):
@@ -41,10 +41,10 @@ class Folder:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Holds the folder's lock: two processes that train into one folder would spoil each other's checkpoints.
+        """Holds the folder's lock: two processes that train into one folder would damage each other's checkpoints.
 
         Raises:
-            RunError: another process holds it, or there is none to be had.
+            RunError: another process holds it, or the file system has no locks.
         """
         lock = FileLock(self.path / ".lock")
         try:
@@ -64,11 +64,11 @@ class Folder:
             lock.release()
 
     def clear(self) -> None:
-        """Takes away what a run wrote, if one did, and nothing else."""
+        """Removes the files that a run wrote, and nothing else."""
         if (made := self._made_by()) is None:
             return
         for name in _FOLDERS:
-            if (self.path / name).is_symlink():  # what it leads to may be anyone's
+            if (self.path / name).is_symlink():  # its target may belong to anyone
                 (self.path / name).unlink()
         # W&B names them run-<time>-<id>, offline-run-<time>-<id>
         times = {run: run.name.partition("run-")[2] for run in self.path.glob("wandb/*run-*")}
@@ -79,14 +79,14 @@ class Folder:
             else:
                 found.unlink()
         for link in self.path.glob("wandb/*"):
-            if link.is_symlink() and not link.exists():  # W&B's links into what is gone
+            if link.is_symlink() and not link.exists():  # W&B's links to removed files
                 link.unlink()
         for name in _FOLDERS:
-            with contextlib.suppress(OSError):  # it is not there, or not empty
+            with contextlib.suppress(OSError):  # it does not exist, or is not empty
                 (self.path / name).rmdir()
 
     def check(self) -> None:
-        """Refuses a folder that holds anything of another run, or files of no run that this one would write over.
+        """Rejects a folder that contains files of another run, or other files that this run would overwrite.
 
         Raises:
             RunError: as above.
@@ -106,13 +106,13 @@ class Folder:
                 f"{self.path}: {other}, and what was typed is {self.run_id}\n"
                 "try  hydra.run.dir=DIR, another folder | force=true, which takes away what the run there wrote"
             )
-        self.clear()  # what another run left that came to nothing
+        self.clear()  # left by another run that failed early
 
     def begin(self, config: Mapping[str, Any], composed: Mapping[str, str]) -> None:
         """Marks the folder as this run's, if it is not yet.
 
         Args:
-            config: resolved, plain. composed: files of ``.hydra`` → their text.
+            config: resolved, as plain values. composed: files of ``.hydra`` → their text.
         """
         if not (self.path / MARK).exists():
             mark = {"run_id": self.run_id, "commit": commit(), "code": code(config)}
@@ -123,11 +123,11 @@ class Folder:
 
     @property
     def done(self) -> bool:
-        """Whether the run has ended and all it wrote is there."""
+        """Whether the run has ended and all its files are there."""
         return (self.path / DONE).exists()
 
     def result(self) -> dict[str, Any]:
-        """What the run found.
+        """The result of the run.
 
         Raises:
             RunError: it is damaged.
@@ -142,13 +142,13 @@ class Folder:
         )
 
     def diverged(self) -> str | None:
-        """What was told of the run when it diverged; None of one that did not."""
+        """The message of a run that diverged; None if it did not."""
         result = self._read(RESULT)
         broken = result.get("status") == "failed" and str(result.get("verdict")).startswith("diverged")
         return str(result.get("message")) if broken else None
 
     def edited(self, config: Mapping[str, Any]) -> str | None:
-        """A line on code that is not what it was when the run began; None where it is."""
+        """A line that names code that has changed since the run began; None if there is none."""
         mark = self._read(MARK)
         was, now = mark.get("code"), code(config)
         changed = [name for name in now if isinstance(was, dict) and was.get(name) != now[name]]
@@ -158,7 +158,7 @@ class Folder:
         return f"the code has changed{since}: {', '.join(changed)}; force=true runs it anew"
 
     def _read(self, name: str) -> dict[str, Any]:
-        """What a JSON file of the folder holds; nothing where it is missing or damaged."""
+        """The content of a JSON file of the folder; empty if it is missing or damaged."""
         try:
             found = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -166,10 +166,10 @@ class Folder:
         return found if isinstance(found, dict) else {}
 
     def _made_by(self) -> str | None:
-        """The id of the run that made what lies here, "" where that is lost, None where no run did."""
+        """The id of the run that made the files here, "" if it is lost, None if no run did."""
         if (self.path / MARK).exists():
             return str(self._read(MARK).get("run_id", ""))
         result = self._read(RESULT)
-        if {"run_id", "group_id"} <= result.keys():  # of a version without the mark
+        if {"run_id", "group_id"} <= result.keys():  # from a version without the mark
             return str(result["run_id"])
         return self.run_id if self.path.name == self.run_id else None

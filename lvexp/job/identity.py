@@ -1,4 +1,4 @@
-"""What makes two runs the same run: the run id, the group id, and the marks a finished run leaves. Free of torch."""
+"""What makes two runs the same: the run id, the group id, and the marks that a finished run leaves. Free of torch."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from lvexp.errors import ConfigError
 VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective")
 _VOLATILE_TRAINER = (
     "accelerator",
-    "devices",  # but for their number, which is how many batches make a step
+    "devices",  # except their number, which sets the number of batches in a step
     "strategy",
     "profiler",
     "threads",
     "checkpoint_steps",
     "log_every_n_steps",
 )
-_VOLATILE_DATA = ("root", "files", "cache")  # the texts themselves count, not where they lie
+_VOLATILE_DATA = ("root", "files", "cache")  # the texts matter, not where they are
 DONE, REFUSED = "DONE", "REFUSED"
 
 
 def essence(config: DictConfig) -> dict[str, Any]:
-    """The part of a configuration that decides the result, resolved, with the texts' fingerprint in it."""
+    """The part of a configuration that determines the result, resolved, with the fingerprint of the texts."""
     plain = resolved(config, leave_out=VOLATILE)
     data = plain["data"]
     texts = fingerprint(data)
@@ -58,8 +58,9 @@ def essence(config: DictConfig) -> dict[str, Any]:
 
 
 def devices(trainer: Mapping[str, Any]) -> int | str:
-    """How many devices ``trainer.devices`` names, each a process: a number, a list of them, or Lightning's "2", "0,1".
-    "auto" and -1 stand for all there are, which only torch could count: they are what they are, but on a CPU 1."""
+    """Number of devices in ``trainer.devices``, each a process: a number, a list of them, or Lightning's "2", "0,1".
+    "auto" and -1 mean all devices, which only torch could count: they are returned unchanged, except on a CPU, where
+    they mean 1."""
     typed = trainer["devices"]
     if isinstance(typed, list | tuple):
         return len(typed)
@@ -73,9 +74,9 @@ def devices(trainer: Mapping[str, Any]) -> int | str:
 
 @functools.cache
 def _content(path: str) -> str:
-    """A hash of a file, wherever it lies; its name where it cannot be read."""
+    """A hash of a file's content, independent of its path; its name if it cannot be read."""
     path = os.path.expanduser(path)
-    if not os.path.isfile(path):  # a pipe would be waited for
+    if not os.path.isfile(path):  # reading would wait for a pipe
         return path
     try:
         with open(path, "rb") as file:
@@ -85,7 +86,7 @@ def _content(path: str) -> str:
 
 
 def arguments(option: Mapping[str, Any]) -> dict[str, Any]:
-    """What an option takes: its yaml without what it declares (:mod:`lvexp.checks.refusals`) and what it ignores."""
+    """The arguments of an option: its yaml without declarations (:mod:`lvexp.checks.refusals`) and ignored keys."""
     left_out = {*DECLARED, *(option.get("ignores") or ())}
     kept = {str(key): value for key, value in option.items() if key not in left_out}
     return {key: arguments(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
@@ -96,15 +97,15 @@ def _digest(value: Mapping[str, Any]) -> str:
 
 
 def run_id(config: DictConfig, model: str) -> str:
-    """A hash of all that decides the result, with the model's name before it to be read by people.
+    """A hash of everything that determines the result, preceded by the model's name for human readers.
 
-    The same job has the same id whatever the spelling of its overrides.
+    The same job has the same id, however its overrides are spelled.
     """
     return f"{model}-{_digest(essence(config))}"
 
 
 def group_id(config: DictConfig, model: str) -> str:
-    """The run id without the seed: runs that differ in nothing else share it, for mean ± sd."""
+    """The run id without the seed: runs that differ only in their seed share it, for mean ± sd."""
     kept = essence(config)
     seeded = {key: value for key, value in kept.items() if key != "seed"}
     seeded["data"] = {key: value for key, value in kept["data"].items() if key != "seed"}
@@ -112,18 +113,18 @@ def group_id(config: DictConfig, model: str) -> str:
 
 
 def register() -> None:
-    """Makes ``${run_id:}`` known to OmegaConf, for the name of the run folder, ``${within:outputs,name}``, a folder
-    inside another, and ``${share:0.5}``, a share of ``trainer.max_epochs``; ``${share:0.3,whole}`` is rounded, and at
-    least 1."""
+    """Registers resolvers with OmegaConf: ``${run_id:}``, for the name of the run folder; ``${within:outputs,name}``, a
+    folder inside another; ``${share:0.5}``, a share of ``trainer.max_epochs``. ``${share:0.3,whole}`` is rounded, and
+    at least 1."""
 
     def resolve(_root_: DictConfig) -> str:
         try:
             return run_id(_root_, _root_.hydra.runtime.choices.model)
         except (AttributeError, KeyError, TypeError, ValueError):
-            return "unreadable"  # a value of another kind: the checks, which come next, say which
+            return "unreadable"  # a value of another type: the checks, which come next, name it
 
     def within(outputs: Any, name: Any) -> str:
-        # ahead of Hydra, which makes the folder before any check of ours
+        # before Hydra, which creates the folder before any of our checks
         if ".." in Path(str(name)).parts:
             raise ConfigError(f"name={name}: it leads out of {outputs}\ntry  name=NAME | paths.outputs=DIR")
         return f"{outputs}/{name}"
@@ -142,7 +143,7 @@ def register() -> None:
 
 
 def code(config: Mapping[str, Any]) -> dict[str, str]:
-    """Hashes of the code that decides a result: of this package, and of the file of each class of the user's own."""
+    """Hashes of the code that determines a result: this package, and the file of each class of the user's own."""
     package = Path(__file__).parent
     found = {"lvexp": _hash(*sorted(package.rglob("*.py")))}
     for target in sorted(_targets(config)):
@@ -152,7 +153,7 @@ def code(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _targets(node: Any) -> set[str]:
-    """The classes that a configuration names, wherever they stand in it."""
+    """The classes that a configuration names, at any depth."""
     if isinstance(node, Mapping):
         own = {node["_target_"]} if isinstance(node.get("_target_"), str) else set()
         return own.union(*map(_targets, node.values()))
@@ -164,7 +165,7 @@ def _source(target: str) -> Path | None:
     module = target
     while "." in module:
         module = module.rpartition(".")[0]
-        with contextlib.suppress(Exception):  # it may be of a class, or import what fails
+        with contextlib.suppress(Exception):  # it may name a class, or its import may fail
             if (spec := importlib.util.find_spec(module)) and spec.origin and Path(spec.origin).is_file():
                 return Path(spec.origin)
     return None
@@ -178,7 +179,7 @@ def _hash(*files: Path) -> str:
 
 
 def commit() -> str | None:
-    """The code's git commit, with ``+`` where files differ from it; None outside a checkout."""
+    """The code's git commit, with ``+`` if files differ from it; None outside a checkout."""
     try:
         here = Path(__file__).parent
         head = subprocess.run(

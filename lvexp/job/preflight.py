@@ -1,4 +1,4 @@
-"""What is looked at before a training begins and only torch, the corpus or the run folder can tell."""
+"""Checks before training that need torch, the corpus or the run folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lvexp.job.folder import Folder
 
 
 def resumable(place: Folder) -> None:
-    """Refuses to resume from damaged checkpoints before anything else is done."""
+    """Rejects damaged checkpoints before anything else is done."""
     if place.last.exists():
         checkpoints.read(place.last, "force=true, which trains anew")
         if place.best.exists():
@@ -23,7 +23,7 @@ def resumable(place: Folder) -> None:
 
 
 def precision(config: Mapping[str, Any]) -> None:
-    """Refuses bf16 on a processor whose LSTM has no such form: only a try tells."""
+    """Rejects bf16 on a processor without an LSTM in bf16, which only a trial shows."""
     kind, cells = config["trainer"]["precision"], {config[part].get("cell") for part in ("encoder", "decoder")}
     if config["trainer"]["accelerator"] != "cpu" or not kind.startswith("bf16") or "lstm" not in cells:
         return
@@ -38,13 +38,12 @@ def precision(config: Mapping[str, Any]) -> None:
 
 
 def limited(count: int, limit: float) -> int:
-    """How many of ``count`` batches a limit of Lightning's leaves: a whole number of them, or a share."""
+    """Number of batches out of ``count`` that a limit of Lightning's leaves; the limit is a whole number or a share."""
     return min(limit, count) if isinstance(limit, int) else int(count * limit)
 
 
 def batches(trainer: Mapping[str, Any], data: TextData) -> None:
-    """Refuses limits that leave no batch, and validations further apart than an epoch is long: both depend on
-    the corpus."""
+    """Rejects limits that leave no batch, and validation intervals longer than an epoch: both depend on the corpus."""
     counts = {"train": data.steps_per_epoch, "val": len(data.val_dataloader())}
     for split, count in counts.items():
         key = "overfit_batches" if trainer["overfit_batches"] else f"limit_{split}_batches"
@@ -64,7 +63,7 @@ def batches(trainer: Mapping[str, Any], data: TextData) -> None:
 
 
 def objective(wanted: str | None, figures: Iterable[str]) -> None:
-    """Refuses an objective that no validation of the model measures."""
+    """Rejects an objective that no validation of the model measures."""
     there = [name for name in figures if name != "step"]
     if wanted and wanted not in there:
         near = difflib.get_close_matches(str(wanted), there, 1, 0)

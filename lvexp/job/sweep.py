@@ -1,4 +1,4 @@
-"""What a multirun remembers of its jobs, and the table that closes it. Free of torch."""
+"""The records of a multirun's jobs, and the table at its end. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FOLDER, _LAUNCHER = "LVEXP_SWEEP", "LVEXP_LAUNCHER"
 
 
 class Sweep(Callback):
-    """Gives a multirun a folder in which every job leaves a line, and prints them all at the end."""
+    """Gives a multirun a folder in which every job leaves a record, and prints all of them at the end."""
 
-    exit_code = 0  # of the last multirun: 1 where a job failed, 2 where every one was refused
+    exit_code = 0  # of the last multirun: 1 if a job failed, 2 if every job was refused
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         os.environ[_LAUNCHER] = str(os.getpid())
@@ -28,7 +28,7 @@ class Sweep(Callback):
             folder = Path(config.hydra.sweep.dir) / ".sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
             folder.mkdir(parents=True)
         except (OSError, OmegaConfBaseException):
-            return  # Hydra makes of a callback's error a warning, and then meets the same one itself
+            return  # Hydra turns a callback's error into a warning, and then raises the same error itself
         os.environ[_FOLDER] = str(folder.absolute())
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -45,17 +45,17 @@ class Sweep(Callback):
 
 
 def note(number: int, record: dict[str, Any]) -> None:
-    """Leaves a job's record for the closing table; nothing outside a multirun."""
+    """Leaves a job's record for the closing table; does nothing outside a multirun."""
     folder = os.environ.get(_FOLDER)
     if folder:
         Path(folder, f"{number:05d}.json").write_text(json.dumps(record))
 
 
 def end_with_launcher() -> None:
-    """Has this process end when the one that began the multirun is gone, killed for instance.
+    """Ends this process when the one that started the multirun is gone, for instance killed.
 
-    A launcher's workers would train on, seen by no one, and hold the folders of the runs that the same command is to
-    resume. Nothing where this is no worker of its own: a scheduler looks after its jobs itself.
+    Otherwise a launcher's workers would continue to train unnoticed and hold the folders of runs that the same command
+    should resume. Does nothing if this process is not such a worker: a scheduler manages its own jobs.
     """
     launcher, name = os.environ.get(_LAUNCHER), "end-with-launcher"
     if launcher != str(os.getppid()) or any(thread.name == name for thread in threading.enumerate()):
