@@ -1,4 +1,4 @@
-"""Dimensions of z whose posterior mean varies from text to text."""
+"""Dimensions of z whose posterior mean varies between texts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lvexp.shapes import Float, Tensor
 class ActiveUnits(Metric):
     r""":math:`\#\{d : \mathrm{Var}_x(E_{q(z|x)} z_d) > 0.01\}` (Burda et al. 2016, section 5.2).
 
-    The variance is the unbiased one, over n - 1 (He et al. 2019's code). ``compute`` returns a dict of
-    ``active_units`` and ``variance``, the list of the D variances; both need two texts (a variance of one is 0 here).
+    The variance is the unbiased one, over n - 1 (He et al. 2019's code). ``compute`` returns a dict of ``active_units``
+    and ``variance``, the list of the D variances; both need two texts (the variance of a single one is 0 here).
 
-    Remedies that set this variance by construction (batch normalisation of the mean) make the count say nothing.
+    Regularizers that set this variance by construction (batch normalisation of the mean) make the count meaningless.
 
     Args:
         threshold: above which a dimension is active.
@@ -32,7 +32,7 @@ class ActiveUnits(Metric):
         super().__init__(**more)
         self.threshold = threshold
         # Deviations are summed about the running mean (Chan et al. 1983): a sum of plain squares would lose a small
-        # variance about a large mean. Such states do not add up over devices, so those are merged in compute.
+        # variance about a large mean. Such states are not additive over devices, so they are merged in compute.
         for name in ("n", "mean", "square"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx=None)
 
@@ -44,7 +44,7 @@ class ActiveUnits(Metric):
         self.mean, self.n = self.mean + step * len(means) / n, n
 
     def compute(self) -> dict[str, Any]:
-        n = self.n.reshape(-1, 1)  # one row for each device
+        n = self.n.reshape(-1, 1)  # one row per device
         mean, square = self.mean.reshape(len(n), -1), self.square.reshape(len(n), -1)
         middle = (n * mean).sum(0) / n.sum()
         variance = (square + n * (mean - middle).square()).sum(0) / (n.sum() - 1).clamp(min=1)

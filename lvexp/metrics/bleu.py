@@ -1,4 +1,4 @@
-"""BLEU by sacrebleu, on texts as they are."""
+"""BLEU by sacrebleu, without further tokenisation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sacrebleu.metrics.bleu import BLEU
 def corpus_bleu(written: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU-4 (Papineni et al. 2002), 0 to 100, one reference for each text.
 
-    The texts are taken as tokenised: words are what blanks separate (sacrebleu, ``tokenize="none"``), so the figure
-    compares between models of one corpus, not with papers on others. For a corpus of characters those are set apart
-    first (:func:`lvexp.metrics.diversity.spaced`).
+    The texts are taken as tokenised: words are separated by blanks (sacrebleu, ``tokenize="none"``), so the figure is
+    comparable between models of one corpus, not with papers on other corpora. In a corpus of characters, blanks are
+    inserted between them first (:func:`lvexp.metrics.diversity.spaced`).
     """
     return BLEU(tokenize="none", force=True).corpus_score(list(written), [list(references)]).score
 
@@ -20,8 +20,9 @@ def corpus_bleu(written: Sequence[str], references: Sequence[str]) -> float:
 def self_bleu(texts: Sequence[str]) -> float | None:
     """Mean BLEU-4 of each text against all others (Zhu et al. 2018), 0 to 100; lower is more diverse.
 
-    Grows with the number of texts and costs its square: compare at one number only (100 here). Texts shorter than
-    four words use the orders they have; an empty text scores 0. None for fewer than two texts.
+    It grows with the number of texts, and its cost with the square: compare figures only for the same number (100
+    here). Texts shorter than four words use the n-gram orders they have; an empty text scores 0. None for fewer than
+    two texts.
     """
     if len(texts) < 2:
         return None

@@ -13,10 +13,10 @@ from lvexp.terms import Terms
 
 
 def perplexity(nats: float, tokens: int) -> float:
-    """exp(nats / tokens): perplexity per predicted token, ``<eos>`` counted, ``<bos>`` not; inf where it overflows.
+    """exp(nats / tokens): perplexity per predicted token, ``<eos>`` counted, ``<bos>`` not; inf if it overflows.
 
     Args:
-        nats: of all texts together, never a mean over texts or over batches.
+        nats: of all texts together, not a mean over texts or batches.
         tokens: predicted tokens of all texts.
     """
     try:
@@ -28,16 +28,16 @@ def perplexity(nats: float, tokens: int) -> float:
 class Bound(Metric):
     r"""-ELBO = D + R over a whole set of texts (Kingma & Welling 2014, eq. 3), with beta = 1 and nothing added.
 
-    Sums over texts are kept, in float64, and divided once: batches of unequal size cannot weigh in unequally.
+    Sums over texts are kept in float64 and divided once, so that batches of different sizes are weighted correctly.
     ``compute`` returns a dict of
 
     - ``distortion``: :math:`D = -E_q \log p(x|z)`, nats per sentence;
-    - ``rate``: :math:`R = KL(q(z|x) \| p(z))`, nats per sentence; None where the model has no prior;
-    - ``rate_per_dimension``: its split, a list of D numbers; None where there is no rate or it does not split;
-    - ``nelbo``: D + R; D alone, which then is the exact negative log-likelihood, where the code has width 0; None for
-      an auto-encoder: without a prior its distortion bounds nothing;
-    - ``ppl``: :func:`perplexity` from ``nelbo``; None with it;
-    - ``sentences``, ``tokens``: how many texts, and how many predicted tokens (words and ``<eos>``).
+    - ``rate``: :math:`R = KL(q(z|x) \| p(z))`, nats per sentence; None if the model has no prior;
+    - ``rate_per_dimension``: its split, a list of D numbers; None if there is no rate or it does not split;
+    - ``nelbo``: D + R; only D, the exact negative log-likelihood, if the code has width 0; None for an auto-encoder,
+      whose distortion is not a bound because it has no prior;
+    - ``ppl``: :func:`perplexity` from ``nelbo``; None if that is;
+    - ``sentences``, ``tokens``: number of texts, and of predicted tokens (words and ``<eos>``).
 
     Args:
         more: options of every ``torchmetrics.Metric``.
@@ -57,7 +57,7 @@ class Bound(Metric):
         super().__init__(**more)
         for name in ("distortion", "rate", "split"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        # the last three count the texts that had a rate, a rate that splits, and no code at all
+        # the last three count the texts that had a rate, a rate that splits, and no code
         for name in ("sentences", "tokens", "rated", "divided", "codeless"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 

@@ -1,4 +1,4 @@
-"""Whether the values of a discrete z are the classes of a corpus."""
+"""Whether the values of a discrete z agree with the classes of a corpus."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 
 def clustering(assigned: Sequence[Sequence[int]], labels: Sequence[int]) -> dict[str, float] | None:
-    """Agreement of clusters and classes over the texts whose class is known; None where none is.
+    """Agreement of clusters and classes over the texts whose class is known; None if there are none.
 
-    A cluster is what texts of the same z have in common: all variables of z together. Clusters have no names, so
+    A cluster is the set of texts with the same value of z (of all its variables together). Clusters have no names, so
 
-    - ``cluster_accuracy``: share of texts in the class that their cluster stands for, under the best one-to-one
-      matching of clusters with classes (Hungarian algorithm, Kuhn 1955);
+    - ``cluster_accuracy``: share of texts in the class assigned to their cluster under the best one-to-one matching of
+      clusters with classes (Hungarian algorithm, Kuhn 1955);
     - ``cluster_nmi``: mutual information over the mean of the two entropies; 0 for a single cluster;
     - ``cluster_ari``: Rand index adjusted for chance (Hubert & Arabie 1985); 0 is chance.
 
     Args:
         assigned: the value of each variable of z, [N, variables].
-        labels: class of each text, -1 where it is not known, [N].
+        labels: class of each text, -1 if it is not known, [N].
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score

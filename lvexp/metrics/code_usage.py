@@ -1,4 +1,4 @@
-"""How many of its values a discrete z is put to use with."""
+"""How many of its values a discrete z uses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lvexp.shapes import Float, Tensor
 class CodeUsage(Metric):
     r"""Perplexity of the values that texts are assigned to, :math:`\exp H(\bar a_n)`, mean over the N variables.
 
-    :math:`\bar a_{nk}` is the share of texts whose most probable value of variable n is k (as van den Oord et al. 2017
-    and those after them report it for quantised codes). 1: all texts have the same value; K: all values are used
-    alike. It says how many values are in use, not that they tell texts apart with any certainty: the mutual
-    information does that. In place of active units, which a discrete z has none of.
+    :math:`\bar a_{nk}` is the share of texts whose most probable value of variable n is k (as reported for quantised
+    codes by van den Oord et al. 2017 and later work). 1: all texts have the same value; K: all values are equally
+    frequent. It measures how many values are in use, not how reliably they distinguish texts, which is measured by the
+    mutual information. It replaces active units, which a discrete z does not have.
 
     ``compute`` returns a dict of ``code_perplexity`` and ``usage``, the shares, a list of N lists of K.
 

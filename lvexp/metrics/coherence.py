@@ -1,4 +1,4 @@
-"""How good topics are: whether their words occur together, and whether topics differ."""
+"""The quality of topics: whether their words occur together, and whether topics differ."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ def npmi(topics: Int[Tensor, "K N"], presence: Shaped[Tensor, "D V"]) -> Float[T
 
     .. math:: \binom{N}{2}^{-1} \sum_{i<j} \frac{\log \frac{p(i,j)}{p(i) p(j)}}{-\log p(i,j)}
 
-    where p counts the documents that hold a word, or both, of D. Words that never meet have the limit, -1 (gensim,
-    which adds 1e-12 to p(i,j), gives them more; Lau's script 0); words that are in every document, 1.
+    where p is the share of the D documents that contain a word, or both. Words that never occur together get the limit,
+    -1 (gensim, which adds 1e-12 to p(i,j), gives them more, and Lau's script 0); words that are in every document get
+    1.
 
     Args:
-        topics: places of each topic's N words, at least 2.
-        presence: of the reference corpus, 1 where a document holds a word, else 0; of any type.
+        topics: indices of each topic's N words, at least 2.
+        presence: of the reference corpus, 1 if a document contains a word, otherwise 0; of any type.
     """
     used, places = topics.unique(return_inverse=True)
     held = presence[:, used].double()
@@ -31,5 +32,5 @@ def npmi(topics: Int[Tensor, "K N"], presence: Shaped[Tensor, "D V"]) -> Float[T
 
 
 def diversity(topics: Int[Tensor, "K N"]) -> float:
-    """Share of different words among the top words of all topics; 1: no word in two of them (Dieng et al. 2020)."""
+    """Share of distinct words among the top words of all topics; 1: no word is in two topics (Dieng et al. 2020)."""
     return topics.unique().numel() / topics.numel()

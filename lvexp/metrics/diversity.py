@@ -1,4 +1,4 @@
-"""How many different words and word pairs a set of texts holds."""
+"""How many different words and word pairs a set of texts contains."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from lvexp.data.special import TOKENS, UNK
 
 _CHARACTER = re.compile(rf"{TOKENS[UNK]}|\S")
 
-_BLANK = "\u2423"  # an open box: a blank that is a character like any other
+_BLANK = "\u2423"  # an open box: stands for a blank that is itself a character of the text
 
 
 def spaced(texts: Sequence[str]) -> list[str]:
-    """Texts of characters with a blank between any two, as BLEU and distinct-n want their words; ``<unk>`` is one."""
+    """Texts of characters with blanks between them, as BLEU and distinct-n expect; ``<unk>`` is one character."""
     return [" ".join(_CHARACTER.findall(text.replace(" ", _BLANK))) for text in texts]
 
 
 def share_unknown(texts: Sequence[str]) -> float | None:
-    """Share of ``<unk>`` among the words of texts; None without any word."""
+    """Share of ``<unk>`` among the words of texts; None if there are no words."""
     words = [word for text in texts for word in text.split()]
     return words.count(TOKENS[UNK]) / len(words) if words else None
 
 
 def distinct(texts: Sequence[str], order: int) -> float | None:
-    """distinct-n: different n-grams over all n-grams of all texts, 0 to 1 (after Li et al. 2016).
+    """distinct-n: distinct n-grams over all n-grams of all texts, 0 to 1 (after Li et al. 2016).
 
-    They divide by the number of words, we by the number of n-grams, as most code since: equal for n = 1, and 1 means
-    no repetition for any n. Falls with the number of texts: compare at one number only. None without any n-gram.
+    They divide by the number of words; we divide by the number of n-grams, as most later code does. The two are equal
+    for n = 1, and here 1 means no repetition for any n. The figure falls with the number of texts: compare it only for
+    the same number. None if there are no n-grams.
     """
     grams = []
     for text in texts:

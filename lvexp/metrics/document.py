@@ -1,4 +1,4 @@
-"""Perplexity as papers on topic models have it."""
+"""Perplexity as defined in papers on topic models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lvexp.terms import Terms
 class DocumentPerplexity(Metric):
     r"""``ppl_document``: :math:`\exp(\frac1D \sum_d (D_d + R_d) / N_d)` over D documents of N_d words, from the bound.
 
-    Every document weighs the same, whatever its length.
+    Every document has the same weight, whatever its length.
 
     Args:
         more: options of every ``torchmetrics.Metric``.

@@ -1,4 +1,4 @@
-"""How much z tells about x."""
+"""The information that z carries about x."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lvexp.distributions.support import ENUMERATED, configurations, support
 from lvexp.shapes import Float, Int, Shaped, Tensor
 from lvexp.terms import Terms
 
-#: numbers in the largest array made at once, 8 MB in float32: with much larger ones a CPU mostly asks for memory
+#: numbers in the largest array, 8 MB in float32: with much larger ones a CPU spends most time allocating memory
 _NUMBERS = 2**21
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -30,15 +30,15 @@ def mutual_information(
 
     .. math:: \frac1N \sum_i \Big[\log q(z_i|x_i) - \log \frac1N \sum_j q(z_i|x_j)\Big], \quad z_i \sim q(z|x_i)
 
-    (Hoffman & Johnson 2016). The same draw stands in both terms, so their noise cancels, and no term, hence not the
-    mean, can exceed log N: an estimate near log N says that the true value is larger, not what it is. Figures for
-    different N do not compare. It may come out slightly below 0.
+    (Hoffman & Johnson 2016). The same draw is used in both terms, so their noise cancels, and no term, and hence not
+    the mean, can exceed log N: an estimate near log N means that the true value is larger, but not how large. Figures
+    for different N are not comparable. The estimate may be slightly below 0.
 
     Args:
         posterior: q(z|x) from parameters, with a ``log_prob`` that broadcasts.
         params: the parameters of each text's posterior.
-        value: one draw from each; None sums over all values instead, :func:`exact_mutual_information`.
-        numbers: in the largest array made; N x (size of z) of them for each text at the least.
+        value: one draw from each; None sums over all values instead, as :func:`exact_mutual_information`.
+        numbers: numbers in the largest array; at least N x (size of z) for each text.
     """
     if value is None:
         return exact_mutual_information(posterior, params, numbers)
@@ -48,7 +48,7 @@ def mutual_information(
 def _each(
     posterior: Posterior, params: Float[Tensor, "N P"], value: Shaped[Tensor, "N ..."], numbers: int = _NUMBERS
 ) -> Float[Tensor, " N"]:
-    """The term of each text in :func:`mutual_information`, which depends on its own draw and on no other."""
+    """The term of each text in :func:`mutual_information`, which depends on its own draw only."""
     q, texts = posterior(params), len(params)
     log_density, size = (_gaussian(q), 1) if _is_gaussian(q) else (_any(q), value[0].numel())
     rows = max(1, numbers // (texts * max(1, size)))
@@ -60,7 +60,7 @@ def _each(
 
 
 def _any(q: Distribution) -> Callable[[Tensor], Tensor]:
-    """log q(z_r|x_n) of every pair, from draws [R, ...] to [R, N]."""
+    """log q(z_r|x_n) for every pair; draws [R, ...] to [R, N]."""
     return lambda value: q.log_prob(value.unsqueeze(1)).double()
 
 
@@ -69,8 +69,8 @@ def _is_gaussian(q: Distribution) -> bool:
 
 
 def _gaussian(q: Any) -> Callable[[Tensor], Tensor]:
-    """The same in one product of matrices, without R x N x D numbers; in 64 bits, where the parts of a square can be
-    taken apart without loss."""
+    """The same by one matrix product, without R x N x D numbers; in 64 bits, so that expanding the square loses no
+    precision."""
     mean, precision = q.base_dist.loc.double(), q.base_dist.scale.double().pow(-2)
     linear, square = mean * precision, -precision / 2
     rest = (precision.log() - mean.square() * precision - math.log(2 * math.pi)).sum(-1) / 2
@@ -79,14 +79,14 @@ def _gaussian(q: Any) -> Callable[[Tensor], Tensor]:
 
 
 def exact_mutual_information(posterior: Posterior, params: Float[Tensor, "N P"], numbers: int = _NUMBERS) -> float:
-    r"""I_q(x; z) over N texts without a draw, for a z of finitely many values, in nats.
+    r"""I_q(x; z) over N texts without draws, for a z with finitely many values, in nats.
 
     .. math:: \frac1N \sum_i \sum_z q(z|x_i) \Big[\log q(z|x_i) - \log \frac1N \sum_j q(z|x_j)\Big]
 
     It is between 0 and the smaller of log N and the log of the number of values.
 
     Args:
-        posterior: q(z|x) from parameters, of finite support.
+        posterior: q(z|x) from parameters, with finite support.
         params: the parameters of each text's posterior.
         numbers: in the largest array made.
     """
@@ -105,14 +105,14 @@ def minibatch_mutual_information(
     lengths: Int[Tensor, " N"],
     size: int = 32,
 ) -> float:
-    """The same within groups of ``size`` texts of near-equal length, averaged over texts: the figure in papers.
+    """The same within groups of ``size`` texts of similar length, averaged over texts: the figure in papers.
 
-    He et al. 2019 and those who use their code print this; it cannot exceed log ``size`` (3.47 for 32). Their code
-    takes the entropy of q(z|x) in closed form where we use the draw: equal in expectation.
+    This is reported by He et al. 2019 and by work that uses their code; it cannot exceed log ``size`` (3.47 for 32).
+    Their code uses the entropy of q(z|x) in closed form, we use the draw: the two are equal in expectation.
 
     Args:
-        posterior, params, value: as :func:`mutual_information` takes them.
-        lengths: of the texts; groups are formed in their order, the last may be smaller.
+        posterior, params, value: as in :func:`mutual_information`.
+        lengths: of the texts; groups are formed in order of length, the last may be smaller.
         size: texts in a group.
     """
     order = lengths.argsort(stable=True)
@@ -126,20 +126,19 @@ def minibatch_mutual_information(
 class MutualInformation(Metric):
     r""":func:`mutual_information` and :func:`minibatch_mutual_information` of a stream of texts.
 
-    Exact where z has at most :data:`~lvexp.distributions.support.ENUMERATED` values, else from draws of each text,
-    from the global generator.
+    Exact if z has at most :data:`~lvexp.distributions.support.ENUMERATED` values, otherwise from draws for each text by
+    the global generator.
 
-    Of more than ``limit`` texts it keeps ``limit``, spread evenly over the stream whatever its order (a test set may
-    come sorted by length). ``compute`` returns a dict of ``mi``, ``mi_n`` (texts used), ``mi_exact``,
-    ``mi_batch``, and
+    Of more than ``limit`` texts it keeps ``limit``, spread evenly over the stream, which may be sorted by length.
+    ``compute`` returns a dict of ``mi``, ``mi_n`` (texts used), ``mi_exact``, ``mi_batch``, and
 
     - ``mi_se``: :math:`\sqrt{\sum_i s_i^2 / M} / N`, from the variance :math:`s_i^2` of text i's term over its M draws:
-      how far other draws would move ``mi``, not what other texts would. 0 where it is exact, None for one draw.
+      how much ``mi`` varies with the draws, not with the texts. 0 if it is exact, None for one draw.
 
     Args:
         posterior: q(z|x) from parameters: ``latent.posterior``.
-        limit: texts used at most.
-        draws: of all texts together, spread evenly: M is this over N, and at least 2. None takes M = 1.
+        limit: the largest number of texts used.
+        draws: for all texts together, divided evenly: M is this over N, and at least 2. None means M = 1.
         size: texts in a group of the minibatch figure.
         more: options of every ``torchmetrics.Metric``.
     """
@@ -160,7 +159,7 @@ class MutualInformation(Metric):
         """Takes a batch, and a draw of z for each text, where there is one already."""
         texts = len(terms.batch)
         number = torch.arange(texts, device=self.seen.device) + self.seen
-        # the texts with the smallest keys stay; multiples of the golden ratio fill [0, 1) evenly at any length
+        # the texts with the smallest keys are kept; multiples of the golden ratio fill [0, 1) evenly at any length
         key = (number.double() * _GOLDEN) % 1
         fresh = (key, terms.params.detach(), terms.q.sample() if value is None else value, terms.batch.lengths)
         for name, part in zip(self._STORED, fresh, strict=True):

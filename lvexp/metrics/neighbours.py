@@ -1,4 +1,4 @@
-"""What vectors of texts know of the texts' classes: retrieval and classification."""
+"""What the vectors of texts tell about their classes: retrieval and classification."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from lvexp.shapes import Float, Int, Tensor
 
-_ROWS = 256  # queries compared with the corpus at once
+_ROWS = 256  # queries that are compared with the corpus at once
 
 
 def retrieval_precision(
@@ -17,8 +17,9 @@ def retrieval_precision(
     corpus_labels: Int[Tensor, " N"],
     nearest: tuple[int, ...],
 ) -> list[float]:
-    """For each of ``nearest``: the share of so many corpus texts nearest to a query, by cosine, that have its label;
-    mean over queries. Texts whose label is -1 are left out; more than the corpus holds is all of it."""
+    """For each number in ``nearest``: the share, among that many corpus texts nearest to a query by cosine, of those
+    with its label; mean over queries. Texts with the label -1 are left out; a number above the size of the corpus means
+    all of it."""
     queries, query_labels = queries[query_labels >= 0], query_labels[query_labels >= 0]
     corpus, corpus_labels = F.normalize(corpus[corpus_labels >= 0], dim=-1), corpus_labels[corpus_labels >= 0]
     most = min(max(nearest), len(corpus))
@@ -36,8 +37,8 @@ def classification_accuracy(
     test: Float[Tensor, "M W"],
     test_labels: Int[Tensor, " M"],
 ) -> float:
-    """Share of test texts that logistic regression on the training texts' vectors puts into their class. Vectors are
-    standardised first; texts whose label is -1 are left out."""
+    """Share of test texts that a logistic regression on the training texts' vectors classifies correctly. Vectors are
+    standardised first; texts with the label -1 are left out."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

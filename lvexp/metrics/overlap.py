@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Overlap:
-    r"""Two features of a pair: how many different words of the question are in the answer, and the sum of their
-    :math:`\mathrm{idf}(w) = \log (N / (1 + n_w))`, of N texts of which n_w hold w; at least 0.
+    r"""Two features of a pair: the number of different words of the question that are in the answer, and the sum of
+    their :math:`\mathrm{idf}(w) = \log (N / (1 + n_w))` (at least 0), where n_w of N texts contain w.
 
-    Words are entries of the vocabulary with a letter or a digit in them, without scikit-learn's English stop words and
+    Words are entries of the vocabulary that contain a letter or a digit, except scikit-learn's English stop words and
     the special tokens.
 
     Args:
         vocabulary: of the texts.
-        texts: token ids of the answers to count in: those of the training set.
+        texts: token ids of the texts for the idf: the answers of the training set.
     """
 
     def __init__(self, vocabulary: Vocabulary, texts: Iterable[Sequence[int]]):
@@ -50,7 +50,7 @@ class Combination:
     """Logistic regression from features to relevance, by scikit-learn: standardised features, L2 with C = 1.
 
     Args:
-        features: [N, F]. label: 1 where the answer is right, else 0, [N].
+        features: [N, F]. label: 1 if the answer is right, otherwise 0, [N].
     """
 
     def __init__(self, features: npt.NDArray[np.float64], label: npt.NDArray[np.int64]):

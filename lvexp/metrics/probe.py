@@ -1,4 +1,4 @@
-"""Whether a straight cut through the space of z tells texts of different labels apart."""
+"""Whether a linear classifier can tell the labels of texts from z."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lvexp.models.base import LatentModel
 from lvexp.report.findings import Score
 from lvexp.shapes import Float, Tensor
 
-TEXTS = 2000  # fitted on, at most
-CLASSES = 100  # labels with more values than this are no classes
+TEXTS = 2000  # the largest number of texts to fit on
+CLASSES = 100  # labels with more values than this are not classes
 
 
 def features(latent: AbstractLatent, q: Distribution) -> Float[Tensor, "B F"]:
-    """The posterior's means, and of what is discrete in z the probabilities of its values."""
+    """The posterior's means and, for the discrete part of z, the probabilities of its values."""
     means = latent.means(q) if latent.continuous else None
     marginals = latent.marginals(q)
     found = [part for part in (means, None if marginals is None else marginals.flatten(1)) if part is not None]
@@ -30,20 +30,20 @@ def features(latent: AbstractLatent, q: Distribution) -> Float[Tensor, "B F"]:
 def probe(
     model: LatentModel, known: Iterable[Batch], asked: Float[Tensor, "N F"], labels: Sequence[int]
 ) -> dict[str, Score]:
-    """``probe_accuracy``: the share of test texts that a logistic regression on :func:`features` puts into its class;
-    ``majority_accuracy``: the share in the class that is the most frequent where it was fitted; ``probe_n``: of how
-    many test texts; ``probe_fitted``: on how many others, of ``known``, about 2,000 at the most. Nothing is drawn: the
-    same model has the same figures.
+    """``probe_accuracy``: the share of test texts that a logistic regression on :func:`features` classifies correctly;
+    ``majority_accuracy``: the share in the class that is most frequent in the texts it was fitted on; ``probe_n``: the
+    number of test texts; ``probe_fitted``: the number of texts, from ``known``, that it was fitted on, at most about
+    2,000. Nothing is drawn: the same model gives the same figures.
 
-    Features are standardised, so that it reads differences of any size: a collapsed z, whose means differ in the third
-    decimal, may be told apart far better than by the majority. It says what is in the means, not that a decoder
-    that meets them under the posterior's noise can make anything of it.
+    Features are standardised, so that differences of any size can be used: even for a collapsed z, whose means differ
+    only in the third decimal, the probe may be far better than the majority class. It measures what is in the means,
+    not whether a decoder can use them under the posterior's noise.
 
-    None of these where labels are missing, all alike or of more than 100 values: those are no classes.
+    There are no figures if labels are missing, are all equal or have more than 100 values.
 
     Args:
         model: in evaluation mode.
-        known: labelled texts, in an order of which the first are a fair sample.
+        known: labelled texts, in an order in which the first ones are a fair sample.
         asked, labels: features and labels of the test texts, -1 for those without.
     """
     seen: list[Tensor] = []

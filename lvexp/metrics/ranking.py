@@ -1,4 +1,4 @@
-"""How well answers are ranked: MAP and MRR as trec_eval defines them."""
+"""The quality of a ranking of answers: MAP and MRR as trec_eval defines them."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from lvexp.data.batch import Batch
 from lvexp.errors import DataError
 from lvexp.shapes import Int, Tensor
 
-DRAWS, LEVEL = 10_000, 0.95  # of the bootstrap
+DRAWS, LEVEL = 10_000, 0.95  # samples and level of the bootstrap
 #: scores and relevance of the answers to one question
 Question = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
 
 
 def ranked(score: npt.NDArray, relevant: npt.NDArray) -> npt.NDArray[np.bool_]:
-    """Relevance in order of the score, the best first. Of equal scores the later answer comes first, as in trec_eval
-    where answers are named by their place: sentences that come first are right more often, and a model that cannot
-    tell them apart must not gain from that."""
+    """Relevance in order of the score, best first. Among equal scores the later answer comes first, as in trec_eval if
+    answers are named by their position: the first sentences are right more often, and a model that cannot distinguish
+    them must not benefit from this."""
     return relevant[::-1][np.argsort(-score[::-1], kind="stable")].astype(bool)
 
 
 def average_precision(score: npt.NDArray, relevant: npt.NDArray) -> float:
-    """The precision at the rank of each right answer, mean over the right answers. There must be one."""
+    """The precision at the rank of each right answer, mean over the right answers. There must be at least one."""
     places = np.flatnonzero(ranked(score, relevant)) + 1
     return float((np.arange(1, len(places) + 1) / places).mean())
 
 
 def reciprocal_rank(score: npt.NDArray, relevant: npt.NDArray) -> float:
-    """1 / the rank of the best right answer. There must be one."""
+    """1 / the rank of the best right answer. There must be at least one."""
     return 1 / (1 + int(np.argmax(ranked(score, relevant))))
 
 
 def questions(group: npt.ArrayLike, score: npt.ArrayLike, label: npt.ArrayLike) -> list[Question]:
-    """The answers of each question that has a right one (label 1), in the order they are given in."""
+    """The answers of each question that has a right one (label 1), in the given order."""
     numbers, scores, labels = np.asarray(group), np.asarray(score, float), np.asarray(label)
     order = np.argsort(numbers, kind="stable")
     cuts = np.flatnonzero(np.diff(numbers[order])) + 1
@@ -48,13 +48,13 @@ def questions(group: npt.ArrayLike, score: npt.ArrayLike, label: npt.ArrayLike) 
 
 
 def mixed(found: Iterable[Question]) -> list[Question]:
-    """The questions that have both right and wrong answers: no order of the others is better than another."""
+    """The questions with both right and wrong answers; for the others every order is equally good."""
     return [(score, relevant) for score, relevant in found if not relevant.all()]
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean of ``values``, over questions: what another set of questions
-    would move. It says nothing of what another seed of the training would."""
+    """The 95 % percentile bootstrap interval of the mean of ``values`` over questions: the variation between sets of
+    questions. It does not include the variation between seeds of training."""
     rng, measured = np.random.default_rng(seed), np.asarray(values)
     means = measured[rng.integers(len(measured), size=(DRAWS, len(measured)))].mean(1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -70,7 +70,7 @@ def figures(found: Sequence[Question]) -> dict[str, float]:
 
 
 def grouped(batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
-    """The question and the row of each answer. Raises :class:`DataError` where the corpus does not tell."""
+    """The question and the row of each answer. Raises :class:`DataError` if the corpus does not have them."""
     if batch.group is None or batch.index is None:
         raise DataError("nothing tells which answers are to the same question\ntry  data.columns.group=COLUMN")
     return batch.group, batch.index
@@ -79,8 +79,8 @@ def grouped(batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
 class Ranking(Metric):
     """MAP and MRR over the questions that have a right answer, from a stream of answers in any order.
 
-    ``compute`` returns a dict of ``map``, ``mrr`` and ``map_loss`` = 1 - MAP, for whoever wants the lowest; of 0, 0 and
-    1 where no question has a right answer.
+    ``compute`` returns a dict of ``map``, ``mrr`` and ``map_loss`` = 1 - MAP, for monitors that look for the lowest
+    value. They are 0, 0 and 1 if no question has a right answer.
 
     Args:
         more: options of every ``torchmetrics.Metric``.
