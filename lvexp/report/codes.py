@@ -10,7 +10,7 @@ from lvexp.report.style import VALID, dress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST = 40  # rows or columns whose names and numbers still read
+_MOST = 40  # the largest number of rows or columns with legible names and numbers
 
 
 def codes_figure(
@@ -19,8 +19,8 @@ def codes_figure(
     labels: Sequence[int] | None,
     label_names: Sequence[str],
 ) -> Figure:
-    """The figure that :func:`lvexp.report.figures.codes` writes: labels against values for one variable, bars where
-    there are no labels, variables against values for several."""
+    """The figure that :func:`lvexp.report.figures.codes` writes: labels against values for one variable, or bars if
+    there are no labels; variables against values for several."""
     import numpy as np
     from matplotlib.figure import Figure
 

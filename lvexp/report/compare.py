@@ -1,4 +1,4 @@
-"""Finished runs side by side: mean ± sd over seeds, and where they lie between rate and distortion."""
+"""Finished runs side by side: mean ± sd over seeds, and their rate and distortion."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Result = Mapping[str, Any]
-_LONGEST = 48  # letters of a name in the picture
-#: what is kept of a result
+_LONGEST = 48  # letters of a name in the figure
+#: the parts of a result that are kept
 KEPT = ("run_id", "group_id", "seed", "commit", "overrides", "choices", "verdict", "seconds", "steps", "test")
 #: column → key in the ``test`` part of a result, and digits
 COLUMNS = {
@@ -32,10 +32,10 @@ COLUMNS = {
 
 
 def finished(*sources: Path) -> list[Result]:
-    """The results below folders, in order of their names, and those kept in ``.jsonl`` files; each run once. One that
-    diverged has no figures and is left out.
+    """The results below folders, in order of their names, and those kept in ``.jsonl`` files; each run once. Diverged
+    runs have no figures and are left out.
 
-    Raises :class:`RunError` where there are none.
+    Raises :class:`RunError` if there are none.
     """
     found: dict[str, Result] = {}
     for source in sources:
@@ -50,12 +50,12 @@ def finished(*sources: Path) -> list[Result]:
 
 
 def lines(results: Iterable[Result]) -> str:
-    """Results as lines of a ``.jsonl`` file, without what a comparison does not look at."""
+    """Results as lines of a ``.jsonl`` file, with only the parts that a comparison uses."""
     return "".join(json.dumps({key: result[key] for key in KEPT if key in result}) + "\n" for result in results)
 
 
 def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Runs that differ in nothing but their seed, under what was typed for them and not for all others too."""
+    """Runs that differ only in their seed, named by the overrides that not all runs have in common."""
     by_id: dict[str, list[Result]] = {}
     for result in results:
         by_id.setdefault(result["group_id"], []).append(result)
@@ -77,7 +77,7 @@ def _typed(result: Result) -> list[str]:
 
 
 def spread(runs: Sequence[Result], key: str) -> tuple[float, float | None] | None:
-    """Mean and standard deviation over runs of a score; None where one of them lacks it, no deviation of one run."""
+    """Mean and standard deviation of a score over runs; None if a run lacks it; a single run has no deviation."""
     values = [run["test"].get(key) for run in runs]
     if not values or any(value is None for value in values):
         return None
@@ -86,7 +86,7 @@ def spread(runs: Sequence[Result], key: str) -> tuple[float, float | None] | Non
 
 
 def markdown(named: Mapping[str, Sequence[Result]]) -> str:
-    """A table in the order of the NLL; figures that do not exist are a dash."""
+    """A table in order of the NLL, with a dash for figures that do not exist."""
     lines = [
         "| run | seeds | " + " | ".join(COLUMNS) + " | seconds |",
         "|---|---|" + "---|" * (len(COLUMNS) + 1),
@@ -113,8 +113,8 @@ def _cell(found: tuple[float, float | None] | None, digits: int) -> str:
 def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
     """Rate and distortion, and rate and mutual information, with a numbered point for each group that has a rate.
 
-    On the left -ELBO is the same along a dashed line. On the right a rate on the dashed diagonal is all information;
-    what lies below it was paid for and not used.
+    In the left panel -ELBO is constant along a dashed line. In the right panel a rate on the dashed diagonal is all
+    information; a point below it has paid for rate that is not used.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -136,7 +136,7 @@ def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
     numbers = {name: number for number, name in enumerate(order, 1)}
     far = _far(placed)
     _points(left, {name: at for name, at in placed.items() if name not in far}, numbers, "distortion")
-    for name in far:  # told in words, or all others would lie on one heap
+    for name in far:  # given in words, or all other points would be crowded together
         rate, distortion = (placed[name][kind][0] for kind in ("rate", "distortion"))
         told = f"{numbers[name]}  {name}  (R {rate:z.1f}, D {distortion:z.1f}: above the frame)"
         left.plot([], [], linestyle="none", label=told)
@@ -164,7 +164,7 @@ def picture(named: Mapping[str, Sequence[Result]]) -> Figure:
 
 
 def _far(placed: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> list[str]:
-    """Groups whose distortion lies above the upper quartile by more than three times the range between quartiles."""
+    """Groups whose distortion is above the upper quartile by more than three times the interquartile range."""
     import numpy as np
 
     low, high = np.quantile([at["distortion"][0] for at in placed.values()], [0.25, 0.75])
@@ -185,7 +185,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _points(
     axes: Axes, placed: Mapping[str, Mapping[str, tuple[float, float | None]]], numbers: Mapping[str, int], up: str
 ) -> None:
-    """A point with its number for each group, ``up`` over the rate; points that all but coincide share one label."""
+    """A point with its number for each group, ``up`` against the rate; points that nearly coincide share one label."""
     for name, at in placed.items():
         (rate, across), (height, along) = at["rate"], at[up]
         short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""How a training went, as curves."""
+"""The curves of a training run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> F
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(_thousands)
         trained, judged = _series(history, train), _series(history, valid)
-        if trained[0] and valid is None:  # set, not measured: nothing to smooth
+        if trained[0] and valid is None:  # set, not measured: no smoothing
             axes.plot(*trained, color=VALID, linewidth=1.8)
         elif trained[0]:
             axes.plot(*trained, color=TRAIN, linewidth=0.7, alpha=0.3)
@@ -67,8 +67,8 @@ def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> F
             axes.legend(fontsize=8, frameon=False)
         if valid == "val/active_units":
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        if unit != "nats per text" and valid != best:  # quantities whose zero means something
-            # and whose noise about zero is no news
+        if unit != "nats per text" and valid != best:  # quantities with a meaningful zero
+            # and whose noise about zero is irrelevant
             least = {"val/active_units": 1.0, "val/mi": NEGLIGIBLE}.get(valid or "", 0.0)
             axes.set_ylim(bottom=min(0.0, *trained[1], *judged[1]), top=max(axes.get_ylim()[1], least))
     return figure
@@ -90,7 +90,7 @@ def _mark_best(axes: Axes, history: Sequence[Row], key: str) -> None:
 
 
 def _series(history: Sequence[Row], key: str | None) -> tuple[list[float | int], list[float | int]]:
-    """Steps and values of a metric, where it was logged and is finite."""
+    """Steps and values of a metric at which it was logged and is finite."""
     found = [(row["step"], row[key]) for row in history if key is not None and math.isfinite(row.get(key, math.nan))]
     return [step for step, _ in found], [value for _, value in found]
 
@@ -107,7 +107,7 @@ def _smooth(values: Sequence[float | int]) -> list[float]:
 
 
 def _ignore_spikes(axes: Axes, train: Sequence[float | int], valid: Sequence[float | int]) -> None:
-    """Fits the axis to the middle 98 % of the log entries: one batch of very long texts must not flatten the rest."""
+    """Fits the axis to the middle 98 % of the log entries: a batch of very long texts must not flatten the rest."""
     ranked = sorted(train)
     if len(ranked) >= 50:
         low, high = ranked[len(ranked) // 100], ranked[-1 - len(ranked) // 100]

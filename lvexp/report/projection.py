@@ -1,4 +1,4 @@
-"""Where texts lie in the space of z."""
+"""The positions of texts in the space of z."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def projection_figure(
     points, explained = _principal(np.asarray(means, dtype=float))
     shown = [f"component {axis} ({share:.0%} of the variance)" for axis, share in enumerate(explained, 1)]
     title = f"Posterior means of {len(points):,} texts, principal components"
-    # Not narrower than three times the deviation from which a dimension is active: a collapsed posterior is then the
-    # dot it is, and not noise at full size.
+    # At least three times the deviation from which a dimension is active, so that a collapsed posterior appears as a
+    # dot and its noise is not magnified.
     return scatter_figure(points, labels, label_names, title, shown, lengths, least=3 * ACTIVE**0.5)
 
 
@@ -40,7 +40,7 @@ def scatter_figure(
     lengths: Sequence[int] | None = None,
     least: float = 0.0,
 ) -> Figure:
-    """Texts as ``points``, [N, 2], by label or else by length; the axes reach out to ``least`` at the least."""
+    """Texts as ``points``, [N, 2], coloured by label, or else by length; the axes extend at least to ``least``."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -68,11 +68,11 @@ def _principal(means: np.ndarray) -> tuple[np.ndarray, list[float]]:
     import numpy as np
     from sklearn.decomposition import PCA
 
-    if means.shape[1] == 1:  # a line: the second axis is flat
+    if means.shape[1] == 1:  # on a line: the second axis is flat
         means = np.hstack([means, np.zeros_like(means)])
-    # the full solver is exact, hence the same picture on every machine
+    # the full solver is exact, so the figure is the same on every machine
     pca = PCA(n_components=2, svd_solver="full")
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where all means are equal
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 if all means are equal
         points = pca.fit_transform(means)
     return points, [float(share) for share in np.nan_to_num(pca.explained_variance_ratio_)]
 
@@ -100,9 +100,9 @@ def _scatter_classes(
         handles.append(line(FAINT, "o", f"no label ({unlabelled:,})"))
     colours = np.array([look[label][0] if label in look else QUIET if label >= 0 else FAINT for label in classes])
     markers = np.array([look[label][1] if label in look else "" for label in classes])
-    for marker in ("", *MARKERS):  # quiet points first, below the others
+    for marker in ("", *MARKERS):  # pale points first, below the others
         rows = np.flatnonzero(markers == marker)
-        # in no order, or the last class would lie above all others
+        # in random order, or the last class would cover the others
         rows = np.random.default_rng(0).permutation(rows)
         if len(rows):
             axes.scatter(*points[rows].T, c=colours[rows].tolist(), marker=marker or "o", **style)

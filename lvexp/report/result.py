@@ -1,4 +1,4 @@
-"""``result.json``: what a run found, an interface for scripts. Keys are only ever added."""
+"""``result.json``: the results of a run, an interface for scripts. Keys may be added, but are never removed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ RESULT = "result.json"
 
 
 class Scores(TypedDict, total=False):
-    """Figures of one split; None where a figure does not exist for the model. Nats are nats per text.
+    """Figures of one split; None if a figure does not exist for the model. Nats are nats per text.
 
-    elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with
-    its standard error nll_iw_se; iw_effective: effective number of draws, mean over texts, iw_few: share of texts for
-    which fewer than ten decide, and whose estimate is too large. ppl, ppl_iw: perplexity from -elbo and nll_iw over
-    ``tokens`` predicted tokens (``<eos>`` counted). mi: mutual information of x and z under q, against the
-    aggregate of mi_n posteriors, summed over all z where mi_exact, else from draws that give it the standard error
-    mi_se.
-    ppl_marginal: from nll where that is the sum over all values of a discrete z. code_perplexity: values of it in use,
-    of code_values. cluster_accuracy, cluster_nmi, cluster_ari: agreement of those with the labels; class_accuracy:
-    share of classes that a model with labels gets right.
-    probe_accuracy: share of probe_n test texts that a logistic regression on the posterior means puts into their class,
-    fitted on probe_fitted others; majority_accuracy: the share in the most frequent class. rate_floor: nats at which
-    the remedy rate_floor_by holds the rate or stops pressing it. unk, samples_unk: share of <unk> among the words of
-    the test set and of the samples; text_unit: words, or characters, of which BLEU and distinct-n are taken.
-    active_units: dimensions of latent_dim whose posterior mean varies by more than 0.01. recon_bleu: corpus BLEU,
-    0 to 100, of greedy reconstructions.
+    elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with its
+    standard error nll_iw_se; iw_effective: effective number of draws, mean over texts, iw_few: share of texts with
+    fewer than ten effective draws, whose estimate is too large. ppl, ppl_iw: perplexity from -elbo and nll_iw over
+    ``tokens`` predicted tokens (``<eos>`` counted). mi: mutual information of x and z under q, with the aggregate of
+    mi_n posteriors: summed over all z if mi_exact, otherwise from draws, with the standard error mi_se. ppl_marginal:
+    from nll, if that is the sum over all values of a discrete z. code_perplexity: its values in use, of code_values.
+    cluster_accuracy, cluster_nmi, cluster_ari: their agreement with the labels; class_accuracy: share of classes that a
+    model with labels predicts correctly. probe_accuracy: share of probe_n test texts that a logistic regression on the
+    posterior means, fitted on probe_fitted other texts, classifies correctly; majority_accuracy: the share in the most
+    frequent class. rate_floor: nats at which the regularizer rate_floor_by holds the rate or stops reducing it. unk,
+    samples_unk: share of <unk> among the words of the test set and of the samples; text_unit: the units of BLEU and
+    distinct-n, words or characters. active_units: number of dimensions, of latent_dim, whose posterior mean has a
+    variance above 0.01. recon_bleu: corpus BLEU, 0 to 100, of greedy reconstructions.
     """
 
     elbo: float | None
@@ -71,13 +69,13 @@ class Scores(TypedDict, total=False):
 
 
 class Result(TypedDict, total=False):
-    """One run: its identity, how it went, what it found.
+    """One run: its identity, its course and its results.
 
     choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a checkout,
-    with "+" where files differ from it. seconds: of the whole job. tokens_per_second: in training, validation left out.
-    test: figures on the test set. valid: the best validation's. monitor: which of these picked it. reported: parts of
-    the usual report that the model has. groups: title and rows (name, value, unit, how) of what the model adds to it,
-    as printed. message: why a run was refused or failed.
+    with "+" if files differ from it. seconds: of the whole job. tokens_per_second: in training, without validation.
+    test: figures on the test set. valid: figures of the best validation. monitor: the one that selected it. reported:
+    parts of the usual report that the model has. groups: title and rows (name, value, unit, how) that the model adds to
+    it, as printed. message: why a run was refused or failed.
     """
 
     run_id: str
@@ -99,12 +97,12 @@ class Result(TypedDict, total=False):
 
 
 def write_result(path: str | Path, result: Mapping[str, Any]) -> None:
-    """Writes ``result.json`` so that a reader finds it whole or not at all.
+    """Writes ``result.json`` atomically: a reader finds all of it or nothing.
 
-    Known keys come in the order of :class:`Result` and :class:`Scores`, others after them by name.
+    Known keys are in the order of :class:`Result` and :class:`Scores`; others follow in order of their names.
 
     Raises:
-        ValueError: a figure is not finite, which JSON cannot say; it is named.
+        ValueError: a figure is not finite, which JSON cannot represent; the message names it.
     """
     if broken := _broken(result, ""):
         raise ValueError(f"not finite: {', '.join(broken)}")
@@ -122,7 +120,7 @@ def read_result(path: str | Path) -> dict[str, Any]:
 
 
 def _broken(value: Any, name: str) -> list[str]:
-    """Names of the figures that are not finite, like ``test.rate``."""
+    """Names of the figures that are not finite, such as ``test.rate``."""
     if isinstance(value, Mapping):
         return [found for key, inner in value.items() for found in _broken(inner, f"{name}.{key}".lstrip("."))]
     return [name] if isinstance(value, float) and not math.isfinite(value) else []

@@ -1,41 +1,42 @@
-"""One line for a reader in a hurry."""
+"""The verdict on a model, in one line."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-#: Nats below which a rate or a mutual information is as good as none: at 0.1 nats z narrows the choice of text by a
-#: tenth, less than two seeds of one model differ; papers call such a model collapsed.
+#: Nats below which a rate or a mutual information counts as none: 0.1 nats narrow the choice of text by a tenth, less
+#: than the difference between two seeds of one model; papers call such a model collapsed.
 NEGLIGIBLE = 0.1
-#: Nats of mutual information from which z is in use: one nat tells fewer than three (e) kinds of text apart, which is
-#: what length alone would do.
+#: Nats of mutual information from which z is in use: one nat distinguishes fewer than three (e) kinds of text, which
+#: length alone would achieve.
 USED = 1.0
 
-#: perplexity below which all texts as good as share one value: with two values, 99.5 % of them do
+#: perplexity below which practically all texts share one value: with two values, 99.5 % of them
 ONE_VALUE = 1.03
-#: share of the rate, or of what N texts can show of it, that is little information
+#: share of the rate, or of the part that N texts can show, below which information is low
 LITTLE = 0.5
-#: how far above a remedy's floor a rate still lies at it
+#: how far above a regularizer's floor a rate still counts as at the floor
 AT = 1.1
-#: texts from which a probe that beats no majority counts, and by how many standard errors it has to
+#: texts from which a probe is judged, and the standard errors by which it must beat the majority
 PROBED, ERRORS = 100, 2.0
 
 Scores = Mapping[str, float | int | str | None]
 
 
 def verdict(scores: Scores) -> str:
-    """What the figures of :func:`lvexp.instruments.evaluate` amount to; figures that are not finite mean "diverged".
+    """The verdict on the figures of :func:`lvexp.instruments.evaluate`; figures that are not finite mean "diverged".
 
     - ``collapsed``: rate and mutual information below 0.1 nats;
-    - ``ignores z``: a rate, but mutual information below 0.1: paid for, not used (as with a committed rate);
-    - ``weak``: mutual information below 1 nat, or less than half of the rate (the rest is paid for without telling of
-      the text); or no active unit, or a single value in use of a discrete z; or, where texts have labels, a linear
-      probe that tells them from z no better than always naming the most frequent one;
-    - ``healthy``: none of these. It says that z is used, and nothing of how good the model is: that takes a language
-      model of the same sizes, whose NLL this one's may well be above.
+    - ``ignores z``: a rate, but mutual information below 0.1: the rate is paid for but not used (as with a committed
+      rate);
+    - ``weak``: mutual information below 1 nat, or less than half of the rate (the rest is paid for without carrying
+      information); or no active unit, or a single value in use of a discrete z; or, if texts have labels, a linear
+      probe that predicts them from z no better than the most frequent label does;
+    - ``healthy``: none of these. This says that z is used, not how good the model is: for that, compare it with a
+      language model of the same sizes, whose NLL may well be lower.
 
-    A rate that lies at the floor of a remedy is said to: it is what was set, not what the texts asked for.
+    The verdict mentions a rate at the floor of a regularizer: it was set, not determined by the texts.
     """
     broken = [name for name, score in scores.items() if isinstance(score, float) and not math.isfinite(score)]
     if broken:
@@ -63,7 +64,7 @@ def verdict(scores: Scores) -> str:
 
 
 def _floor(scores: Scores) -> str:
-    """Whether the rate is what a remedy holds it at."""
+    """Whether the rate is at the value where a regularizer holds it."""
     floor = scores.get("rate_floor")
     at = floor is not None and float(floor) > 0 and float(scores["rate"] or 0) <= AT * float(floor)
     return f" at the floor of {scores['rate_floor_by']}" if at else ""
@@ -79,7 +80,8 @@ def _probe_fails(scores: Scores) -> bool:
 
 
 def _use(scores: Scores, told: bool) -> tuple[str, bool]:
-    """How much of z is in use, in words, and whether any; ``told``: z tells of the text at all."""
+    """How much of z is in use, in words, and whether any is; ``told``: whether z carries any information about the
+    text."""
     said, in_use = [], False
     if scores.get("active_units") is not None:
         said.append(f"{scores['active_units']}/{scores['latent_dim']} active units")
@@ -87,12 +89,12 @@ def _use(scores: Scores, told: bool) -> tuple[str, bool]:
     if scores.get("code_perplexity") is not None:
         values = f"{_two(scores['code_perplexity'])} of {scores['code_values']} values"
         several = float(scores["code_perplexity"] or 0) >= ONE_VALUE
-        # modes differ from text to text where all values are as good as equally likely, too
+        # modes differ between texts even if all values are almost equally likely
         said.append(f"modes at {values}, which tell next to nothing" if several and not told else f"{values} in use")
         in_use = in_use or several
     return ", ".join(said), in_use
 
 
 def _two(score: float | int | str | None) -> str:
-    """Two decimals, and no minus before a zero."""
+    """Two decimals, and no minus sign before zero."""
     return f"{float(score or 0):z.2f}"
