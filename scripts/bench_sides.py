@@ -1,9 +1,9 @@
 """What `scripts/bench` measures, one side a process: `python bench_sides.py KIND SETTINGS`.
 
-A side prepares itself, prints one JSON line, and then does one window of work for each line it reads, printing what
-the window took. The two sides of a pair so take turns on the machine. `KIND` is `lvexp` (the package that stands
-first on the path, whole, with Lightning), `bare` (its model and optimiser in a loop without Lightning), or `textbook`
-(the same model written plainly in torch, the reference).
+A side prepares itself, prints one JSON line, and then does one window of work for each line it reads, printing what the
+window took. The two sides of a pair thus alternate on the machine. `KIND` is `lvexp` (the first such package on the
+path, complete, with Lightning), `bare` (its model and optimiser in a loop without Lightning), or `textbook` (the same
+model written plainly in torch, the reference).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def answer(**what: Any) -> None:
 
 
 def wait() -> None:
-    """Until the other side had its turn; ends the process when no more is asked."""
+    """Waits until the other side has had its turn; ends the process when nothing more is requested."""
     if not sys.stdin.readline():
         answer(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         os._exit(0)
@@ -64,7 +64,7 @@ def composed(overrides: list[str]) -> dict[str, Any]:
 
 
 class Textbook(nn.Module):
-    """A sentence VAE as a textbook writes it: nn.LSTM, nn.Linear over all logits, F.cross_entropy."""
+    """A sentence VAE as in a textbook: nn.LSTM, nn.Linear over all logits, F.cross_entropy."""
 
     def __init__(self, like: nn.Module, dropout: tuple[float, float]):
         super().__init__()
@@ -99,7 +99,7 @@ class Textbook(nn.Module):
 
     @torch.no_grad()
     def nll_iw(self, tokens, samples: int, rows: int):
-        """Draws in the batch dimension, `rows` texts × draws at a time, all logits of them at once."""
+        """Draws in the batch dimension, `rows` texts × draws at a time, with all their logits at once."""
         found = []
         for text in tokens:
             mu, log_variance = self.posterior(text[None])
@@ -140,7 +140,7 @@ def prepared(settings: dict[str, Any]) -> SimpleNamespace:
 
 
 def flops(side: SimpleNamespace) -> int:
-    """Arithmetic of the matrix products of one training step, per target token: 6 for each weight they use."""
+    """Operations of the matrix products of one training step, per target token: 6 for each weight they use."""
     decoder, encoder = side.model.decoder, side.model.encoder
     weights = sum(p.numel() for p in [*encoder.rnn.parameters(), *decoder.rnn.parameters()] if p.dim() == 2)
     return 6 * (weights + decoder.output.weight.numel())
@@ -153,7 +153,7 @@ def batches(side: SimpleNamespace) -> Iterator[Any]:
 
 
 class Window:
-    """Counts the batches of a window, answers at its end, and waits for the next."""
+    """Counts the batches of a window, reports at its end, and waits for the next."""
 
     def __init__(self, size: int, per_token: int):
         self.size, self.per_token = size, per_token
@@ -173,7 +173,7 @@ class Window:
 
 
 def train_lvexp(settings: dict[str, Any]) -> None:
-    """The whole of it: Lightning's loop, callbacks, progress, CSV logger."""
+    """Complete training: Lightning's loop, callbacks, progress bar, CSV logger."""
     import lightning as L
 
     from lvexp import run
@@ -208,7 +208,7 @@ def train_lvexp(settings: dict[str, Any]) -> None:
 
 
 class Timed:
-    """The training batches, and how long the loop waited for them."""
+    """The training batches, and the time the loop waited for them."""
 
     def __init__(self, data: Any):
         self.data, self.seconds = data, 0.0
@@ -221,7 +221,7 @@ class Timed:
 
 
 class Watched:
-    """A loader that tells a clock what each batch took."""
+    """A loader that records the time of each batch."""
 
     def __init__(self, loader: Any, clock: Timed):
         self.loader, self.clock = loader, clock
@@ -259,7 +259,7 @@ def stepper(side: SimpleNamespace) -> Callable[[Any], None]:
 
 
 def train_bare(settings: dict[str, Any]) -> None:
-    """What Lightning's loop costs is the difference to this."""
+    """The difference to this is the cost of Lightning's loop."""
     side = prepared(settings)
     step = stepper(side)
     answer(ready=True)
@@ -362,7 +362,7 @@ def profile_step(settings: dict[str, Any]) -> None:
 
 
 def kernels(settings: dict[str, Any]) -> None:
-    """Milliseconds of lvexp's own operations and of what they stand in for, by turns."""
+    """Milliseconds of lvexp's own operations and of those they replace, alternating."""
     from lvexp.networks.dropout import Dropout
     from lvexp.networks.output import product
     from lvexp.networks.unroll import unroll
@@ -399,7 +399,7 @@ def kernels(settings: dict[str, Any]) -> None:
 
 
 def chunks(settings: dict[str, Any]) -> None:
-    """Speed of a training step for each number of logits held at once, by turns on the same batches."""
+    """Speed of a training step for each number of logits held at once, alternating on the same batches."""
     from lvexp.networks import output
 
     side = prepared(settings)
@@ -418,7 +418,7 @@ def chunks(settings: dict[str, Any]) -> None:
 
 
 def corpus(settings: dict[str, Any]) -> None:
-    """One stage over a corpus on disk: `import`, `encode` (the first time, else opened), or `epoch` of batches."""
+    """One stage over a corpus on disk: `import`, `encode` (opened if already encoded), or `epoch` of batches."""
     from lvexp.data.module import TextData
 
     began, tokens = time.perf_counter(), 0

@@ -1,5 +1,5 @@
-"""`python -m lvexp ARGUMENTS` up to its first training step. Prints, in seconds since BEGAN: when the configuration was
-checked, when all was imported, when the step was done: `python bench_startup.py BEGAN ARGUMENTS`."""
+"""`python -m lvexp ARGUMENTS` up to its first training step. Prints, in seconds since BEGAN, when the configuration was
+checked, the imports were done and the step was done: `python bench_startup.py BEGAN ARGUMENTS`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def note(name: str) -> None:
 
 
 def checked(data: Any) -> None:
-    """Stands in for the last check before the heavy imports."""
+    """Replaces the last check before the large imports."""
     check(data)
     note("checked")
     from lvexp.training import callbacks as training
