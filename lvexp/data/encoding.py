@@ -186,7 +186,7 @@ def _named(row: Row, path: Path) -> str:
     """The split named in the row itself."""
     if row.split not in NAMES:
         raise DataError(
-            f"{path}:{row.line}: '{row.split}' stands in the column of splits\n"
+            f"{path}:{row.line}: '{row.split}' is not a split, but is in the column of splits\n"
             f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
         )
     return NAMES[row.split]

@@ -72,7 +72,7 @@ def figures(found: Sequence[Question]) -> dict[str, float]:
 def grouped(batch: Batch) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
     """The question and the row of each answer. Raises :class:`DataError` if the corpus does not have them."""
     if batch.group is None or batch.index is None:
-        raise DataError("nothing tells which answers are to the same question\ntry  data.columns.group=COLUMN")
+        raise DataError("the corpus does not group answers by question\ntry  data.columns.group=COLUMN")
     return batch.group, batch.index
 
 

@@ -45,7 +45,7 @@ def finished(*sources: Path) -> list[Result]:
         found |= {result["run_id"]: result for result in results}
     if not found:
         told = ", ".join(map(str, sources))
-        raise RunError(f"{told}: no finished run lies there\ntry  the folder of a sweep, outputs/<name>")
+        raise RunError(f"{told}: no finished runs found\ntry  the folder of a sweep, outputs/<name>")
     return list(found.values())
 
 
