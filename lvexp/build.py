@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "init": (AbstractInit,),
     "model": (LatentModel,),
 }
+
+#: what is given to a class only if its constructor asks for it by name
+OFFERED = ("special", "states")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -83,6 +87,8 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
 
 def _make(where: str, node: Mapping[str, Any], trust: Collection[str], **given: Any) -> Any:
     found, settings = _read(where, node, trust)
+    taken = inspect.signature(found).parameters
+    given = {name: value for name, value in given.items() if name not in OFFERED or name in taken}
     try:
         return found(**{**settings, **given})
     except LvexpError:
@@ -119,13 +125,13 @@ def model(
         ConfigError: a class cannot be used, see :func:`lvexp.checks.targets.find`, or rejects its arguments.
     """
     make, first = _maker(config, trust), _init(config, trust)
-    encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size))
+    encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
     latent = first(make("latent", config["latent"], features=encoder.width))
     built = make(
         "model",
         config["model"],
         encoder=encoder,
-        decoder=_decoder(config, vocabulary.size, latent.width, encoder.width, trust),
+        decoder=_decoder(config, vocabulary, latent.width, encoder.width, trust),
         vocabulary=vocabulary,
         latent=latent,
         estimator=make("estimator", config["estimator"]),
@@ -155,7 +161,7 @@ def training(
     found, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
     optimizer = functools.partial(found, **settings)
     _tried(optimizer, config["optimizer"])
-    sizes = model.vocabulary.size, model.latent.width, encoder.width
+    sizes = model.vocabulary, model.latent.width, encoder.width
     built = Training(
         model,
         make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
@@ -177,9 +183,7 @@ def _init(config: Mapping[str, Any], trust: Collection[str] | None) -> AbstractI
 
 
 def _decoder(
-    config: Mapping[str, Any], vocabulary: int, code: int, states: int, trust: Collection[str] | None
+    config: Mapping[str, Any], vocabulary: Vocabulary | Bag, code: int, states: int, trust: Collection[str] | None
 ) -> torch.nn.Module:
-    # one that reads the encoder's states must know their width
-    more = {"states": states} if "states" in (config["decoder"].get("requires") or ()) else {}
-    made = _maker(config, trust)("decoder", config["decoder"], vocabulary=vocabulary, code=code, **more)
-    return _init(config, trust)(made)
+    given = {"vocabulary": vocabulary.size, "special": vocabulary.special, "code": code, "states": states}
+    return _init(config, trust)(_maker(config, trust)("decoder", config["decoder"], **given))

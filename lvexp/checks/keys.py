@@ -27,7 +27,7 @@ TRAINER = (
 )
 #: what `build` hands to the classes, whatever a configuration says
 GIVEN = (
-    *("vocabulary", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
+    *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params"),
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lvexp.data.batch import Batch
-from lvexp.data.special import BOS
+from lvexp.data.special import BOS, SPECIAL
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 
@@ -31,6 +31,7 @@ class Bag:
     """
 
     kind = "bag"
+    special = SPECIAL
 
     def __init__(self, words: Sequence[str], pattern: str = PATTERN, lowercase: bool = False) -> None:
         from sklearn.feature_extraction.text import CountVectorizer

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, SupportsInt
 
 from lvexp.data.batch import Batch
-from lvexp.data.special import BOS, EOS, TOKENS, UNK
+from lvexp.data.special import BOS, EOS, SPECIAL, TOKENS, UNK
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -41,6 +41,8 @@ class Vocabulary:
         kind: ``words``, ``wordpunct``, ``characters`` or ``bpe``.
         lowercase: whether text is lower-cased first.
     """
+
+    special = SPECIAL
 
     def __init__(self, tokenizer: Tokenizer, kind: str, lowercase: bool) -> None:
         self.tokenizer = tokenizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lvexp.data.special import UNK
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.exhibits import sample
 from lvexp.metrics.bleu import self_bleu
@@ -29,7 +28,7 @@ class Samples(Instrument):
 
     def update(self, look: Look) -> None:
         batch = look.terms.batch
-        self.unknown += int((batch.tokens == UNK).sum())
+        self.unknown += int((batch.tokens == self.model.vocabulary.special.unk).sum())
         self.words += batch.predicted() - len(batch)  # <eos> is no word
 
     def measure(self) -> dict[str, Score]:

@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
-from lvexp.data.special import PAD
 from lvexp.data.vectors import read_vectors
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
@@ -77,7 +76,7 @@ class AnswerModel(LatentModel):
         ``labelled``."""
         if batch.source is None:
             raise DataError("answers cannot be judged without their questions\ntry  data.columns.source=COLUMN")
-        there = batch.source != PAD
+        there = batch.source != self.vocabulary.special.pad
         question = self._memory(batch.source, there.sum(1), there)
         own = torch.arange(batch.tokens.shape[1], device=batch.tokens.device) < batch.lengths[:, None]
         answer = self._memory(batch.tokens, batch.lengths, own)

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -43,6 +43,7 @@ class Turn:
     bound: bool = True
 
 
+@runtime_checkable
 class Constraint(Protocol):
     """What a model asks of its regularizers; the rest is between them and the training."""
 

@@ -41,7 +41,7 @@ class SentenceModel(LatentModel):
         return self.decoder(words, batch.targets, batch.lengths, code, reading.memories)
 
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
-        return write(self.decoder, code, how, reading.memories if reading else {})
+        return write(self.decoder, code, how, reading.memories if reading else {}, self.vocabulary.special)
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         return itertools.chain(self.encoder.parameters(), self.latent.inference_parameters())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lvexp.data.special import TOKENS, UNK
+from lvexp.data.special import SPECIAL, Special
 from lvexp.errors import ConfigError
 from lvexp.networks.base import AbstractEncoder, Words
 from lvexp.networks.standardise import Standardise
@@ -31,6 +31,7 @@ class BowEncoder(AbstractEncoder):
         vocabulary: V. hidden: H. layers: of them. activation: tanh, relu or softplus, after each.
         dropout: of the last layer's outputs.
         reads: ``counts``, ``log`` (of 1 + count) or ``share`` (of the text's words).
+        special: tokens of the vocabulary.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class BowEncoder(AbstractEncoder):
         activation: str = "tanh",
         dropout: float = 0.0,
         reads: str = "counts",
+        special: Special = SPECIAL,
     ):
         super().__init__()
+        self.silent = special.silent
         self.vocabulary, self.width, self.reads = vocabulary, hidden, _chosen("encoder.reads", reads, READS)
         nonlinear = _chosen("encoder.activation", activation, ACTIVATIONS)
         widths = [vocabulary, *[hidden] * layers]
@@ -56,8 +59,9 @@ class BowEncoder(AbstractEncoder):
         else:
             counts = torch.zeros(len(tokens), self.vocabulary, device=tokens.device)
             counts.scatter_add_(1, tokens, torch.ones_like(tokens, dtype=counts.dtype))
-        words = torch.tensor([place >= len(TOKENS) or place == UNK for place in range(self.vocabulary)])
-        return self.read(counts * words.to(counts))
+        words = torch.ones_like(counts[0])
+        words[list(self.silent)] = 0
+        return self.read(counts * words)
 
     def read(self, counts: Float[Tensor, "B V"]) -> Float[Tensor, "B H"]:
         """The features of bags of words."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lvexp.data.special import UNK
+from lvexp.data.special import SPECIAL, Special
 from lvexp.errors import ConfigError
 from lvexp.networks.base import NOTHING, Memories, StateEncoder, WordDecoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
@@ -78,6 +78,7 @@ class RecurrentDecoder(WordDecoder):
         entry: where z enters, "initial", "every_step" or "both".
         inputless: read no words, only z (Bowman et al. 2016, section 3.1.1): every input is ``<unk>``.
         tie: one matrix for word vectors and output (Press & Wolf 2017); needs ``embedding`` = ``hidden``.
+        special: tokens of the vocabulary.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class RecurrentDecoder(WordDecoder):
         entry: str = "both",
         inputless: bool = False,
         tie: bool = False,
+        special: Special = SPECIAL,
     ):
         super().__init__()
         if entry not in _ENTRIES:
@@ -102,7 +104,7 @@ class RecurrentDecoder(WordDecoder):
                 f"decoder.tie=true with decoder.embedding={embedding} and decoder.hidden={hidden}: one matrix serves "
                 f"as both only where the two are equal\ntry  decoder.embedding={hidden}"
             )
-        self.inputless = inputless
+        self.inputless, self.unk = inputless, special.unk
         self.embedding = WordVectors(vocabulary, embedding)
         self.every = code if entry != "initial" else 0
         self.rnn = CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
@@ -129,7 +131,7 @@ class RecurrentDecoder(WordDecoder):
 
     def _read(self, tokens: Words, code: Float[Tensor, "N W"], state):
         if self.inputless:
-            tokens = torch.full(tokens.shape[:2], UNK, device=tokens.device)
+            tokens = torch.full(tokens.shape[:2], self.unk, device=tokens.device)
         words = self.drop_in(self.embedding(tokens))
         if self.every:
             words = torch.cat([words, code[:, None].expand(-1, tokens.shape[1], -1)], -1)
@@ -153,7 +155,7 @@ class RecurrentDecoder(WordDecoder):
     def _score(self, inputs: Words, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S_B T H"]:
         """The states of many draws on a CPU, without gradients: what the words add to the first layer's gates is
         computed once for a text, not for each draw."""
-        blind = torch.full(inputs.shape[:2], UNK, device=inputs.device) if self.inputless else inputs
+        blind = torch.full(inputs.shape[:2], self.unk, device=inputs.device) if self.inputless else inputs
         words = self.embedding(blind)
         into, bias = self.rnn.weight_ih_l0, self.rnn.bias_ih_l0
         width = words.shape[-1]

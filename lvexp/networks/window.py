@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lvexp.data.special import BOS
+from lvexp.data.special import SPECIAL, Special
 from lvexp.errors import ConfigError
 from lvexp.networks.base import NOTHING, Memories, WordDecoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
@@ -29,6 +29,7 @@ class WindowDecoder(WordDecoder):
         hidden: width of the hidden layer.
         dropout_in: share of the word vectors' entries set to 0 in training, the same for all draws.
         dropout_out: share of the hidden layer's entries set to 0 in training.
+        special: tokens of the vocabulary.
     """
 
     def __init__(
@@ -40,13 +41,14 @@ class WindowDecoder(WordDecoder):
         hidden: int = 256,
         dropout_in: float = 0.5,
         dropout_out: float = 0.5,
+        special: Special = SPECIAL,
     ):
         super().__init__()
         if window < 0:
             raise ConfigError(f"decoder.window={window}: a number of words, at least 0\ntry  decoder.window=2")
         if not window and not code:
             raise ConfigError("decoder.window=0 without z: nothing to predict from\ntry  decoder.window=2 | model=svae")
-        self.window = window
+        self.window, self.bos = window, special.bos
         self.embedding = WordVectors(vocabulary, embedding)
         # H in two parts: draws of z then share what the words give
         self.words = nn.Linear(window * embedding, hidden, bias=False) if window else None
@@ -58,7 +60,7 @@ class WindowDecoder(WordDecoder):
     def states(
         self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
     ) -> Float[Tensor, "S B T H"]:
-        padded = torch.cat([inputs.new_full((len(inputs), self.window), BOS), inputs], 1)
+        padded = torch.cat([inputs.new_full((len(inputs), self.window), self.bos), inputs], 1)
         return self._hidden(padded.unfold(1, self.window, 1)[:, 1:], code[:, :, None])
 
     def _hidden(self, recent: Int[Tensor, "*B T n"], code: Float[Tensor, "*S 1 W"]) -> Float[Tensor, "*S T H"]:
@@ -71,7 +73,7 @@ class WindowDecoder(WordDecoder):
         return total.tanh()
 
     def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
-        return code, torch.full((len(code), self.window), BOS, device=code.device)
+        return code, torch.full((len(code), self.window), self.bos, device=code.device)
 
     def step(self, tokens: Int[Tensor, " N"], state):
         code, recent = state

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lvexp.data.special import BOS, EOS, PAD
+from lvexp.data.special import SPECIAL, Special
 from lvexp.errors import ConfigError
 from lvexp.networks.base import NOTHING, AbstractDecoder, Memories
 from lvexp.shapes import Float, Int, Tensor
@@ -46,33 +46,37 @@ class Decoding:
 
 @torch.no_grad()
 def write(
-    decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding, memories: Memories = NOTHING
+    decoder: AbstractDecoder,
+    code: Float[Tensor, "N W"],
+    how: Decoding,
+    memories: Memories = NOTHING,
+    special: Special = SPECIAL,
 ) -> list[list[int]]:
     """A text for each code, without ``<bos>`` and ``<eos>``; ``<pad>`` and ``<bos>`` are never written."""
     if how.method == "beam":
-        return _beam(decoder, code, how, memories)
-    state, tokens = decoder.start(code, memories), torch.full((len(code),), BOS, device=code.device)
+        return _beam(decoder, code, how, memories, special)
+    state, tokens = decoder.start(code, memories), torch.full((len(code),), special.bos, device=code.device)
     written, going = [], torch.ones(len(code), dtype=torch.bool, device=code.device)
     for _ in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
-        log_p = _writable(log_p)
+        log_p = _writable(log_p, special)
         tokens = log_p.argmax(-1) if how.method == "greedy" else _sample(log_p, how)
-        tokens = torch.where(going, tokens, EOS)
-        going = going & (tokens != EOS)
+        tokens = torch.where(going, tokens, special.eos)
+        going = going & (tokens != special.eos)
         written.append(tokens)
         if not going.any():
             break
-    return [_until_eos(row) for row in torch.stack(written, 1).tolist()]
+    return [_until(special.eos, row) for row in torch.stack(written, 1).tolist()]
 
 
-def _writable(log_p: Float[Tensor, "N V"]) -> Float[Tensor, "N V"]:
+def _writable(log_p: Float[Tensor, "N V"], special: Special) -> Float[Tensor, "N V"]:
     log_p = log_p.clone()
-    log_p[:, [PAD, BOS]] = -torch.inf
+    log_p[:, [special.pad, special.bos]] = -torch.inf
     return log_p
 
 
-def _until_eos(tokens: list[int]) -> list[int]:
-    return tokens[: tokens.index(EOS)] if EOS in tokens else tokens
+def _until(end: int, tokens: list[int]) -> list[int]:
+    return tokens[: tokens.index(end)] if end in tokens else tokens
 
 
 def _sample(log_p: Float[Tensor, "N V"], how: Decoding) -> Int[Tensor, " N"]:
@@ -88,13 +92,17 @@ def _sample(log_p: Float[Tensor, "N V"], how: Decoding) -> Int[Tensor, " N"]:
 
 
 def _beam(
-    decoder: AbstractDecoder, code: Float[Tensor, "N W"], how: Decoding, memories: Memories = NOTHING
+    decoder: AbstractDecoder,
+    code: Float[Tensor, "N W"],
+    how: Decoding,
+    memories: Memories = NOTHING,
+    special: Special = SPECIAL,
 ) -> list[list[int]]:
     """Beam search over all texts at once; the score is log p of the text, without a length bonus."""
     texts, width = len(code), how.beam
     rows = torch.arange(texts, device=code.device).repeat_interleave(width)
     state = _select(decoder.start(code, memories), rows)
-    tokens = torch.full((texts * width,), BOS, device=code.device)
+    tokens = torch.full((texts * width,), special.bos, device=code.device)
     # at first all hypotheses of a text are the same one: only the first may grow
     score = torch.full((texts, width), -torch.inf, device=code.device)
     score[:, 0] = 0
@@ -102,19 +110,19 @@ def _beam(
     history = torch.empty(texts, width, 0, dtype=torch.long, device=code.device)
     for _ in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
-        log_p = _writable(log_p).view(texts, width, -1)
+        log_p = _writable(log_p, special).view(texts, width, -1)
         closed = torch.full_like(log_p, -torch.inf)
-        closed[..., EOS] = 0  # an ended hypothesis goes on as itself
+        closed[..., special.eos] = 0  # an ended hypothesis goes on as itself
         grown = score[..., None] + torch.where(ended[..., None], closed, log_p)
         score, flat = grown.flatten(1).topk(width, -1)
         parent, token = flat // log_p.shape[-1], flat % log_p.shape[-1]
         history = torch.cat([history.gather(1, parent[..., None].expand_as(history)), token[..., None]], -1)
-        ended = ended.gather(1, parent) | (token == EOS)
+        ended = ended.gather(1, parent) | (token == special.eos)
         if ended[:, 0].all():
             break
         state = _select(state, (parent + width * torch.arange(texts, device=code.device)[:, None]).flatten())
         tokens = token.flatten()
-    return [_until_eos(best) for best in history[:, 0].tolist()]
+    return [_until(special.eos, best) for best in history[:, 0].tolist()]
 
 
 def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:

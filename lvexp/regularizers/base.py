@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 from torch import nn
 
@@ -29,6 +29,7 @@ class Progress:
     words: Tensor | float = 0.0
 
 
+@runtime_checkable
 class Course(Protocol):
     """What a regularizer may do to the course of training; :class:`lvexp.training.module.Training` is one."""
 

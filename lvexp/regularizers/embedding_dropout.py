@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lvexp.data.special import BOS, EOS, PAD
+from lvexp.data.special import SPECIAL
 from lvexp.errors import ConfigError
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
@@ -30,9 +30,10 @@ class EmbeddingDropout(Regularizer):
         super().__init__()
         if not 0 <= share < 1:
             raise ConfigError(f"regularizer.embedding_dropout.share={share}: must be at least 0 and below 1")
-        self.share = share
+        self.share, self.special = share, SPECIAL
 
     def attach(self, model: LatentModel) -> None:
+        self.special = model.vocabulary.special
         model.get_submodule("decoder.embedding").register_forward_hook(self._hide)
 
     def _hide(
@@ -50,5 +51,5 @@ class EmbeddingDropout(Regularizer):
         first = (tokens[:, :, None] == tokens[:, None, :]).int().argmax(-1)
         drawn = torch.rand(tokens.shape, device=tokens.device).gather(1, first)
         factors = (drawn >= self.share) / (1 - self.share)
-        no_word = (tokens == PAD) | (tokens == BOS) | (tokens == EOS)
+        no_word = torch.isin(tokens, torch.tensor(self.special.silent, device=tokens.device))
         return factors.masked_fill(no_word, 1.0)

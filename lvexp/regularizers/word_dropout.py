@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lvexp.data.special import BOS, EOS, PAD, UNK
+from lvexp.data.special import SPECIAL
 from lvexp.errors import ConfigError
+from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Int, Tensor
 
@@ -24,10 +25,13 @@ class WordDropout(Regularizer):
         super().__init__()
         if not 0 <= keep <= 1:
             raise ConfigError(f"regularizer.word_dropout.keep={keep}: a share lies between 0 and 1")
-        self.keep = keep
+        self.keep, self.special = keep, SPECIAL
+
+    def attach(self, model: LatentModel) -> None:
+        self.special = model.vocabulary.special
 
     def corrupt(self, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
         drop = torch.rand(tokens.shape, device=tokens.device) >= self.keep
-        for special in (PAD, BOS, EOS):
+        for special in self.special.silent:
             drop &= tokens != special
-        return tokens.masked_fill(drop, UNK)
+        return tokens.masked_fill(drop, self.special.unk)
