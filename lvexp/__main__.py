@@ -137,6 +137,8 @@ def main() -> None:
     typed, such as a sweep of which every job is refused."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us, and we say them shortly
     _legible()
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` has it: classes of the user's own are found from either
     identity.register()
     sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one run; -m may stand anywhere
     try:

@@ -127,11 +127,12 @@ def model(
     make, first = _maker(config, trust), _init(config, trust)
     encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
     latent = first(make("latent", config["latent"], features=encoder.width))
+    kind: Any = _read("model", config["model"], make.keywords["trust"])[0]
     built = make(
         "model",
         config["model"],
         encoder=encoder,
-        decoder=_decoder(config, vocabulary, latent.width, encoder.width, trust),
+        decoder=_decoder(config, vocabulary, kind.code_width(latent, encoder), encoder.width, trust),
         vocabulary=vocabulary,
         latent=latent,
         estimator=make("estimator", config["estimator"]),
@@ -161,7 +162,7 @@ def training(
     found, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
     optimizer = functools.partial(found, **settings)
     _tried(optimizer, config["optimizer"])
-    sizes = model.vocabulary, model.latent.width, encoder.width
+    sizes = model.vocabulary, model.code_width(model.latent, encoder), encoder.width
     built = Training(
         model,
         make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),

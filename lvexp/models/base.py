@@ -88,6 +88,11 @@ class LatentModel(nn.Module, abc.ABC):
         self.regularizers = nn.ModuleList()
         estimator.attach(vocabulary.size)
 
+    @classmethod
+    def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
+        """Width of what the decoder reads: z's code, unless a model adds something to it."""
+        return latent.width
+
     # --- what a model says ---------------------------------------------------------------------------------------
 
     @abc.abstractmethod
