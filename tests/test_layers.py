@@ -70,7 +70,8 @@ def test_every_layer_exists():
 @pytest.mark.parametrize(
     "name",
     [
-        *("checks/drawing", "checks/keys", "checks/limits", "checks/mistakes", "checks/parent", "checks/refusals"),
+        *("checks/conflicts", "checks/declarations", "checks/drawing", "checks/keys", "checks/traits"),
+        *("checks/limits", "checks/mistakes", "checks/parent", "checks/refusals"),
         *("checks/targets", "checks/values", "data/source", "durable", "job/environment", "job/folder"),
         *("job/identity", "job/sweep", "__main__"),
     ],

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lvexp.checks.declarations import AROUND, CONDITIONAL, DECLARED, GROUPS
 from lvexp.checks.limits import typed
 from lvexp.checks.targets import OURS
-from lvexp.checks.values import AROUND, DECLARED, GROUPS, yaml
+from lvexp.checks.values import yaml
 from lvexp.errors import ConfigError
 
 #: Lightning's, besides those in conf/trainer/cpu.yaml
@@ -30,6 +31,8 @@ GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params"),
 )
+#: what a node has beside the arguments of its class
+_BESIDE = {"optimizer": ("decay",)}
 
 
 def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -86,20 +89,35 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
     known = takes(target) if ours else None
     if not re.fullmatch(r"[^\W\d]\w*(\.\w+)+", target) or (ours and known is None):
         raise ConfigError(f"{path}._target_={target}: there is no such class\ntry  leave out {path}._target_")
+    _of_its_own(path, node, known)
     if known is None:
         return  # a class of the user's own: building it tells
     free = {"_target_", *DECLARED, *(node.get("ignores") or ())}
-    free |= {"decay"} if path == "optimizer" else {"_partial_"} if path.startswith("latent.") else set()
+    free |= {*_BESIDE.get(path, ())} | ({"_partial_"} if path.startswith("latent.") else set())
     names = [name for name in known if path == "data" or name not in GIVEN]
     for key, value in node.items():
         if isinstance(value, Mapping) and "_target_" in value:
             _class(f"{path}.{key}", value, f"{path}.{key}", folder, (*inner, key))
         elif key not in free and key not in names:
             raise _unread(f"{path}.{key}", value, option, names)
-        elif isinstance(value, Mapping) and (shown := list(_shown(folder, (*inner, key)))):
+        elif isinstance(value, Mapping) and key not in DECLARED and (shown := list(_shown(folder, (*inner, key)))):
             _among(f"{path}.{key}", value, shown)
             if path == "optimizer":
                 _all(f"{path}.{key}", value, shown)
+
+
+def _of_its_own(path: str, node: Mapping[str, Any], known: tuple[str, ...] | None) -> None:
+    """What an option declares of its keys must be of keys that it has, or that its class takes."""
+    if known is None and path == "data":
+        return  # what all corpora declare, of keys that a class of the user's own may not take
+    declared = [(kind, node.get(kind) or ()) for kind in ("ignores", "starts_from", "limits", "one_of")]
+    declared += [(kind, condition) for kind in CONDITIONAL for condition in (node.get(kind) or {}).values()]
+    declared += [("conflicts", conflict.get("if") or {}) for conflict in node.get("conflicts") or []]
+    has = {*node, *(known or ()), *_BESIDE.get(path, ())}
+    for kind, names in declared:
+        for name in names:
+            if name.partition(".")[0] not in has:
+                raise ConfigError(f"{path}.{kind}: the option has no {name}\ntry  leave {name} out of its {kind}")
 
 
 def _shown(folder: Path, path: tuple[str, ...]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The little language of ``limits``: what a value may be, as a test and in words. Free of torch.
 
-A limit is made of what may be, joined by ``or``: a kind (``whole``, ``share``, ``number``, ``text``, ``truth``,
-``null``, ``list of`` a kind), bounds after it (``> 0 <= 1``), or a value itself (``-1``, ``english``)::
+A limit is made of what may be, joined by ``or``: a kind (``whole``, ``share``, ``number``, ``text``, ``file``,
+``truth``, ``null``, ``list of`` a kind), bounds after it (``> 0 <= 1``), or a value itself (``-1``, ``english``)::
 
     share > 0 <= 1 or whole >= 1        whole >= 1 or -1        list of whole >= 1 or null
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,6 +51,7 @@ KINDS: dict[str, Test] = {
     "number": (is_number, "a number"),
     "text": (lambda value: isinstance(value, str) and value != "", "a text"),
     "truth": (lambda value: isinstance(value, bool), "true or false"),
+    "file": (lambda value: isinstance(value, str) and os.path.isfile(os.path.expanduser(value)), "a regular file"),
     "null": (lambda value: value is None, "null"),
     "mapping": (lambda value: isinstance(value, Mapping), "a mapping, {key:value,…}"),
 }

@@ -29,28 +29,22 @@ def run_id(folder: str | Path | None) -> str:
         return str(folder)
 
 
-def check(folder: str | None, encoder: Mapping[str, Any], choice: str) -> None:
+def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
     """Refuses a folder that holds no finished language model of the encoder's sizes.
 
     Args:
-        folder: as ``regularizer.lm_init.run`` has it.
-        encoder: the resolved ``encoder`` group. choice: the option that was chosen for it.
+        where: the key that names the folder, such as ``regularizer.lm_init.run``. folder: its value.
+        encoder: the resolved ``encoder`` group.
 
     Raises:
         Refusal: none is named, or the encoder is of other sizes. ConfigError: the folder cannot be started from.
     """
-    if "cell" not in encoder:
-        raise Refusal(
-            f"these choices do not go together\n  encoder={choice}   has no recurrent layer\n"
-            "  regularizer=lm_init   fills one\ntry  encoder=lstm | encoder=gru | regularizer=none"
-        )
     train = "try  " + " ".join(["python -m lvexp model=rnnlm", *_sizes(encoder)])
     if folder is None:
         raise Refusal(
-            "regularizer.lm_init.run: no language model to start from is named\n"
-            f"{train}\nthen regularizer.lm_init.run=DIR, the folder that it prints"
+            f"{where}: no language model to start from is named\n{train}\nthen {where}=DIR, the folder that it prints"
         )
-    typed, path = f"regularizer.lm_init.run={folder}", Path(folder).expanduser()
+    typed, path = f"{where}={folder}", Path(folder).expanduser()
     if not path.is_dir():
         raise ConfigError(f"{typed}: there is no such folder\n{train}\nand its folder")
     if not (path / "DONE").exists():

@@ -2,30 +2,25 @@
 
 A part of :mod:`lvexp.checks.refusals`. The kind is that of the default in the option's yaml, which is also what may be
 null: a default of null. Ranges and words an option declares there itself, ``limits: {decay: ">= 0 < 1"}`` and
-``one_of: {prior: [uniform, learned]}``; what holds of a name wherever it stands, or of what is no option, is in the
-tables below (:mod:`lvexp.checks.limits`). No number is ever nan or infinite.
+``one_of: {prior: [uniform, learned]}``, in the language of :mod:`lvexp.checks.limits`; what all corpora share is
+declared in ``conf/config.yaml``. The tables below are for what is handed on as it is and can declare nothing: keys of
+the trainer, which are Lightning's, those of the evaluation, and a few single ones. No number is ever nan or infinite.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from lvexp.checks.declarations import AROUND, DECLARED, GROUPS
 from lvexp.checks.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 from lvexp.errors import ConfigError
 
-#: groups of which one option is chosen
-GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
-#: groups that say how a run is carried out
-AROUND = ("optimizer", "trainer", "logger", "paths")
-#: what a yaml says of its option, to be told from what the option takes
-DECLARED = ("requires", "provides", "owns", "ignores", "limits", "one_of")
 MOST = 3.4e38  # the largest number of 32 bits
 
 
@@ -38,17 +33,17 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
 
 
 def nodes(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping within, with its path."""
+    """Every mapping within, with its path, but for what options declare."""
     for key, value in node.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key not in DECLARED:
             inner = f"{path}.{key}" if path else str(key)
             yield inner, value
             yield from nodes(value, inner)
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value within that is no mapping, with its path."""
-    if isinstance(node, Mapping):
+    """Every value within that is no mapping, with its path; what an option declares is one value, whatever it is."""
+    if isinstance(node, Mapping) and path.rpartition(".")[2] not in DECLARED:
         for key, value in node.items():
             yield from leaves(value, f"{path}.{key}" if path else str(key))
     else:
@@ -88,30 +83,42 @@ def _types(plain: dict, known: Mapping[str, Any]) -> None:
                     f"{path}={typed(value)}: must be below 2^63, the largest whole number of 64 bits"
                     f"{_advice(path, known)}"
                 )
-    for path, default in known.items():
-        if (said := set(path.split(".")) & set(DECLARED)) and _at(plain, path) != default:
-            raise ConfigError(
-                f"{path}={typed(_at(plain, path))}: {said.pop()} is what the option says of itself, whatever is typed"
-                f"\ntry  leave out {path}"
-            )
     limits = dict(_limits(plain))
     for path, default in known.items():
+        if _declared(path):
+            _unchanged(path, at(plain, path), default)
+            continue
         given: Any = plain
         parts = path.split(".")
         for depth, part in enumerate(parts):
-            at = ".".join(parts[:depth])
-            if given is None and at in limits and reads_null(limits[at]):
+            above = ".".join(parts[:depth])
+            if given is None and above in limits and reads_null(limits[above]):
                 break
             if not isinstance(given, Mapping):
                 raise ConfigError(
-                    f"{at}={typed(given)}: must be a mapping, {part} among its keys\n"
-                    f"try  leave out {at} | {path}={typed(default)}  (the default)"
+                    f"{above}={typed(given)}: must be a mapping, {part} among its keys\n"
+                    f"try  leave out {above} | {path}={typed(default)}  (the default)"
                 )
             if part not in given:
-                raise ConfigError(f"~{f'{at}.{part}' if at else part}: it is needed{_advice(path, known)}")
+                raise ConfigError(f"~{f'{above}.{part}' if above else part}: it is needed{_advice(path, known)}")
             given = given[part]
         else:
             _fits(path, given, default, limits, known)
+
+
+def _declared(path: str) -> bool:
+    return path.rpartition(".")[2] in DECLARED
+
+
+def _unchanged(path: str, given: Any, default: Any) -> None:
+    """Raises for a declaration that was typed; a corpus of the user's own may add to what all corpora declare."""
+    kept = isinstance(default, Mapping) and isinstance(given, Mapping)
+    same = all(given.get(key) == value for key, value in default.items()) if kept else given == default
+    if not same:
+        raise ConfigError(
+            f"{path}={typed(given)}: {path.rpartition('.')[2]} is what the option says of itself, whatever is typed"
+            f"\ntry  leave out {path}"
+        )
 
 
 def _fits(path: str, value: Any, default: Any, limits: Mapping[str, str], known: Mapping[str, Any]) -> None:
@@ -129,10 +136,10 @@ def _advice(path: str, known: Mapping[str, Any]) -> str:
     return f"\ntry  {path}={typed(known[path])}  (the default)" if path in known else f"\ntry  leave out {path}"
 
 
-def defaults(choices: Mapping, remedies: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
+def defaults(choices: Mapping, regularizers: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
     """Path and value of all that the chosen options' files hold; of the same path, the last prevails."""
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*GROUPS[1:], *AROUND)]
-    files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in remedies]
+    files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in regularizers]
     for choice, option in choices.items():  # blocks: latent@latent.c
         group, _, package = str(choice).partition("@")
         files += [(package, menu / group / f"{option}.yaml")] if package else []
@@ -158,71 +165,50 @@ def yaml(file: Path) -> tuple[bool, dict[str, Any]]:
     return whole, inherited | {str(key): value for key, value in node.items()}
 
 
-#: last part of a name, or all of it → limit
-_RANGES: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(pattern), limit)
-    for pattern, limit in (
-        (
-            r"(^|\.)(dim|hidden|embedding|layers|batch_size|eval_batch_size|iw_samples|samples|mi_sentences|mi_batch"
-            r"|bleu_sentences|max_decode|max_length|max_size|min_count|log_every_n_steps|accumulate_grad_batches"
-            r"|checkpoint_steps|bottleneck)$",
-            ">= 1",
-        ),
-        (r"^decoder\.kernel$", ">= 1"),
-        (r"\.(dropout\w*)$", ">= 0 < 1"),
-        (r"\.keep$", ">= 0 <= 1"),
-        (r"\.share$", ">= 0 < 1"),
-        (r"\.(nats|iw_tolerance|beta|start|end|warmup|patience|weight|weight_decay)$", ">= 0"),
-        (r"\.(lr|factor|gamma)$|\.delta\.nats$", "> 0"),
-        (r"\.momentum$", ">= 0 < 1"),
-        (r"(^|\.)seed$", "whole >= 0 < 4294967296"),
-        (r"^evaluation\.(samples|interpolation_steps)$", ">= 2"),
-        (r"^evaluation\.(reconstructions|interpolations|active_threshold)$", ">= 0"),
-        (r"^optimizer\.decay\.factor$", "> 0 < 1"),
-        (r"^optimizer\.decay\.patience$", ">= 1"),
-        (r"^optimizer\.decay\.(start_epoch|limit)$", ">= 0"),
-        (r"^optimizer\.decay$", "mapping or null"),
-        (r"^objective$", "text or null"),
-        (r"^data\.(root|cache|files\.(train|valid|test)|counts\.words)$", "text or null"),
-        (r"^data\.(folder|variant|answered)$", "text or number or null"),
-        (r"^data\.counts\.pattern$", "text"),
-        (r"^data\.header$", "truth or null"),
-        (r"^data\.columns\.text$", "text or whole >= 0"),
-        (r"^data\.columns\.(label|split|source|group)$", "text or whole >= 0 or null"),
-        (r"^data\.counts\.(min_df|max_df)$", "share >= 0 <= 1 or whole >= 1"),
-        (r"^data\.counts\.stop_words$", "english or list of text or null"),
-        (r"^data\.split\.(valid|test)$", "> 0 < 1"),
-        (r"^data\.labelled$", ">= 0"),
-        (r"^data\.balance$", ">= 0 < 1"),
-        (r"^paths\.outputs$", "text or number"),
-        (r"^embeddings\.path$", "text or null"),
-        (r"^trainer\.max_(epochs|steps)$", "whole >= 1 or -1"),
-        (r"^trainer\.(devices|num_nodes)$", "whole >= 1 or -1"),
-        (r"^trainer\.(limit_(train|val)_batches|val_check_interval)$", "share > 0 <= 1 or whole >= 1"),
-        (r"^trainer\.overfit_batches$", "share >= 0 <= 1 or whole >= 0"),
-        (r"^trainer\.gradient_clip_val$", "number >= 0 or null"),
-        (r"^trainer\.profiler$", "text or null"),
-        (r"^trainer\.threads$", "whole >= 1 or null"),
-        (r"^trainer\.min_(epochs|steps)$", "whole >= 0 or null"),
-        (r"^trainer\.max_time$", "text or null"),
-        (r"^trainer\.check_val_every_n_epoch$", "whole >= 1"),
-        (r"^trainer\.deterministic$", "truth or warn"),
-        (r"^trainer\.(benchmark|detect_anomaly|inference_mode|sync_batchnorm)$", "truth"),
-    )
-]
+#: path → limit, of what declares none
+_LIMITS = {
+    "seed": "whole >= 0 < 4294967296",
+    "objective": "text or null",
+    "paths.outputs": "text or number",
+    "evaluation.iw_samples": ">= 1",
+    "evaluation.iw_tolerance": ">= 0",
+    "evaluation.mi_sentences": ">= 1",
+    "evaluation.mi_batch": ">= 1",
+    "evaluation.active_threshold": ">= 0",
+    "evaluation.bleu_sentences": ">= 1",
+    "evaluation.samples": ">= 2",
+    "evaluation.reconstructions": ">= 0",
+    "evaluation.interpolations": ">= 0",
+    "evaluation.interpolation_steps": ">= 2",
+    "evaluation.max_decode": ">= 1",
+    "evaluation.seed": "whole >= 0 < 4294967296",
+    "trainer.devices": "whole >= 1 or -1",
+    "trainer.num_nodes": "whole >= 1 or -1",
+    "trainer.max_epochs": "whole >= 1 or -1",
+    "trainer.max_steps": "whole >= 1 or -1",
+    "trainer.min_epochs": "whole >= 0 or null",
+    "trainer.min_steps": "whole >= 0 or null",
+    "trainer.max_time": "text or null",
+    "trainer.gradient_clip_val": "number >= 0 or null",
+    "trainer.accumulate_grad_batches": ">= 1",
+    "trainer.limit_train_batches": "share > 0 <= 1 or whole >= 1",
+    "trainer.limit_val_batches": "share > 0 <= 1 or whole >= 1",
+    "trainer.val_check_interval": "share > 0 <= 1 or whole >= 1",
+    "trainer.check_val_every_n_epoch": "whole >= 1",
+    "trainer.log_every_n_steps": ">= 1",
+    "trainer.overfit_batches": "share >= 0 <= 1 or whole >= 0",
+    "trainer.profiler": "text or null",
+    "trainer.deterministic": "truth or warn",
+    "trainer.benchmark": "truth",
+    "trainer.detect_anomaly": "truth",
+    "trainer.inference_mode": "truth",
+    "trainer.sync_batchnorm": "truth",
+    "trainer.patience": ">= 0",
+    "trainer.checkpoint_steps": ">= 1",
+    "trainer.threads": "whole >= 1 or null",
+}
+#: path → words, of what declares none
 _ONE_OF = {
-    "anneal.unit": ("steps", "epochs"),
-    "anneal.shape": ("linear", "cosine", "sigmoid"),
-    "regularizer.target_kl.unit": ("steps", "epochs"),
-    "decoder.entry": ("initial", "every_step", "both"),
-    "encoder.cell": ("lstm", "gru"),
-    "decoder.cell": ("lstm", "gru"),
-    "data.view": ("tokens", "counts"),
-    "decoder.size": ("small", "medium", "large"),
-    "regularizer.free_bits.per": ("dimension", "example", "batch"),
-    "regularizer.pretrain.reset": ("decoder", "none"),
-    "regularizer.semi_amortized.through": ("exact", "finite_difference", "none"),
-    "regularizer.mmd.kernel": ("imq", "rbf"),
     "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
     "trainer.precision": (
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
@@ -230,42 +216,48 @@ _ONE_OF = {
     "trainer.profiler": ("null", "simple", "advanced", "pytorch"),
     "logger.kind": ("csv", "wandb"),
 }  # fmt: skip
+_ABSENT = object()
 
 
 def _limits(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Path and limit of every value that has one; what an option declares comes last, and so prevails."""
-    for path in (*dict(leaves(plain)), *dict(nodes(plain))):
-        yield from ((path, limit) for pattern, limit in _RANGES if pattern.search(path))
+    """Path and limit of every value that has one, there or not."""
+    yield from _LIMITS.items()
+    # what is referred to elsewhere (model.embeddings) is named by its shorter path
+    for path, node in sorted(nodes(plain), key=lambda found: found[0].count(".")):
+        yield from ((f"{path}.{key}", limit) for key, limit in (node.get("limits") or {}).items())
+
+
+def _words(plain: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Path and words of every value that is one of some, there or not."""
+    yield from _ONE_OF.items()
     for path, node in nodes(plain):
-        declared = node.get("limits")
-        if isinstance(declared, Mapping):
-            yield from ((f"{path}.{key}", str(limit)) for key, limit in declared.items())
+        yield from ((f"{path}.{key}", words) for key, words in (node.get("one_of") or {}).items())
 
 
-def _at(plain: Mapping[str, Any], path: str) -> Any:
+def at(plain: Mapping[str, Any], path: str, absent: Any = None) -> Any:
+    """The value at a path; ``absent`` where there is none."""
     found: Any = plain
     for part in path.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping) or part not in found:
+            return absent
+        found = found[part]
     return found
 
 
-def words(plain: dict) -> set[str]:
+def words(plain: Mapping[str, Any]) -> set[str]:
     """The paths of values that are one of a list of words."""
-    declared = {f"{path}.{key}" for path, node in nodes(plain) for key in node.get("one_of") or ()}
-    return {*_ONE_OF, *declared}
+    return set(dict(_words(plain)))
 
 
 def _values(plain: dict, known: Mapping[str, Any]) -> None:
-    unused = {f"{group}.{key}" for group in GROUPS for key in (plain.get(group) or {}).get("ignores") or []}
-    for path, value in leaves(plain):
-        if path in _ONE_OF and path not in unused:
-            _one_of(path, value, _ONE_OF[path])
-    for path, node in nodes(plain):
-        for key, allowed in (node.get("one_of") or {}).items():
-            _one_of(f"{path}.{key}", node.get(key), allowed)
+    unused = {f"{path}.{key}" for path, node in nodes(plain) for key in node.get("ignores") or []}
+    for path, allowed in _words(plain):
+        value = at(plain, path, _ABSENT)
+        if value is not _ABSENT and path not in unused:
+            _one_of(path, value, allowed)
     for path, limit in dict(_limits(plain)).items():
-        value = _at(plain, path)
-        if path in unused or (isinstance(value, Mapping) and not complete(limit)):
+        value = at(plain, path, _ABSENT)
+        if value is _ABSENT or path in unused or (isinstance(value, Mapping) and not complete(limit)):
             continue
         fits, wanted = read(limit)
         several = isinstance(value, list) and not complete(limit)

@@ -16,8 +16,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lvexp.checks import parent
+from lvexp.checks.declarations import DECLARED
 from lvexp.checks.refusals import resolved
-from lvexp.checks.values import DECLARED
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
@@ -52,8 +52,9 @@ def essence(config: DictConfig) -> dict[str, Any]:
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)
         plain["model"]["embeddings"] = plain["embeddings"]
-    if "run" in ((plain.get("regularizer") or {}).get("lm_init") or {}):
-        plain["regularizer"]["lm_init"]["run"] = parent.run_id(plain["regularizer"]["lm_init"]["run"])
+    for option in (plain.get("regularizer") or {}).values():
+        for key in (option or {}).get("starts_from") or []:  # the run counts, not where it lies
+            option[key] = parent.run_id(option.get(key))
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
 
 
@@ -86,7 +87,7 @@ def _content(path: str) -> str:
 
 
 def arguments(option: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an option: its yaml without declarations (:mod:`lvexp.checks.refusals`) and ignored keys."""
+    """The arguments of an option: its yaml without declarations (:mod:`lvexp.checks.declarations`) and ignored keys."""
     left_out = {*DECLARED, *(option.get("ignores") or ())}
     kept = {str(key): value for key, value in option.items() if key not in left_out}
     return {key: arguments(value) if isinstance(value, Mapping) else value for key, value in kept.items()}

@@ -121,7 +121,7 @@ REFUSED = [
     ("regularizer=lm_init", ["lm_init.run", "model=rnnlm"]),
     ("regularizer=[aggressive,pretrain]", ["regularizer=aggressive", "sets the plan", "regularizer=pretrain"]),
     ("regularizer=semi_amortized estimator=score", ["estimator=score", "estimator=pathwise"]),
-    ("regularizer=pretrain trainer.max_epochs=5", ["pretrain.epochs=5", "trainer.max_epochs=15"]),
+    ("regularizer=pretrain trainer.max_epochs=5", ["pretrain.epochs=5", "a larger trainer.max_epochs"]),
     ("regularizer=aggressive regularizer.aggressive.inner=0", ["aggressive.inner=0", "at least 1"]),
     ("regularizer=pretrain regularizer.pretrain.reset=both", ["decoder, none"]),
     ("model=nvdm encoder=lstm", ["encoder=lstm", "model=nvdm", "encoder=bow"]),

@@ -1,0 +1,163 @@
+"""Traits: what one option needs, another must offer; what one owns, no other may. Free of torch.
+
+A part of :mod:`lvexp.checks.refusals`; how an option declares its traits says :mod:`lvexp.checks.declarations`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lvexp.checks.declarations import AROUND, Option, apart, condition, holds, traits
+from lvexp.checks.limits import typed
+from lvexp.checks.values import yaml
+from lvexp.errors import Refusal
+
+#: trait → what an option says that lacks it, what one says that needs it
+TRAITS = {
+    "rate": ("has no prior, so no rate", "needs a rate"),
+    "no_latent": ("is a latent variable", "has none"),
+    "code": ("has no latent variable", "needs one"),
+    "point": ("is not a point", "has a point for a posterior"),
+    "rsample": ("has no reparameterised sample", "needs one"),
+    "density": ("has no density", "needs one"),
+    "discrete": ("is not discrete", "is for discrete variables"),
+    "blocks": ("is a single block", "has an estimator for each block"),
+    "classes": ("holds no variable that could be the class of a text", "needs one"),
+    "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
+    "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
+    "standard_prior": ("has another prior than N(0, I)", "commits a rate against N(0, I)"),
+    "simplex": ("has no proportions for a code", "mixes topics in proportion"),
+    "features": ("reads nothing", "is inferred from what an encoder read"),
+    "bag": ("reads no counts of words", "is inferred from counts of words"),
+    "states": ("has no state for each word", "reads them"),
+    "recurrent": ("has no recurrent layer", "fills one"),
+    "autoregressive": ("reads no words", "changes the words it reads"),
+    "bag_decoder": ("scores texts word by word", "has documents that are counts of words"),
+    "skippable": ("has no layers for z to join", "joins z to each layer"),
+    "relevance": ("writes words", "needs to know how well an answer fits a question"),
+    "reads_states": ("reads no states of an encoder", "needs a decoder that does"),
+    "pairs": ("reads single texts", "compares two"),
+    "condition": ("has nothing to condition a prior on", "needs it"),
+    "supervised": ("looks at no label in training", "shows it some texts more often for theirs"),
+    "differentiable": ("has draws without a derivative", "differentiates through them"),
+    "blockwise": ("draws the latent variable as a whole", "needs it drawn block by block"),
+    "tokens": ("has no token sequences", "needs them"),
+    "labels": ("has no labels", "needs a label for each text"),
+    "source": ("has no source texts", "needs one for each text"),
+    "counts": ("has no bags of words", "needs them"),
+}
+#: trait → the group whose options may offer it, to name the one that does not
+_GIVERS = dict.fromkeys(TRAITS, "latent")
+_GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
+_GIVERS |= dict.fromkeys(("autoregressive", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder")
+_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised"), "model")
+_GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
+_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
+
+
+def check(options: Sequence[Option], menu: Path) -> None:
+    """Raises :class:`lvexp.errors.Refusal` for a need that no option meets, or a slot that two hold.
+
+    Args:
+        options: those that were chosen. menu: the folder of all options, to name alternatives.
+    """
+    options = [option for option in options if not option.block and option.group not in AROUND]
+    offered = {trait for option in options for trait in option.offers}
+    for option in options:
+        for trait in traits(option.node, "requires"):
+            if trait not in offered:
+                raise _unmet(option, trait, options, menu)
+    owners: dict[str, Option] = {}
+    for option in options:
+        for slot in traits(option.node, "owns"):
+            if slot in owners:
+                raise _owned(owners[slot], option, slot, menu)
+            owners[slot] = option
+
+
+def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) -> Refusal:
+    """Names who lacks the trait, who needs it, and what to type instead."""
+    giver = _GIVERS[trait]
+    lacking = next(other for other in options if other.group == giver)
+    lack, need = TRAITS[trait]
+    need = (option.node.get("because") or {}).get(trait, need)
+    needed_if, offered_if = condition(option.node, "requires", trait), condition(lacking.node, "provides", trait)
+
+    def unmet(node: Mapping[str, Any], instead_of: Option) -> set[tuple[str, str]]:
+        """Needs, and whose, that are not met once another option stands for a chosen one."""
+        others = [other for other in options if other is not instead_of]
+        there = {offer for other in others for offer in other.offers} | {*traits(node, "provides")}
+        there |= instead_of.offers if instead_of.group == "data" else set()
+        asking = [(other.group, other.node) for other in others] + [("", node)]
+        return {(group, need) for group, node in asking for need in traits(node, "requires") if need not in there}
+
+    advice = []
+    if needed_if:
+        advice.append(" | ".join(_mended(option, needed_if, False, menu)))
+    elif option.group != "model":
+        free = {name: node for name, node in _options(menu, option.group) if trait not in traits(node, "requires")}
+        fitting = [name for name, node in _options(menu, option.group) if not unmet(node, option)]
+        advice.append(" | ".join(f"{option.group}={name}" for name in fitting or free))
+    offers = {name: node for name, node in _options(menu, giver) if trait in traits(node, "provides")}
+    offers.pop(lacking.name, None)
+    other_model = ""
+    if giver == "data":  # whether texts come as words or as counts is a value, not a choice
+        givers = [*(["data.view=tokens"] if trait == "tokens" else []), *(f"data={name}" for name in offers)]
+    else:
+        left = {name: unmet(node, lacking) for name, node in offers.items()}
+        fewest = min(map(len, left.values()), default=0)
+        least = [name for name, needs in left.items() if len(needs) == (fewest if giver == "model" else 0)]
+        givers = [f"{giver}={name}" for name in least or left]
+        other_model = "" if least or giver == "model" else ", with another model"
+    if offered_if:
+        advice.insert(0, " | ".join(_mended(lacking, offered_if, True, menu)))
+    else:
+        advice.append(" | ".join(givers) + other_model if givers else "")
+    return apart((lacking.spelled(offered_if), lack), (option.spelled(needed_if), need), list(filter(None, advice)))
+
+
+def _owned(first: Option, second: Option, slot: str, menu: Path) -> Refusal:
+    """Names the two that set the same, of which one must go."""
+    under = [condition(option.node, "owns", slot) for option in (first, second)]
+    names = [option.spelled(owned_if) for option, owned_if in zip((first, second), under, strict=True)]
+    advice = names
+    if any(under):
+        pairs = zip((first, second), under, names, strict=True)
+        advice = [
+            " | ".join(_mended(option, owned_if, False, menu)) if owned_if else f"leave out {name}"
+            for option, owned_if, name in pairs
+        ]
+    return apart((names[0], f"sets the {slot}"), (names[1], "sets it too"), [" | ".join(advice)])
+
+
+def _mended(option: Option, said: Mapping[str, Any], wanted: bool, menu: Path) -> list[str]:
+    """What to type so that a condition on an option's values holds, or (``wanted`` false) no longer does."""
+    known = dict(_options(menu, option.group)).get(option.name, {})
+    mended = []
+    for key, limit in said.items():
+        value = option.node.get(key)
+        candidates = [known[key]] if key in known else []
+        candidates += (option.node.get("one_of") or {}).get(key, [])
+        candidates += [not value] if isinstance(value, bool) else []
+        fits = [candidate for candidate in candidates if holds({key: limit}, {key: candidate}) is wanted]
+        other = f"leave out {option.path}.{key}" if known and key not in known else f"another {option.path}.{key}"
+        if holds({key: limit}, option.node) is not wanted:
+            mended.append(f"{option.path}.{key}={typed(fits[0])}" if fits else other)
+    return [" ".join(mended)] if wanted else mended
+
+
+@functools.cache
+def _options(menu: Path, group: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Name and values of every option of a group, by its file alone."""
+    found = []
+    for file in sorted((menu / group).glob("*.yaml")):
+        _, node = yaml(file)
+        if group == "model":
+            node = node.get("model", {})
+        elif group == "regularizer":
+            node = next(iter(node.values()), {})
+        found.append((file.stem, node))
+    return tuple(found)
