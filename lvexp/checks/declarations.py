@@ -18,7 +18,7 @@ and keeps its limit: ``{attention: false}``, ``{per: dimension or batch}``, ``{b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,70 +147,83 @@ def check(plain: Mapping[str, Any], known: Mapping[str, Any], at: str = "") -> N
     for key, said in plain.items():
         path = f"{at}.{key}" if at else str(key)
         if at and key in DECLARED:
-            if said is not None and (why := _wrong(key, said, plain, known)):
-                raise ConfigError(f"{path}={typed(said)}: {why}\ntry  leave out {path}")
+            try:
+                _form(key, said, plain, known)
+            except ValueError as error:
+                raise ConfigError(f"{path}={typed(said)}: {error}\ntry  leave out {path}") from error
         elif isinstance(said, Mapping):
             check(said, known, path)
 
 
-def _wrong(key: str, said: Any, node: Mapping[str, Any], known: Mapping[str, Any]) -> str | None:
-    """What is wrong with a declaration; None where it can be read."""
+def _form(key: str, said: Any, node: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raises :class:`ValueError` with what is wrong with a declaration of an option; that of nothing is none."""
+    if said is None:
+        return
     if key in _LISTS:
-        if not isinstance(said, list) or not all(map(_is_text, said)):
-            return "must be a list of names"
-        return _no_trait(said, known) if key == "requires" else None
-    if key == "conflicts":
-        if not isinstance(said, list) or not all(isinstance(conflict, Mapping) for conflict in said):
-            return "must be a list of mappings"
-        return next(filter(None, (_wrong_conflict(conflict, node, known) for conflict in said)), None)
-    if not isinstance(said, Mapping):
-        wanted = {"one_of": "list of words", "limits": "limit", "because": "text"}.get(key, "condition")
-        return f"must be a mapping: {'trait' if wanted in ('condition', 'text') else 'key'} → {wanted}"
-    if key == "one_of":
-        good = all(isinstance(words, list) and words for words in said.values())
-        return None if good else "must be a mapping: key → list of words"
-    if key in ("limits", "because"):
-        if not all(_is_text(value) and value for value in said.values()):
-            return f"must be a mapping: {'key → limit' if key == 'limits' else 'trait → text'}"
-        return _no_trait(said, known) if key == "because" else None
-    wrong = [_wrong_condition(condition) for condition in said.values()]
-    return (None if key == "owns_if" else _no_trait(said, known)) or next(filter(None, wrong), None)
+        _wanted(isinstance(said, list) and all(map(_is_text, said)), "must be a list of names")
+        _known(said if key in ("requires", "provides") else (), known)
+    elif key == "conflicts":
+        _wanted(isinstance(said, list) and all(isinstance(one, Mapping) for one in said), "must be a list of mappings")
+        for conflict in said:
+            _conflict(conflict, node, known)
+    elif key == "one_of":
+        _mapping(said, "key → list of words", lambda words: isinstance(words, list) and len(words) > 0)
+    elif key == "limits":
+        _mapping(said, "key → limit", _is_text)
+        _limits(said)
+    elif key == "because":
+        _mapping(said, "trait → text", _is_text)
+        _known(said, known)
+    else:
+        _mapping(said, "trait → condition, a mapping: key → limit", lambda condition: isinstance(condition, Mapping))
+        _known(said if key != "owns_if" else (), known)
+        for condition in said.values():
+            _limits(condition)
 
 
-def _wrong_conflict(conflict: Mapping[str, Any], node: Mapping[str, Any], known: Mapping[str, Any]) -> str | None:
+def _conflict(conflict: Mapping[str, Any], node: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for key, needed in _OF_A_CONFLICT.items():
-        if needed and not conflict.get(key):
-            return f"a conflict needs {key!r}, beside {', '.join(k for k in _OF_A_CONFLICT if k != key)}"
-    if unknown := [key for key in conflict if key not in _OF_A_CONFLICT]:
-        return f"a conflict has {', '.join(_OF_A_CONFLICT)}, and not {unknown[0]}"
-    if not all(_is_text(conflict[key]) for key in ("because", "which")):
-        return "'because' and 'which' must be texts"
-    if not isinstance(conflict["try"], list) or not all(map(_is_text, conflict["try"])):
-        return "'try' must be a list of what to type instead"
-    try:
-        conflict = filled(conflict, Option("", "", "", node))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        return f"there is no value for {{…}}: {error}"
-    other, named = conflict["with"], [conflict["unless"]] if conflict.get("unless") else []
+        _wanted(bool(conflict.get(key)) or not needed, f"a conflict needs {key!r}")
+    for key in conflict:
+        _wanted(key in _OF_A_CONFLICT, f"a conflict holds {', '.join(_OF_A_CONFLICT)}, and no {key!r}")
+    _wanted(all(_is_text(conflict[key]) for key in ("because", "which")), "'because' and 'which' must be texts")
+    tries = conflict["try"]
+    _wanted(isinstance(tries, list) and all(map(_is_text, tries)), "'try' must be a list of what to type instead")
+    try:  # whatever its values are, which are looked at later
+        conflict = filled(conflict, Option("", "", "", dict.fromkeys(node, 1)))
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ValueError(f"{{…}} must name a key of the option, or be {{self}}: {error}") from error
+    own, other = conflict.get("if") or {}, conflict["with"]
+    _wanted(isinstance(own, Mapping), "'if' must be a mapping: key → limit")
+    _limits(own)
     if isinstance(other, Mapping):
-        return _wrong_condition(other) or _no_trait(named, known) or _wrong_condition(conflict.get("if") or {})
-    return _no_trait([other, *named], known) or _wrong_condition(conflict.get("if") or {})
+        _limits(other)
+    else:
+        _known([other], known)
+    _known(filter(None, [conflict.get("unless")]), known)
 
 
-def _wrong_condition(condition: Any) -> str | None:
-    if not isinstance(condition, Mapping):
-        return "a condition must be a mapping: key → limit"
-    for limit in condition.values():
+def _mapping(said: Any, form: str, fits: Callable[[Any], bool]) -> None:
+    _wanted(isinstance(said, Mapping) and all(map(fits, said.values())), f"must be a mapping: {form}")
+
+
+def _limits(limits: Mapping[str, Any]) -> None:
+    for limit in limits.values():
         try:
             read(typed(limit))
         except ConfigError as error:
-            return str(error).partition("\n")[0]
-    return None
+            raise ValueError(str(error).partition("\n")[0]) from error
 
 
-def _no_trait(names: Any, known: Mapping[str, Any]) -> str | None:
-    return next((f"there is no trait {typed(name)}" for name in names if name not in known), None)
+def _known(names: Iterable[Any], known: Mapping[str, Any]) -> None:
+    for name in names:
+        _wanted(name in known, f"there is no trait {typed(name)}")
+
+
+def _wanted(good: bool, why: str) -> None:
+    if not good:
+        raise ValueError(why)
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and value != ""

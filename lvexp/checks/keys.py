@@ -83,7 +83,7 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
     """The keys of a node that becomes an object, and of the mappings in it. ``inner``: where the node is within the
     files of ``folder``."""
     if path.startswith("regularizer.") and "_target_" not in node:
-        return  # not among the chosen remedies, as `compat` says
+        return  # not among the chosen regularizers, as `refusals` says
     target = typed(node.get("_target_"))
     ours = target.startswith(OURS)
     known = takes(target) if ours else None

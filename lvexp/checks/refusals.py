@@ -28,7 +28,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
         choices: group → option, as Hydra composed them.
         menu: the folder of the options, to know their types and to name alternatives.
     """
-    if choices.get("regularizer", "none") is None:
+    if "regularizer" in choices and choices["regularizer"] is None:
         raise ConfigError("regularizer=null: is not a list of remedies\ntry  regularizer=none")
     regularizers = plain.get("regularizer") or {}
     known = [name for name, node in regularizers.items() if isinstance(node, dict) and "_target_" in node]
