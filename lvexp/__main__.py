@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvexp.checks import keys, refusals
+from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.mistakes import explain
 from lvexp.data import source
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
@@ -82,7 +83,7 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     from lvexp.run import run  # torch, lightning: only now
 
     composed = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": settings.overrides.task}
-    choices["regularizer"] = sorted(plain["regularizer"] or {})
+    choices |= {group: sorted(plain[group] or {}) for group in SEVERAL}
     return run(
         plain,
         folder,
@@ -120,11 +121,11 @@ def _once(words: Iterable[str]) -> None:
             continue  # Hydra says so itself
         chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
         if any(name == "null" or not isinstance(name, str | list) for name in chosen):
-            advice = "regularizer=none" if group == "regularizer" else f"leave out {group}=…"
+            advice = f"{group}=none" if group in SEVERAL else f"leave out {group}=…"
             raise ConfigError(f"{word}: is no option of {group}\ntry  {advice} | --help, which lists them")
         if (before := first.setdefault(group, word)) != word:
             names = [part.partition("=")[2].strip("[]") for part in (before, word)]
-            both = f" | {group}=[{','.join(names)}]" if group == "regularizer" else ""
+            both = f" | {group}=[{','.join(names)}]" if group in SEVERAL else ""
             raise ConfigError(f"{before} {word}: {group} is given twice\ntry  {before} | {word}{both}")
 
 

@@ -13,12 +13,15 @@ from torch.optim import Optimizer
 
 from lvexp.anneal.base import AbstractAnneal
 from lvexp.checks import targets
+from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.data.bag import Bag
 from lvexp.data.module import TextData
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.estimators.base import AbstractEstimator
+from lvexp.instruments.base import Instrument
+from lvexp.instruments.evaluate import Make
 from lvexp.job.identity import arguments
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
@@ -38,6 +41,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "estimator": (AbstractEstimator,),
     "anneal": (AbstractAnneal,),
     "regularizer": (Regularizer,),
+    "instrument": (Instrument,),
     "optimizer": (Optimizer,),
     "init": (AbstractInit,),
     "model": (LatentModel,),
@@ -56,9 +60,10 @@ def check(config: Mapping[str, Any]) -> None:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group != "regularizer":
+        if group not in SEVERAL:
             yield group, config[group]
-    yield from ((f"regularizer.{name}", node) for name, node in (config["regularizer"] or {}).items())
+    for group in SEVERAL:
+        yield from ((f"{group}.{name}", node) for name, node in (config.get(group) or {}).items())
 
 
 def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[type, dict[str, Any]]:
@@ -173,6 +178,13 @@ def training(
     hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
     built.save_hyperparameters(hyper, logger=False)
     return built
+
+
+def instruments(config: Mapping[str, Any]) -> list[Make]:
+    """The instruments of the user's own in a resolved configuration."""
+    trust = targets.named(config)
+    read = (_read(f"instrument.{name}", node, trust) for name, node in (config.get("instrument") or {}).items())
+    return [functools.partial(found, **settings) for found, settings in read]
 
 
 def _maker(config: Mapping[str, Any], trust: Collection[str] | None) -> functools.partial[Any]:

@@ -25,7 +25,7 @@ from rich.text import Text
 from lvexp import build
 from lvexp.errors import ConfigError, Diverged, RunError
 from lvexp.instruments.base import finite_or_none
-from lvexp.instruments.evaluate import Evaluation, applying, evaluate, validated
+from lvexp.instruments.evaluate import Evaluation, Make, applying, evaluate, validated
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import checkpoints, identity, preflight
 from lvexp.job.folder import Folder
@@ -140,7 +140,8 @@ def _execute(
     preflight.batches(config["trainer"], data)
     model = build.model(config, data.vocabulary)
     training = build.training(config, model, data.steps_per_epoch, kept=written, labels=data.labels)
-    preflight.objective(config.get("objective"), validated(model, *applying(model)))
+    more = build.instruments(config)
+    preflight.objective(config.get("objective"), validated(model, *applying(model, more)))
     model.check(data.labels)
     model.prepare()
     for regularizer in training.regularizers:
@@ -154,14 +155,14 @@ def _execute(
     failed = True
     try:
         progress = Progress()
-        trainer, validation, best = _trainer(config, place, training, loggers, progress)
+        trainer, validation, best = _trainer(config, place, training, loggers, progress, more)
         _fit(trainer, validation, training, data, place)
         if trainer.is_global_zero:
             _load_best(model, best)
             settings = EvaluationSettings(**config["evaluation"])
             with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
                 others = {split: data.in_order(split) for split in ("train", "valid")}
-                evaluation = evaluate(model, data.test_dataloader(), settings, data.labels, others)
+                evaluation = evaluate(model, data.test_dataloader(), settings, data.labels, others, more)
             result = {
                 **job, "status": "done", "seed": config["seed"], "commit": identity.commit(),
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
@@ -254,10 +255,15 @@ def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
 
 
 def _trainer(
-    config: Mapping[str, Any], place: Folder, training: Training, loggers: Sequence[Any], progress: Progress
+    config: Mapping[str, Any],
+    place: Folder,
+    training: Training,
+    loggers: Sequence[Any],
+    progress: Progress,
+    more: Sequence[Make],
 ) -> tuple[L.Trainer, Validation, Best]:
     ours, monitor = config["trainer"], f"val/{training.model.monitor[0]}"
-    validation = Validation(EvaluationSettings(**config["evaluation"]), monitor)
+    validation = Validation(EvaluationSettings(**config["evaluation"]), monitor, more)
     callbacks: list[Any] = [
         Finite(ours["log_every_n_steps"]), Seeds(config["seed"]), ReturnMemory(),
         TrainingCurves(ours["log_every_n_steps"]), validation, progress,

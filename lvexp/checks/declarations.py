@@ -36,6 +36,8 @@ DECLARED = (*_LISTS, *CONDITIONAL, "because", "conflicts", "limits", "one_of")
 _OF_A_CONFLICT = {"if": False, "because": True, "with": True, "unless": False, "which": True, "try": True}
 #: groups of which one option is chosen
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
+#: groups of which any number of options is chosen, each under its name, and what they are
+SEVERAL = {"regularizer": "remedies", "instrument": "instruments"}
 #: groups that say how a run is carried out
 AROUND = ("optimizer", "trainer", "logger", "paths")
 
@@ -77,8 +79,8 @@ class Option:
 
 
 def chosen(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[Option]:
-    """Every option of a configuration: one of each group, the blocks of those that have some, the regularizers, and
-    what is around a run."""
+    """Every option of a configuration: one of each group with its blocks, those of which there may be several, and what
+    is around a run."""
     for group in GROUPS:
         node = plain.get(group)
         if not isinstance(node, Mapping):
@@ -88,8 +90,9 @@ def chosen(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[Opt
             if isinstance(inner, Mapping) and "_target_" in inner:
                 path = f"{group}.{name}"
                 yield Option(group, path, f"{path}={choices.get(f'{group}@{path}', '?')}", inner, block=True)
-    for name, node in (plain.get("regularizer") or {}).items():
-        yield Option("regularizer", f"regularizer.{name}", f"regularizer={name}", node)
+    for group in SEVERAL:
+        for name, node in (plain.get(group) or {}).items():
+            yield Option(group, f"{group}.{name}", f"{group}={name}", node)
     for group in AROUND:
         if isinstance(plain.get(group), Mapping):
             yield Option(group, group, f"{group}={choices.get(group, '?')}", plain[group])

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lvexp.checks.declarations import AROUND, CONDITIONAL, DECLARED, GROUPS
+from lvexp.checks.declarations import AROUND, CONDITIONAL, DECLARED, GROUPS, SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.checks.targets import OURS
 from lvexp.checks.values import yaml
@@ -29,7 +29,7 @@ TRAINER = (
 #: what `build` hands to the classes, whatever a configuration says
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
-    *("regularizers", "optimizer", "steps_per_epoch", "params"),
+    *("regularizers", "optimizer", "steps_per_epoch", "params", "context"),
 )
 #: what a node has beside the arguments of its class
 _BESIDE = {"optimizer": ("decay",)}
@@ -43,7 +43,7 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
         choices: group → option. menu: the folder of the options.
     """
     config = yaml(menu / "config.yaml")[1]
-    groups, referred = (*GROUPS, *AROUND, "regularizer", "hydra"), set(_referred(raw))
+    groups, referred = (*GROUPS, *AROUND, *SEVERAL, "hydra"), set(_referred(raw))
     for key, node in raw.items():
         if key in groups:
             continue
@@ -56,8 +56,9 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
             _among(key, node, list((yaml(file)[1].get(key) if file.exists() else None) or node))
     for group in (*GROUPS, "optimizer"):
         _class(group, raw.get(group) or {}, f"{group}={choices.get(group)}", menu / group, ())
-    for name, node in (raw.get("regularizer") or {}).items():
-        _class(f"regularizer.{name}", node or {}, f"regularizer={name}", menu / "regularizer", (name,))
+    for group in SEVERAL:
+        for name, node in (raw.get(group) or {}).items():
+            _class(f"{group}.{name}", node or {}, f"{group}={name}", menu / group, (name,))
     _among("trainer", raw.get("trainer") or {}, [*yaml(menu / "trainer" / "cpu.yaml")[1], *TRAINER])
     for group in ("logger", "paths"):
         _among(group, raw.get(group) or {}, [key for file in _files(menu / group) for key in yaml(file)[1]])
@@ -82,7 +83,7 @@ def _files(folder: Path) -> list[Path]:
 def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner: tuple[str, ...]) -> None:
     """The keys of a node that becomes an object, and of the mappings in it. ``inner``: where the node is within the
     files of ``folder``."""
-    if path.startswith("regularizer.") and "_target_" not in node:
+    if path.partition(".")[0] in SEVERAL and "_target_" not in node:
         return  # not among the chosen regularizers, as `refusals` says
     target = typed(node.get("_target_"))
     ours = target.startswith(OURS)

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lvexp.checks import conflicts, declarations, drawing, limits, parent, traits, values
-from lvexp.checks.declarations import Option
+from lvexp.checks.declarations import SEVERAL, Option
 from lvexp.errors import ConfigError, Refusal
 
 
@@ -28,16 +28,17 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
         choices: group → option, as Hydra composed them.
         menu: the folder of the options, to know their types and to name alternatives.
     """
-    if "regularizer" in choices and choices["regularizer"] is None:
-        raise ConfigError("regularizer=null: is not a list of remedies\ntry  regularizer=none")
-    regularizers = plain.get("regularizer") or {}
-    known = [name for name, node in regularizers.items() if isinstance(node, dict) and "_target_" in node]
-    for name in regularizers:
-        if name not in known:
-            raise Refusal(
-                f"regularizer.{name}={limits.typed(regularizers[name])} is set, but {name} is not among the chosen "
-                f"remedies\ntry  regularizer=[{', '.join([*known, name])}] | leave out regularizer.{name}.…"
-            )
+    for group, said in SEVERAL.items():
+        if group in choices and choices[group] is None:
+            raise ConfigError(f"{group}=null: is not a list of {said}\ntry  {group}=none")
+        nodes = plain.get(group) or {}
+        known = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
+        for name in nodes:
+            if name not in known:
+                raise Refusal(
+                    f"{group}.{name}={limits.typed(nodes[name])} is set, but {name} is not among the chosen {said}\n"
+                    f"try  {group}=[{', '.join([*known, name])}] | leave out {group}.{name}.…"
+                )
     values.check(plain, choices, menu)
     options = list(declarations.chosen(plain, choices))
     traits.check(options, menu)
@@ -64,7 +65,7 @@ def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, A
         key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, node in nodes.items()
     }
-    for group in (*values.GROUPS, *values.AROUND, "evaluation", "regularizer"):
+    for group in (*values.GROUPS, *values.AROUND, "evaluation", *SEVERAL):
         if group not in leave_out and not isinstance(plain.get(group), Mapping):
             raise ConfigError(f"{group}={limits.typed(plain.get(group))}: nothing is chosen\ntry  leave out {group}=…")
     declarations.check(plain, traits.TRAITS)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvexp.checks.declarations import AROUND, Option, apart, condition, holds, traits
+from lvexp.checks.declarations import AROUND, SEVERAL, Option, apart, condition, holds, traits
 from lvexp.checks.limits import typed
 from lvexp.checks.values import yaml
 from lvexp.errors import Refusal
@@ -157,7 +157,7 @@ def _options(menu: Path, group: str) -> tuple[tuple[str, dict[str, Any]], ...]:
         _, node = yaml(file)
         if group == "model":
             node = node.get("model", {})
-        elif group == "regularizer":
+        elif group in SEVERAL:
             node = next(iter(node.values()), {})
         found.append((file.stem, node))
     return tuple(found)

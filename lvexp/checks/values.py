@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from lvexp.checks.declarations import AROUND, DECLARED, GROUPS
+from lvexp.checks.declarations import AROUND, DECLARED, GROUPS, SEVERAL
 from lvexp.checks.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 from lvexp.errors import ConfigError
 
@@ -27,7 +27,8 @@ MOST = 3.4e38  # the largest number of 32 bits
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
     """Raises :class:`ConfigError` for a value that its option does not allow; the arguments are those of
     :func:`lvexp.checks.refusals.check`."""
-    known = dict(defaults(choices, list(plain.get("regularizer") or {}), menu))
+    several = [(group, name) for group in SEVERAL for name in plain.get(group) or {}]
+    known = dict(defaults(choices, several, menu))
     _types(plain, known)
     _values(plain, known)
 
@@ -136,10 +137,10 @@ def _advice(path: str, known: Mapping[str, Any]) -> str:
     return f"\ntry  {path}={typed(known[path])}  (the default)" if path in known else f"\ntry  leave out {path}"
 
 
-def defaults(choices: Mapping, regularizers: list[str], menu: Path) -> Iterator[tuple[str, Any]]:
+def defaults(choices: Mapping, several: Iterable[tuple[str, str]], menu: Path) -> Iterator[tuple[str, Any]]:
     """Path and value of all that the chosen options' files hold; of the same path, the last prevails."""
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*GROUPS[1:], *AROUND)]
-    files += [("regularizer", menu / "regularizer" / f"{name}.yaml") for name in regularizers]
+    files += [(group, menu / group / f"{name}.yaml") for group, name in several]
     for choice, option in choices.items():  # blocks: latent@latent.c
         group, _, package = str(choice).partition("@")
         files += [(package, menu / group / f"{option}.yaml")] if package else []

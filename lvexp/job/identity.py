@@ -52,6 +52,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)
         plain["model"]["embeddings"] = plain["embeddings"]
+    if not plain.get("instrument"):  # such a run is what it was before there was this group
+        plain.pop("instrument", None)
     for option in (plain.get("regularizer") or {}).values():
         for key in (option or {}).get("starts_from") or []:  # the run counts, not where it lies
             option[key] = parent.run_id(option.get(key))

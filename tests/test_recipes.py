@@ -1,0 +1,105 @@
+"""The recipes of lvexp/models/README.md, followed word for word from a folder of a user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import SMALL
+
+import lvexp
+
+RECIPES = (Path(lvexp.__file__).parent / "models" / "README.md").read_text()
+FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL))
+QUICK = (*SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.threads=1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, corpus: Path) -> Path:
+    """A user's folder with all that the recipes write."""
+    for name, content in FILES.items():
+        file = tmp_path / "mine" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return tmp_path / "mine"
+
+
+def run(folder: Path, start: list[str], *overrides: str) -> dict:
+    command = [*start, "--config-dir", "conf", *QUICK, *overrides, f"paths.outputs={folder / 'out'}"]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (result,) = (folder / "out").rglob("result.json")
+    return json.loads(result.read_text())
+
+
+MODULE = [sys.executable, "-m", "lvexp"]
+SCRIPT = [str(Path(sys.executable).with_name("lvexp"))]
+
+
+def text(corpus: Path) -> list[str]:
+    data = [f"data.files.train={corpus}", "data.columns.text=1", "data.columns.label=0", "data.vocabulary.min_count=1"]
+    return ["data=text", *data, "data.batch_size=8", "data.split.valid=0.1", "data.split.test=0.1"]
+
+
+def test_every_kind_of_option_has_a_recipe():
+    groups = {Path(name).parts[1] for name in FILES if name.startswith("conf/")}
+    assert groups == {"latent", "regularizer", "encoder", "instrument", "model"}
+    assert len(FILES) == 10
+
+
+@pytest.mark.parametrize(
+    "start", [MODULE, pytest.param(SCRIPT, marks=pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script"))],
+    ids=["module", "script"],
+)  # fmt: skip
+def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Path, start: list[str]):
+    result = run(
+        folder, start, *text(corpus), "latent=laplace", "encoder=average", "instrument=longest", "regularizer=none"
+    )
+    assert result["test"]["rate"] > 0
+    assert result["test"]["nll_kind"] == "importance-weighted"
+    assert "longest_rate" in result["test"]
+    assert "longest_rate" in result["valid"] or result["valid"].get("longest_rate") is None
+    rows = [row for _, group in result["groups"] for row in group]
+    shown = [row for row in rows if row[0] == "rate of long texts"]
+    assert bool(shown) == (result["test"]["longest_rate"] is not None)
+
+
+def test_a_regularizer_of_a_users_own(folder: Path, corpus: Path):
+    result = run(folder, MODULE, *text(corpus), "regularizer=[small_means,free_bits]")
+    assert result["choices"]["regularizer"] == ["free_bits", "small_means"]
+
+
+def test_an_option_of_a_users_own_is_refused_for_what_it_declares(folder: Path, corpus: Path):
+    command = [*MODULE, "--config-dir", "conf", *text(corpus), "latent=categorical", "regularizer=small_means"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2
+    assert "regularizer=small_means   needs a Gaussian posterior" in done.stderr
+
+
+def test_a_kind_of_model_of_a_users_own_and_what_a_finished_run_of_it_writes(folder: Path, monkeypatch):
+    words = ["cat", "dog", "bird", "cup", "box", "hat"]
+    pairs = [(a, b) for a in words for b in words]
+    (folder / "pairs.tsv").write_text("".join(f"{a} and {b}\t{b} and {a}\n" for a, b in pairs))
+    data = ["data=text", f"data.files.train={folder / 'pairs.tsv'}", "data.columns.text=1", "+data.columns.source=0"]
+    data += ["data.vocabulary.min_count=1", "data.batch_size=8", "data.split.valid=0.2", "data.split.test=0.2"]
+    result = run(folder, MODULE, *data, "model=given", "regularizer=free_bits")
+    assert result["test"]["rate"] > 0
+    assert result["verdict"]
+    monkeypatch.syspath_prepend(str(folder))
+    (done,) = (folder / "out").rglob("DONE")
+    loaded = lvexp.load(done.parent, trust=["given.Given"])
+    z = loaded.encode([("cat and dog", "dog and cat"), ("cup and hat", "hat and cup")])
+    assert z.shape == (2, 4)
+    written = loaded.decode(z, sources=["cat and dog", "cup and hat"], max_length=6)
+    assert len(written) == 2
+    assert len(loaded.score([("cat and dog", "dog and cat")])) == 1
+    with pytest.raises(lvexp.errors.RunError, match="source is missing"):
+        loaded.encode(["cat and dog"])
