@@ -83,11 +83,11 @@ class AnswerModel(LatentModel):
         memories = {"question": question, "answer": answer}
         if self.latent.dim is None:
             return Reading(question.summary, None, memories)
-        condition = self.asked(question.summary)
-        if not labelled:
-            return Reading(condition[:, :0], condition, memories)
-        label = self.label(right(batch))
-        return Reading(self.inference(torch.cat([question.summary, answer.summary, label], -1)), condition, memories)
+        features = question.summary[:, :0]
+        if labelled:
+            label = self.label(right(batch))
+            features = self.inference(torch.cat([question.summary, answer.summary, label], -1))
+        return Reading(features, self.asked(question.summary), memories)
 
     def _memory(self, tokens: Int[Tensor, "B T"], lengths: Int[Tensor, " B"], own: Tensor) -> Memory:
         states = self.encoder.states(tokens, lengths)
