@@ -17,6 +17,6 @@ def test_a_pair_is_refused_for_both_or_for_neither():
     table = script("combinations").Table()
     rows = [row[1:] for row in table.pairs()]
     assert rows == [list(column) for column in zip(*rows, strict=True)]
-    place = {name: number for number, name in enumerate(table.remedies)}
+    place = {name: number for number, name in enumerate(table.regularizers)}
     assert rows[place["free_bits"]][place["mdr"]] != "·"
     assert rows[place["free_bits"]][place["word_dropout"]] == "·"

@@ -30,8 +30,9 @@ def typed(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(typed, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{typed(inner)}" for key, inner in value.items()) + "}"
-    shown = str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of very many digits"
+        shown = "{" + ",".join(f"{key}:{typed(inner)}" for key, inner in value.items()) + "}"
+    else:
+        shown = str(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of very many digits"
     return shown if len(shown) <= 200 else f"{shown[:200]}…"
 
 
