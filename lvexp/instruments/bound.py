@@ -9,6 +9,7 @@ from lvexp.metrics.bound import Bound as BoundMetric
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer, regularizers
 from lvexp.report.findings import Findings, Group, Row, Score, number, row
+from lvexp.terms import Terms
 
 
 class Bound(Instrument):
@@ -90,6 +91,10 @@ def _name(regularizer: Regularizer) -> str:
     return type(regularizer).__module__.rpartition(".")[2]
 
 
-def diverged(model: LatentModel, sentences: int, tokens: int) -> dict[str, Score]:
-    """The figures of a model that cannot even be measured."""
-    return {"latent_dim": model.latent.dim, "distortion": math.nan, "sentences": sentences, "tokens": tokens}
+def diverged(bound: Bound, terms: Terms | None) -> dict[str, Score]:
+    """The figures of a model that diverged, given the terms that are not finite: those of the texts so far, and of
+    these. None for terms that could not even be computed."""
+    if terms is None:
+        return {"latent_dim": bound.model.latent.dim, "distortion": math.nan}
+    bound.update(Look(terms, None, 0))
+    return bound.measure()

@@ -18,7 +18,7 @@ import lvexp.instruments
 from lvexp.data.batch import Batch
 from lvexp.errors import DataError
 from lvexp.instruments.base import Context, Instrument, Look, finite, finite_or_none, seeded
-from lvexp.instruments.bound import diverged
+from lvexp.instruments.bound import Bound, diverged
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.models.base import LatentModel
 from lvexp.report.findings import BOUND, PARTS, Group, Row, Score, Section
@@ -136,6 +136,7 @@ def evaluate(
 def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
     model, settings = context.model, context.settings
     walk, good, sentences, tokens = Walk(context, makes), finite(*model.parameters()), 0, 0
+    broken: Terms | None = None
     for batch in context.splits["test"]:
         sentences, tokens = sentences + len(batch), tokens + batch.predicted()
         if good:  # else a distribution with such parameters cannot even be drawn from: only count the rest
@@ -145,13 +146,17 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
             good = finite(terms.distortion, terms.rate)
             if good:
                 walk.show(terms, before)
+            else:
+                broken = terms
     if not sentences:
         raise DataError("the test set holds no texts: there is nothing to evaluate")
 
     scores: dict[str, Score] = dict.fromkeys(name for part in shipped() for name in part.figures)
     reported = [part for part in PARTS if part in model.reported]
     if not good:
-        scores |= diverged(model, sentences, tokens)
+        (bound,) = (instrument for instrument in walk.instruments if type(instrument) is Bound)
+        found = diverged(bound, broken) | {"sentences": sentences, "tokens": tokens}
+        scores |= {name: score for name, score in found.items() if name in scores}
         known = {name: finite_or_none(score) for name, score in scores.items()}
         return Evaluation(known, verdict(scores), reported=reported, monitor=model.monitor)
     scores |= {name: score for name, score in walk.measure().items() if name in scores or name not in _VALIDATED}
