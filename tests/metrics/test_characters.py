@@ -6,7 +6,8 @@ import pytest
 import tiny
 
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.instruments.evaluate import EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.metrics.bleu import corpus_bleu
 from lvexp.metrics.diversity import distinct, share_unknown, spaced
 
@@ -38,6 +39,8 @@ def test_the_report_says_what_it_compared(kind):
     found = evaluate(model, [tiny.encode("a b x", "c"), tiny.encode("x")], SMALL)  # no x in the vocabulary
     assert found.scores["text_unit"] == kind
     assert found.scores["unk"] == pytest.approx(2 / 5)
-    words = spaced(found.samples) if kind == "characters" else found.samples
+    (samples,) = (part for part in found.sections if part.title == "Samples")
+    texts = [text for (text,) in samples.rows]
+    words = spaced(texts) if kind == "characters" else texts
     assert found.scores["distinct_1"] == distinct(words, 1)
     assert found.scores["samples_unk"] == share_unknown(words)

@@ -14,7 +14,8 @@ import torch
 from helpers import F32
 from torch.distributions import Categorical
 
-from lvexp.instruments.evaluate import SCORES, EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import evaluate, shipped
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.metrics.clustering import clustering
 from lvexp.metrics.code_usage import CodeUsage
 from lvexp.metrics.likelihood import importance_weighted, marginal
@@ -24,12 +25,18 @@ from lvexp.report.findings import PARTS
 from lvexp.report.text import samples_text
 from lvexp.report.verdict import verdict
 
+#: every figure of a report, in its order
+SCORES = tuple(dict.fromkeys(name for instrument in shipped() for name in instrument.figures))
 SMALL = EvaluationSettings(iw_samples=5, samples=6, max_decode=8)
 
 
 def corpus(labels: bool = True):
     for number, batch in enumerate(tiny.corpus()):
         yield dataclasses.replace(batch, labels=(torch.arange(len(batch)) + number) % 2) if labels else batch
+
+
+def titles(found):
+    return {part.title for part in found.sections}
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +72,15 @@ def test_the_marginal_is_the_sum_over_all_values(name):
     batch = tiny.encode("a b c", "c b", "d")
     total = 0.0
     with torch.no_grad():
+        reading = model.read(batch)
         for value, prior in zip(*_values(name), strict=True):
             code = model.latent.code(value.expand(1, 3, *value.shape))
-            total = total + model.log_likelihood(batch, code)[0].double().exp() * prior
+            total = total + model.log_likelihood(batch, reading, code)[0].double().exp() * prior
         torch.testing.assert_close(marginal(model, batch), -total.log(), **F32)
-        torch.testing.assert_close(marginal(model, batch, positions=4), -total.log(), **F32)
-    torch.manual_seed(0)
-    flat = torch.zeros_like(model.params(batch))  # a posterior that misses no value
-    drawn = importance_weighted(model, batch, 3000, flat)
+        torch.testing.assert_close(marginal(model, batch, reading, positions=4), -total.log(), **F32)
+        torch.manual_seed(0)
+        flat = torch.zeros_like(model.params(reading))  # a posterior that misses no value
+        drawn = importance_weighted(model, model.terms(batch, params=flat), 3000)
     assert ((drawn.nll - marginal(model, batch)).abs() < 4.5 * drawn.error + 1e-4).all()
 
 
@@ -89,10 +97,10 @@ def test_figures_fit_together(found):
         assert scores["mi_exact"]
         assert 0 <= scores["mi"] <= scores["rate"]
         assert scores["mi_cap"] == pytest.approx(math.log({"categorical": 3, "binary": 8, "blocks": 11}[name]))
-        assert not found[name].interpolations
-        assert found[name].means is None
-        assert len(found[name].assigned) == 11
-        assert found[name].reconstructions
+        assert "Interpolations" not in titles(found[name])
+        assert "projection" not in found[name].pictures
+        assert len(found[name].pictures["codes"].args[0]) == 11
+        assert "Reconstructions" in titles(found[name])
         used = scores["mi"] >= 0.1 or scores["code_perplexity"] < 1.03
         assert ("values in use" in found[name].verdict) is used
         assert ("values, which tell next to nothing" in found[name].verdict) is not used
@@ -101,8 +109,8 @@ def test_figures_fit_together(found):
     assert scores["mi_exact"] is False
     assert scores["active_units"] <= 3
     assert scores["latent_dim"] == 4
-    assert not found["mixed"].interpolations
-    assert len(found["mixed"].means[0]) == 3
+    assert "Interpolations" in titles(found["mixed"]), "in what is continuous"
+    assert len(found["mixed"].pictures["projection"].args[0][0]) == 3
     assert "active units" in found["mixed"].verdict
     assert "values in use" in found["mixed"].verdict
 
@@ -160,13 +168,25 @@ def test_a_verdict_on_values(found):
 
 @pytest.mark.parametrize("name", list(tiny.DISCRETE))
 def test_pictures_and_texts(found, name, tmp_path: Path):
-    drawn = {path.stem for path in figures.draw(tmp_path, [], found[name])}
+    drawn = {path.stem for path in figures.draw(tmp_path, [], found[name].pictures, found[name].monitor)}
     rates = {"rate_per_dimension"} if name != "categorical" else set()
     assert drawn == {"codes"} | rates | ({"projection"} if name == "mixed" else set())
-    text = samples_text(found[name])
+    text = samples_text(found[name].verdict, found[name].sections)
     assert "draws of the prior" in text
     assert "modes" in text
-    assert "Interpolations" not in text
+    assert ("Interpolations" in text) is (name == "mixed")
+
+
+def test_a_line_between_two_values_of_a_mixed_z_moves_what_is_continuous_alone():
+    latent = tiny.model("mixed").latent
+    q = latent.posterior(torch.randn(2, latent.params(torch.zeros(1, 7)).shape[1]))
+    start, end = latent.point(q)
+    middle = latent.between(start, end, 0.25)
+    split = [latent.prior().split(value) for value in (start, end, middle)]
+    assert torch.equal(split[2]["c"], split[0]["c"])
+    torch.testing.assert_close(split[2]["z"], 0.75 * split[0]["z"] + 0.25 * split[1]["z"])
+    discrete = tiny.model("binary").latent
+    assert torch.equal(discrete.between(torch.zeros(3), torch.ones(3), 0.9), torch.zeros(3))
 
 
 def test_the_picture_shows_labels_against_values():

@@ -9,8 +9,9 @@ import tiny
 import torch
 
 from lvexp.errors import ConfigError, DataError
-from lvexp.instruments.evaluate import SCORES, EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import Evaluation, evaluate, shipped
 from lvexp.instruments.exhibits import pairs, spread
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.networks.writing import Decoding
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
@@ -39,6 +40,31 @@ CODED = {"code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "c
 REFINED = {"elbo_refined", "rate_refined", "rate_floor", "rate_floor_by"}
 PROBED = {"probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples", "samples_unk"}
+EVERYWHERE = {"distortion", "sentences", "tokens", "unk", "text_unit"}
+#: what every report has, as a figure or as None
+NAMED = PRICED | CODED | REFINED | PROBED | WRITTEN | EVERYWHERE
+NAMED |= {"elbo", "ppl", "nll", "nll_kind", "active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}
+#: the same, in the order of the instruments
+SCORES = tuple(dict.fromkeys(name for instrument in shipped() for name in instrument.figures))
+
+
+def texts(found, title):
+    """The rows of a part of samples.txt; none without the part."""
+    return next((part.rows for part in found.sections if part.title == title), [])
+
+
+def lines(found):
+    """Interpolated texts by path, with the texts at both ends."""
+    paths = {}
+    for number, _, text, *ends in texts(found, "Interpolations"):
+        paths.setdefault((number, *ends), []).append(text)
+    return [(ends, path) for (_, *ends), path in paths.items()]
+
+
+def plain(found: Evaluation):
+    """All that was found, comparable."""
+    pictures = {stem: (drawn.func, drawn.args) for stem, drawn in found.pictures.items()}
+    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)} | {"pictures": pictures}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +86,7 @@ def found():
 def test_none_where_a_figure_does_not_exist(found, latent, missing):
     scores = found[latent].scores
     assert tuple(scores) == SCORES
+    assert set(SCORES) == NAMED
     assert {name for name, score in scores.items() if score is None} == missing
     assert json.loads(json.dumps(dict(scores), allow_nan=False)) == scores
 
@@ -74,24 +101,26 @@ def test_gaussian_figures_fit_together(found):
     assert scores["sentences"] == scores["mi_n"] == scores["recon_bleu_sentences"] == 11
     assert scores["mi_cap"] == pytest.approx(math.log(11))
     assert scores["latent_dim"] == 3
-    assert sum(found["gaussian"].rate_per_dimension) == pytest.approx(scores["rate"], rel=1e-4)
-    assert sum(v > 0.01 for v in found["gaussian"].mean_variance) == scores["active_units"]
-    assert len(found["gaussian"].means) == 11
-    assert len(found["gaussian"].means[0]) == 3
+    rates, variances = found["gaussian"].pictures["rate_per_dimension"].args
+    assert sum(rates) == pytest.approx(scores["rate"], rel=1e-4)
+    assert sum(v > 0.01 for v in variances) == scores["active_units"]
+    means = found["gaussian"].pictures["projection"].args[0]
+    assert len(means) == 11
+    assert len(means[0]) == 3
 
 
 def test_language_model_is_exact(found):
     scores = found["none"].scores
     assert scores["nll"] == scores["distortion"] == -scores["elbo"]
     assert scores["nll_kind"] == "exact"
-    assert found["none"].means is None
-    assert len(found["none"].samples) == 6
+    assert not found["none"].pictures
+    assert len(texts(found["none"], "Samples")) == 6
 
 
 def test_autoencoder_has_no_samples(found):
-    assert found["point"].samples == []
-    assert found["point"].reconstructions
-    assert found["point"].interpolations
+    assert not texts(found["point"], "Samples")
+    assert texts(found["point"], "Reconstructions")
+    assert texts(found["point"], "Interpolations")
 
 
 def test_no_dropout_and_true_texts():
@@ -133,17 +162,17 @@ def test_same_seed_same_figures_whatever_came_before(found):
     torch.manual_seed(99)
     torch.rand(17)
     again = evaluate(tiny.model(), tiny.corpus(), SMALL)
-    assert again == found["gaussian"]
+    assert plain(again) == plain(found["gaussian"])
     other = evaluate(tiny.model(), tiny.corpus(), EvaluationSettings(iw_samples=5, samples=6, max_decode=8, seed=1))
     assert other.scores["distortion"] != again.scores["distortion"]
-    assert other.samples != again.samples
+    assert texts(other, "Samples") != texts(again, "Samples")
 
 
 def test_more_iw_samples_move_nothing_else(found):
     more = evaluate(tiny.model(), tiny.corpus(), EvaluationSettings(iw_samples=50, samples=6, max_decode=8))
     moved = {name for name in SCORES if more.scores[name] != found["gaussian"].scores[name]}
     assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_samples", "iw_draws", "iw_effective"}
-    assert more.samples == found["gaussian"].samples
+    assert texts(more, "Samples") == texts(found["gaussian"], "Samples")
 
 
 def test_remedies_of_the_loss_do_not_act(found):
@@ -152,36 +181,40 @@ def test_remedies_of_the_loss_do_not_act(found):
     acted = evaluate(model, tiny.corpus(), SMALL)
     assert (acted.scores["rate_floor"], acted.scores["rate_floor_by"]) == (50.0, "free_bits")
     told = {"rate_floor": None, "rate_floor_by": None}
+    (title, rows), *others = acted.groups
+    held = ("  floor", "50.00", "nats/text", "set by free_bits")
+    assert held in rows
+    kept = [(title, [row for row in rows if row != held]), *others]
     expected = found["gaussian"]
-    assert dataclasses.replace(acted, scores={**acted.scores, **told}, verdict=expected.verdict) == expected
+    same = dataclasses.replace(acted, scores={**acted.scores, **told}, verdict=expected.verdict, groups=kept)
+    assert plain(same) == plain(expected)
     batch = next(iter(tiny.corpus()))
     with torch.no_grad():  # while in training they do
         terms = model.terms(batch)
-        assert (model.loss(terms, 1.0) > terms.distortion + terms.rate + 1).all()
+        assert (tiny.training(model).loss(terms, 1.0) > terms.distortion + terms.rate + 1).all()
 
 
 def test_texts_shown(found):
-    shown, texts = found["gaussian"], {"a b c", "c b", "d", "a b c d e f", "e f a b", "f f"}
-    texts |= {"a a a c", "b", "e d c b a", "c", "d e f"}
-    assert len(shown.reconstructions) == 8
-    assert {original for original, _ in shown.reconstructions} <= texts
-    assert len(shown.interpolations) == 3
+    shown, known = found["gaussian"], {"a b c", "c b", "d", "a b c d e f", "e f a b", "f f"}
+    known |= {"a a a c", "b", "e d c b a", "c", "d e f"}
+    assert len(texts(shown, "Reconstructions")) == 8
+    assert {original for original, _ in texts(shown, "Reconstructions")} <= known
+    assert len(lines(shown)) == 3
     model = tiny.model().eval()
-    ends = [end for line in shown.interpolations for end in line.ends]
-    assert len(set(ends)) == 6
-    for line in shown.interpolations:
-        assert len(line.path) == 5
-        for end, written in zip(line.ends, (line.path[0], line.path[-1]), strict=True):
+    assert len({end for ends, _ in lines(shown) for end in ends}) == 6
+    for ends, path in lines(shown):
+        assert len(path) == 5
+        for end, written in zip(ends, (path[0], path[-1]), strict=True):
             with torch.no_grad():
-                mean = model.latent.posterior(model.params(tiny.encode(end))).mean
-            expected = model.generate(mean, Decoding(max_length=8))
+                mean = model.latent.posterior(model.params(model.read(tiny.encode(end)))).mean
+                expected = model.write(mean, Decoding(max_length=8))
             assert model.vocabulary.decode(expected[0]) == written
 
 
 def test_waits_for_no_other_process(found, monkeypatch):
     """After distributed training the first process evaluates alone."""
     monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)
-    assert evaluate(tiny.model(), tiny.corpus(), SMALL) == found["gaussian"]
+    assert plain(evaluate(tiny.model(), tiny.corpus(), SMALL)) == plain(found["gaussian"])
 
 
 def test_labels_are_handed_on():
@@ -191,8 +224,7 @@ def test_labels_are_handed_on():
         for batch, labels in zip(batches, ([1, -1], [0]), strict=True)
     ]
     found = evaluate(tiny.model(), batches, SMALL, label_names=("x", "y"))
-    assert found.labels == [1, -1, 0]
-    assert found.label_names == ("x", "y")
+    assert found.pictures["projection"].args[1:] == ([1, -1, 0], ("x", "y"))
 
 
 @pytest.mark.parametrize("latent", tiny.LATENTS)
@@ -226,7 +258,7 @@ def test_undefined_features_are_divergence_too(monkeypatch):
     found = evaluate(model, tiny.corpus(), SMALL)
     assert found.verdict.startswith("diverged: ")
     assert found.scores["sentences"] == 11
-    assert found.means is None
+    assert not found.pictures
 
 
 @pytest.mark.parametrize("bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"max_decode": 0}])
@@ -237,7 +269,7 @@ def test_settings_that_cannot_be_used(bad):
 
 def test_one_text_is_enough():
     found = evaluate(tiny.model(), [tiny.encode("a b")], SMALL)
-    assert found.interpolations == []
+    assert not texts(found, "Interpolations")
     assert found.scores["mi"] == pytest.approx(0, abs=1e-6)
     assert found.scores["mi_near_cap"] is False
 

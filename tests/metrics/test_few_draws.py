@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from lvexp.data.batch import Batch
+from lvexp.estimators.auto import Auto
+from lvexp.latents.point import Point
 from lvexp.metrics.likelihood import FEW, ImportanceWeighted, importance_weighted
+from lvexp.models.base import LatentModel
+from lvexp.reading import Reading
 
 REPETITIONS = 4000
 
@@ -20,13 +24,29 @@ def missed(mean: float, deviation: float, dim: int) -> Any:
     """Every text has probability 1 whatever z is, so -log p(x) = 0; the posterior is the prior N(0, I), and q misses it
     by as much as is asked for."""
     q = Independent(Normal(torch.full((REPETITIONS, dim), mean), deviation), 1)
-    p = Independent(Normal(torch.zeros(dim), 1.0), 1)
-    return SimpleNamespace(
-        latent=SimpleNamespace(posterior=lambda _: q, prior=lambda _: p, code=lambda value: value),
-        condition=lambda _: None,
-        params=lambda batch: torch.zeros(len(batch), 1),
-        log_likelihood=lambda batch, code: torch.zeros(code.shape[:2]),
-    )
+    return Certain(tiny.vocabulary(), Fixed(q, dim), Auto()).eval()
+
+
+class Fixed(Point):
+    """A posterior that is the same whatever its parameters, under the prior N(0, I)."""
+
+    def __init__(self, q: Distribution, dim: int):
+        super().__init__(1, dim)
+        self.q, self.p = q, Independent(Normal(torch.zeros(dim), 1.0), 1)
+
+    def posterior(self, params):
+        return self.q
+
+    def prior(self, condition=None):
+        return self.p
+
+
+class Certain(LatentModel):
+    def read(self, batch):
+        return Reading(torch.zeros(len(batch), 1))
+
+    def log_likelihood(self, batch, reading, code, inputs=None):
+        return torch.zeros(code.shape[:2])
 
 
 def repeated(model: Any, samples: int, **more: Any):

@@ -25,7 +25,8 @@ def exact(model):
     """-log p(x) of each text, by the trapezoid rule on a fine grid over eight standard deviations."""
     grid = torch.linspace(-8, 8, 4001)
     with torch.no_grad():
-        log_p = model.log_likelihood(tiny.encode(*TEXTS), grid[:, None, None].expand(-1, 3, 1))
+        batch = tiny.encode(*TEXTS)
+        log_p = model.log_likelihood(batch, model.read(batch), grid[:, None, None].expand(-1, 3, 1))
     log_joint = log_p.double() + Normal(0.0, 1.0).log_prob(grid).double()[:, None]
     return -torch.trapezoid(log_joint.exp(), grid.double(), dim=0).log()
 
@@ -73,11 +74,12 @@ def test_one_draw_is_the_bound(model):
 def test_chunks_equal_one_shot(model, positions):
     batch = tiny.encode(*TEXTS)
     torch.manual_seed(0)
-    params = model.params(batch)
+    reading = model.read(batch)
+    params = model.params(reading)
     q, p = model.latent.posterior(params), model.latent.prior()
     value = torch.stack([q.sample() for _ in range(40)])
     with torch.no_grad():
-        log_w = (model.log_likelihood(batch, value) + p.log_prob(value) - q.log_prob(value)).double()
+        log_w = (model.log_likelihood(batch, reading, value) + p.log_prob(value) - q.log_prob(value)).double()
     torch.manual_seed(0)
     found = importance_weighted(model, batch, 40, positions=positions)
     w = log_w.exp()
@@ -92,9 +94,9 @@ def test_decoder_never_scores_more_at_once_than_told(model, monkeypatch):
     seen = []
     scored = type(model).log_likelihood
 
-    def watch(self, batch, code, inputs=None):
+    def watch(self, batch, reading, code, inputs=None):
         seen.append(code.shape[0] * batch.tokens.numel())
-        return scored(self, batch, code, inputs)
+        return scored(self, batch, reading, code, inputs)
 
     monkeypatch.setattr(type(model), "log_likelihood", watch)
     estimate(model, 30, positions=47)

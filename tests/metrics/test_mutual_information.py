@@ -20,6 +20,7 @@ from lvexp.metrics.mutual_information import (
     minibatch_mutual_information,
     mutual_information,
 )
+from lvexp.reading import Reading
 
 POSTERIOR = Gaussian(1, 1).posterior
 
@@ -160,7 +161,8 @@ def test_a_long_stream_is_thinned_evenly(size):
     metric = MutualInformation(model.latent.posterior, limit=20)
     for rows in torch.arange(1000).split(size):
         batch = Batch(tokens=torch.full((len(rows), 2), 2), lengths=rows)  # lengths stand for row numbers
-        metric.update(model.terms(batch, params=torch.zeros(len(rows), 6)))
+        nothing = Reading(torch.zeros(len(rows), 7))
+        metric.update(model.terms(batch, params=torch.zeros(len(rows), 6), reading=nothing))
     assert metric.compute()["mi_n"] == 20
     kept = metric._kept()[3].sort().values
     gaps = kept.diff(prepend=torch.tensor([0]), append=torch.tensor([1000]))

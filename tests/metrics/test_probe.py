@@ -9,7 +9,8 @@ import tiny
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lvexp.instruments.evaluate import EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.metrics.probe import TEXTS, features, probe
 
 SMALL = EvaluationSettings(iw_samples=2, samples=4, max_decode=6)
@@ -34,7 +35,9 @@ def model():
 def asked(model, batches):
     batches = list(batches)
     with torch.no_grad():
-        read = torch.cat([features(model.latent, model.latent.posterior(model.params(batch))) for batch in batches])
+        read = torch.cat(
+            [features(model.latent, model.latent.posterior(model.params(model.read(batch)))) for batch in batches]
+        )
     return read, torch.cat([batch.labels for batch in batches]).tolist()
 
 
@@ -103,8 +106,8 @@ def test_a_report_has_it_for_every_kind_of_z(latent):
 
 def test_a_posterior_that_is_given_the_labels_is_neither_probed_nor_drawn(monkeypatch):
     model, others = tiny.model(), {"train": list(texts(64, 0))}
-    assert evaluate(model, list(texts(32, 1)), SMALL, others=others).means is not None
+    assert "projection" in evaluate(model, list(texts(32, 1)), SMALL, others=others).pictures
     monkeypatch.setattr(type(model), "sees_labels", True)
     found = evaluate(model, list(texts(32, 1)), SMALL, others=others)
     assert found.scores["probe_accuracy"] is None
-    assert found.means is None
+    assert "projection" not in found.pictures

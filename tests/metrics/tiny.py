@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -20,7 +21,8 @@ from lvexp.latents.point import Point
 from lvexp.models.sentence import SentenceModel
 from lvexp.networks.none import NoEncoder
 from lvexp.networks.recurrent import RecurrentDecoder, RecurrentEncoder
-from lvexp.regularizers.base import Regularizer
+from lvexp.regularizers.base import Regularizer, equip
+from lvexp.training.module import Training
 
 WORDS = ["a", "b", "c", "d", "e", "f"]
 V = 4 + len(WORDS)
@@ -59,21 +61,18 @@ def model(
         encoder = RecurrentEncoder(V, cell=cell, embedding=6, hidden=7)
         variable = {"gaussian": Gaussian, "point": Point, **DISCRETE}[latent](encoder.width, dim)
     decoder = RecurrentDecoder(V, variable.width, cell=cell, embedding=6, hidden=7)
-    made = SentenceModel(
-        encoder,
-        decoder,
-        vocabulary=vocabulary(),
-        latent=variable,
-        estimator=Auto(),
-        anneal=Constant(),
-        regularizers=remedies,
-    )
+    made = SentenceModel(encoder, decoder, vocabulary=vocabulary(), latent=variable, estimator=Auto())
+    equip(made, remedies)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter *= scale
         if latent == "gaussian":
             variable.linear.weight[dim:] *= 0.1  # moderate variances
     return made
+
+
+def training(made, anneal=None, optimizer=None) -> Training:
+    return Training(made, anneal or Constant(), optimizer or functools.partial(torch.optim.Adam, lr=0.01))
 
 
 def encode(*texts: str) -> Batch:
