@@ -35,9 +35,8 @@ def model():
 def asked(model, batches):
     batches = list(batches)
     with torch.no_grad():
-        read = torch.cat(
-            [features(model.latent, model.latent.posterior(model.params(model.read(batch)))) for batch in batches]
-        )
+        params = [model.params(model.read(batch)) for batch in batches]
+        read = torch.cat([features(model.latent, model.latent.posterior(part)) for part in params])
     return read, torch.cat([batch.labels for batch in batches]).tolist()
 
 

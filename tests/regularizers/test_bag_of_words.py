@@ -20,7 +20,7 @@ def test_each_word_counts_as_often_as_it_occurs_and_padding_never():
     model = tiny.model(remedies=[BagOfWords(weight=2.0, hidden=5)])
     batch = tiny.encode("a a b", "c")
     terms = model.terms(batch, samples=3)
-    remedy = model.remedies[0]
+    remedy = model.regularizers[0]
     log_p = remedy.words(terms.code).log_softmax(-1)
     by_hand = []
     for row, length in enumerate(batch.lengths.tolist()):
@@ -35,7 +35,7 @@ def test_order_does_not_matter():
     model = tiny.model(remedies=[BagOfWords()])
     terms = model.terms(tiny.encode("a b c d"))
     shuffled = dataclasses.replace(terms, batch=tiny.encode("d b a c"))
-    remedy = model.remedies[0]
+    remedy = model.regularizers[0]
     assert torch.allclose(remedy.penalty(terms), remedy.penalty(shuffled), atol=1e-5)
 
 
@@ -43,9 +43,9 @@ def test_order_does_not_matter():
 def test_it_teaches_the_encoder_with_any_estimator(estimator):
     model = tiny.model(remedies=[BagOfWords()])
     model.estimator = estimator or model.estimator
-    model.remedies[0].penalty(model.terms(tiny.encode("a b c", "d"), samples=2)).sum().backward()
+    model.regularizers[0].penalty(model.terms(tiny.encode("a b c", "d"), samples=2)).sum().backward()
     assert model.latent.linear.weight.grad.abs().sum() > 0
-    assert model.remedies[0].words[0].weight.grad.abs().sum() > 0
+    assert model.regularizers[0].words[0].weight.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in model.decoder.parameters())
 
 
@@ -55,7 +55,7 @@ def test_what_is_reported_does_not_depend_on_it():
     batch, found = tiny.encode("a b c", "d"), []
     for model in (plain, helped):
         torch.manual_seed(1)
-        terms = model.eval().validation_step(batch, 0)
+        terms = tiny.training(model.eval()).validation_step(batch, 0)
         found.append(terms.distortion + terms.rate)
     assert torch.equal(*found)
 
@@ -63,7 +63,7 @@ def test_what_is_reported_does_not_depend_on_it():
 def test_it_works_for_an_auto_encoder_and_is_refused_without_a_latent_variable(composed: Compose):
     checked(composed("model=ae", "regularizer=bag_of_words"))
     model = tiny.model("point", remedies=[BagOfWords()])
-    assert model.training_step(tiny.encode("a b"), 0).isfinite()
+    assert tiny.training(model).training_step(tiny.encode("a b"), 0).isfinite()
     with pytest.raises(Refusal, match=r"(?s)latent=none.*no latent variable.*regularizer=bag_of_words"):
         checked(composed("model=rnnlm", "regularizer=bag_of_words"))
     with pytest.raises(ConfigError, match="weight=-1"):

@@ -14,7 +14,7 @@ DIM = 3
 
 
 def attached(gamma: float = 0.7) -> BatchNorm:
-    remedy = tiny.model(dim=DIM, remedies=[BatchNorm(gamma)]).remedies[0]
+    remedy = tiny.model(dim=DIM, remedies=[BatchNorm(gamma)]).regularizers[0]
     assert isinstance(remedy, BatchNorm)
     return remedy
 
@@ -40,7 +40,7 @@ def test_in_training_the_mean_rate_of_a_batch_is_at_least_half_gamma_squared_in_
     batch = next(iter(tiny.corpus()))
     bound = DIM * gamma**2 / 2
     given = torch.cat([spread * torch.randn(len(batch), DIM), torch.randn(len(batch), DIM)], -1)
-    constrained = model.remedies[0].constrain(given)
+    constrained = model.regularizers[0].constrain(given)
     assert model.terms(batch, params=constrained).rate.mean() >= bound * (1 - 1e-3)
     centred = torch.cat([constrained[:, :DIM], torch.zeros(len(batch), DIM)], -1)
     assert model.terms(batch, params=centred).rate.mean().item() == pytest.approx(bound, rel=1e-3)
@@ -71,7 +71,7 @@ def test_a_training_batch_of_one_text_is_normalised_by_the_running_statistics():
 
 def test_a_step_of_a_single_text_is_finite():
     model = tiny.model(remedies=[BatchNorm()])
-    loss = model.training_step(tiny.encode("a b c"), 0)
+    loss = tiny.training(model).training_step(tiny.encode("a b c"), 0)
     loss.backward()
     assert loss.isfinite()
 

@@ -21,7 +21,7 @@ def rates(params: torch.Tensor) -> torch.Tensor:
 
 
 def attached(nats: float, dim: int = 3) -> Delta:
-    return tiny.model(dim=dim, remedies=[Delta(nats)]).remedies[0]
+    return tiny.model(dim=dim, remedies=[Delta(nats)]).regularizers[0]
 
 
 @pytest.mark.parametrize("delta", [1e-4, 0.1, 0.5, 3.0, 40.0, 1000.0])
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_the_formula():
 
 def test_it_is_part_of_the_posterior_in_evaluation_too():
     model = tiny.model(remedies=[Delta(nats=6.0)]).eval()
-    terms = model.validation_step(tiny.encode("a b", "c", "d e f"), 0)
+    terms = tiny.training(model).validation_step(tiny.encode("a b", "c", "d e f"), 0)
     assert (terms.rate_per_dimension >= 2).all()
     assert torch.equal(terms.rate, terms.rate_per_dimension.sum(-1))
 

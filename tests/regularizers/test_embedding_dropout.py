@@ -58,8 +58,9 @@ def test_evaluation_is_as_without_it_and_training_is_not():
     code = without.eval().terms(batch).code
 
     def score(model) -> torch.Tensor:
+        reading = model.read(batch)
         torch.manual_seed(0)
-        return model.log_likelihood(batch, code)
+        return model.log_likelihood(batch, reading, code)
 
     assert not torch.allclose(score(with_it.train()), score(without.train()))
     assert torch.equal(score(with_it.eval()), score(without.eval()))

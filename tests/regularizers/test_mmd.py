@@ -55,7 +55,7 @@ def test_known_value_for_shifted_gaussians():
 def test_it_moves_the_encoder_with_any_estimator(estimator):
     model = tiny.model(remedies=[MMD(weight=3.0)])
     model.estimator = estimator or model.estimator
-    penalty = model.remedies[0].penalty(model.terms(tiny.encode("a b c", "d", "e f")))
+    penalty = model.regularizers[0].penalty(model.terms(tiny.encode("a b c", "d", "e f")))
     assert penalty.shape == (3,)
     assert torch.equal(penalty, penalty[:1].expand(3)), "one figure for the batch, so its mean is itself"
     penalty.mean().backward()
@@ -64,7 +64,7 @@ def test_it_moves_the_encoder_with_any_estimator(estimator):
 
 def test_one_text_has_no_pair():
     model = tiny.model(remedies=[MMD()])
-    assert model.remedies[0].penalty(model.terms(tiny.encode("a b"))) == 0
+    assert model.regularizers[0].penalty(model.terms(tiny.encode("a b"))) == 0
 
 
 def test_what_is_reported_does_not_depend_on_it():
@@ -72,7 +72,7 @@ def test_what_is_reported_does_not_depend_on_it():
     for remedies in ([], [MMD(weight=100.0)]):
         model = tiny.model(remedies=remedies).eval()
         torch.manual_seed(1)
-        terms = model.validation_step(batch, 0)
+        terms = tiny.training(model).validation_step(batch, 0)
         found.append(terms.distortion + terms.rate)
     assert torch.equal(*found)
 

@@ -107,12 +107,12 @@ def test_it_writes_texts(method: str):
 @pytest.mark.parametrize("latent", ["gaussian", "point"])
 def test_the_remedy_joins_z_to_the_decoder_and_trains_it_with_the_generative_parameters(latent: str):
     model = tiny.model(latent, remedies=[Skip()])
-    model.optimizer = torch.optim.Adam
-    groups = {group["name"]: {id(p) for p in group["params"]} for group in model.configure_optimizers().param_groups}
+    training = tiny.training(model, optimizer=torch.optim.Adam)
+    groups = {group["name"]: {id(p) for p in group["params"]} for group in training.configure_optimizers().param_groups}
     joined = list(model.decoder.skip.parameters())
     assert len(joined) == 1
     assert {id(parameter) for parameter in joined} <= groups["generative"]
-    model.training_step(tiny.encode("a b c", "d"), 0).backward()
+    training.training_step(tiny.encode("a b c", "d"), 0).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in joined)
 
 
