@@ -5,7 +5,7 @@ from __future__ import annotations
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.models.base import LatentModel
 from lvexp.models.m2 import M2
-from lvexp.report.findings import Findings, Score, number
+from lvexp.report.findings import Findings, Group, Score, number
 
 
 class Classes(Instrument):
@@ -32,6 +32,10 @@ class Classes(Instrument):
         return {"class_accuracy": sum(self.right) / len(self.right)} if self.right else {}
 
     def report(self, scores: Scores) -> Findings:
+        return Findings(groups=[self.rows(scores)])
+
+    @staticmethod
+    def rows(scores: Scores) -> Group:
         accuracy = scores.get("class_accuracy")
         row = ("class", number(accuracy, ".1%"), "right", "argmax q(c|x) is the label")
-        return Findings(groups=[("Use of z", [row])] if accuracy is not None else ())
+        return "Use of z", [] if accuracy is None else [row]

@@ -7,7 +7,7 @@ import torch
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.metrics.probe import features, probe
 from lvexp.models.base import LatentModel
-from lvexp.report.findings import Findings, number
+from lvexp.report.findings import Findings, Group, number
 from lvexp.shapes import Tensor
 
 
@@ -37,8 +37,11 @@ class Probe(Instrument):
         if known is None or not self.labels:
             return Findings()
         found = probe(self.model, known, torch.cat(self.features), self.labels)
-        if not found:
-            return Findings()
-        majority = f"labels; most frequent: {number(found['majority_accuracy'], '.1%')}"
-        row = ("linear probe", number(found["probe_accuracy"], ".1%"), "right", majority)
-        return Findings(scores=found, groups=[("Use of z", [row])])
+        return Findings(scores=found, groups=[self.rows(found)])
+
+    @staticmethod
+    def rows(scores: Scores) -> Group:
+        accuracy = scores.get("probe_accuracy")
+        majority = f"labels; most frequent: {number(scores.get('majority_accuracy'), '.1%')}"
+        row = ("linear probe", number(accuracy, ".1%"), "right", majority)
+        return "Use of z", [] if accuracy is None else [row]

@@ -11,7 +11,7 @@ from lvexp.instruments.exhibits import Interpolation, interpolate, pairs, recons
 from lvexp.metrics.bleu import corpus_bleu
 from lvexp.metrics.diversity import spaced
 from lvexp.models.base import LatentModel
-from lvexp.report.findings import Findings, Section, number, row
+from lvexp.report.findings import Findings, Group, Score, Section, number, row
 from lvexp.shapes import Tensor
 
 
@@ -47,40 +47,50 @@ class Reconstruction(Instrument):
         written = reconstruct(model, points[rows], settings.max_decode)
         bleu = corpus_bleu(spaced(written), spaced(originals)) if spelled else corpus_bleu(written, originals)
         shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
-        by = ", by characters" if spelled else ", greedy"
-        line = row("reconstruction", number(bleu, ".1f"), "BLEU", f"{len(rows):,d} texts{by}")
         paths = []
         for first, last in pairs(self.texts, settings.interpolations if model.latent.continuous else 0):
             ends = (model.vocabulary.decode(self.texts[first]), model.vocabulary.decode(self.texts[last]))
             steps, length = settings.interpolation_steps, settings.max_decode
             paths.append(Interpolation(ends, interpolate(model, points[first], points[last], steps, length)))
-        found = [self._section(shown)] if shown else []
+        middle = "posteriors' modes" if model.latent.values else "posterior means"
+        sections = [section(shown, middle)] if shown else []
+        found: dict[str, Score] = {"recon_bleu": bleu, "recon_bleu_sentences": len(rows)}
         return Findings(
-            scores={"recon_bleu": bleu, "recon_bleu_sentences": len(rows)},
-            groups=[("Use of z", [line])] if "use" in model.reported else (),
-            sections=found + ([_interpolations(paths)] if paths else []),
+            scores=found,
+            groups=[self.rows({**scores, **found})] if "use" in model.reported else (),
+            sections=sections + ([interpolations(paths)] if paths else []),
         )
 
-    def _section(self, shown: Sequence[tuple[str, str]]) -> Section:
-        middle = "posteriors' modes" if self.model.latent.values else "posterior means"
-        exact = sum(text == copy for text, copy in shown)
-        lines = [
-            line
-            for text, copy in shown
-            for line in (("  ", text), ("= " if text == copy else "→ ", copy or "(empty)"), ("", ""))
+    @staticmethod
+    def rows(scores: Scores) -> Group:
+        by = ", by characters" if scores.get("text_unit") == "characters" else ", greedy"
+        texts = number(scores.get("recon_bleu_sentences"), ",d")
+        return "Use of z", [
+            row("reconstruction", number(scores.get("recon_bleu"), ".1f"), "BLEU", f"{texts} texts{by}")
         ]
-        return Section(
-            "Reconstructions",
-            lines,
-            f"texts, and the greedy decodings of their {middle}; {exact} of {len(shown)} are exact, marked =",
-            columns=("text", "reconstruction"),
-            rows=shown,
-            brief=[f"{text}\n→ {copy or '(nothing)'}" for text, copy in shown[:3]],
-            place=2,
-        )
 
 
-def _interpolations(paths: Sequence[Interpolation]) -> Section:
+def section(shown: Sequence[tuple[str, str]], middle: str) -> Section:
+    """Texts and their reconstructions to read; ``middle`` says from where in the posterior."""
+    exact = sum(text == copy for text, copy in shown)
+    lines = [
+        line
+        for text, copy in shown
+        for line in (("  ", text), ("= " if text == copy else "→ ", copy or "(empty)"), ("", ""))
+    ]
+    return Section(
+        "Reconstructions",
+        lines,
+        f"texts, and the greedy decodings of their {middle}; {exact} of {len(shown)} are exact, marked =",
+        columns=("text", "reconstruction"),
+        rows=shown,
+        brief=[f"{text}\n→ {copy or '(nothing)'}" for text, copy in shown[:3]],
+        place=2,
+    )
+
+
+def interpolations(paths: Sequence[Interpolation]) -> Section:
+    """Texts along lines to read."""
     lines: list[tuple[str, str]] = []
     for line in paths:
         steps = max(len(line.path) - 1, 1)

@@ -8,7 +8,7 @@ from lvexp.instruments.base import Context, Instrument, Look, Scores, finite_or_
 from lvexp.metrics.bound import Bound
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import refined, regularizers
-from lvexp.report.findings import Findings, Score, number
+from lvexp.report.findings import Findings, Group, Score, number
 from lvexp.shapes import Float, Tensor
 
 
@@ -47,10 +47,14 @@ class Refined(Instrument):
         return {name: finite_or_none(score) for name, score in scores.items()}
 
     def report(self, scores: Scores) -> Findings:
+        return Findings(groups=[self.rows(scores)] if "bound" in self.model.reported else ())
+
+    @staticmethod
+    def rows(scores: Scores) -> Group:
         bound = scores.get("elbo_refined")
         rate = f"text by text; R = {number(scores.get('rate_refined'))}"
         row = ("−ELBO, refined", number(None if bound is None else -float(bound)), "nats/text", rate)
-        return Findings(groups=[("Bound", [row])] if bound is not None and "bound" in self.model.reported else ())
+        return "Bound", [] if bound is None else [row]
 
 
 def _again(model: LatentModel, look: Look):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.exhibits import sample
 from lvexp.metrics.bleu import self_bleu
@@ -44,17 +46,7 @@ class Samples(Instrument):
         found: dict[str, Score] = {"distinct_1": distinct(words, 1), "distinct_2": distinct(words, 2)}
         found |= {"self_bleu": self_bleu(words), "samples": len(texts), "samples_unk": share_unknown(words)}
         drawn = "drawn from the model" if latent.dim is None else "decoded from draws of the prior"
-        width = len(str(len(texts)))
-        section = Section(
-            "Samples",
-            [(f"{number:>{width}}  ", text or "(empty)") for number, text in enumerate(texts, 1)],
-            f"texts {drawn}",
-            columns=("sample",),
-            rows=[(text,) for text in texts],
-            brief=texts[:5],
-            place=1,
-        )
-        return Findings(scores=found, groups=[self.rows({**scores, **found})], sections=[section])
+        return Findings(scores=found, groups=[self.rows({**scores, **found})], sections=[section(texts, drawn)])
 
     @staticmethod
     def rows(scores: Scores) -> Group:
@@ -76,3 +68,17 @@ class Samples(Instrument):
                 ("<unk>", number(scores["unk"], ".1%"), "", f"of test {scores.get('text_unit') or 'words'}{drawn}")
             )
         return "Text", rows
+
+
+def section(texts: Sequence[str], drawn: str) -> Section:
+    """Samples to read; ``drawn`` says how."""
+    width = len(str(len(texts)))
+    return Section(
+        "Samples",
+        [(f"{number:>{width}}  ", text or "(empty)") for number, text in enumerate(texts, 1)],
+        f"texts {drawn}",
+        columns=("sample",),
+        rows=[(text,) for text in texts],
+        brief=texts[:5],
+        place=1,
+    )

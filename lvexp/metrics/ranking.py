@@ -98,13 +98,10 @@ class Ranking(Metric):
         for name in ("group", "index", "score", "label"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def add(self, group: Tensor, index: Tensor, score: Tensor, label: Tensor) -> None:
+    def update(self, group: Tensor, index: Tensor, score: Tensor, label: Tensor) -> None:
         """Answers of the questions ``group``, at the rows ``index``. [B] each."""
         for name, part in (("group", group), ("index", index), ("score", score.detach()), ("label", label)):
             getattr(self, name).append(part)
-
-    def update(self, *columns: Tensor) -> None:
-        self.add(*columns)
 
     def questions(self) -> list[Question]:
         """The questions with a right answer, their answers in the order of their rows."""

@@ -69,7 +69,6 @@ def projection(
     labels: Sequence[int] | None,
     label_names: Sequence[str],
     path: str | Path,
-    lengths: Sequence[int] | None = None,
 ) -> None:
     """The posterior means on their first two principal components.
 
@@ -78,9 +77,8 @@ def projection(
         labels: class of each text, -1 where it is not observed; None or all -1 for a corpus without labels.
         label_names: names of the classes.
         path: of the PNG.
-        lengths: tokens of each text, for the colour where there are no labels.
     """
-    _write(projection_figure(means, labels, label_names, lengths), path)
+    _write(projection_figure(means, labels, label_names), path)
 
 
 def codes(

@@ -18,7 +18,6 @@ def projection_figure(
     means: Sequence[Sequence[float]],
     labels: Sequence[int] | None,
     label_names: Sequence[str],
-    lengths: Sequence[int] | None = None,
 ) -> Figure:
     """The figure that :func:`lvexp.report.figures.projection` writes."""
     import numpy as np
@@ -28,7 +27,7 @@ def projection_figure(
     title = f"Posterior means of {len(points):,} texts, principal components"
     # At least three times the deviation from which a dimension is active, so that a collapsed posterior appears as a
     # dot and its noise is not magnified.
-    return scatter_figure(points, labels, label_names, title, shown, lengths, least=3 * ACTIVE**0.5)
+    return scatter_figure(points, labels, label_names, title, shown, least=3 * ACTIVE**0.5)
 
 
 def scatter_figure(
@@ -37,23 +36,19 @@ def scatter_figure(
     label_names: Sequence[str],
     title: str,
     axes_labels: Sequence[str] = ("", ""),
-    lengths: Sequence[int] | None = None,
     least: float = 0.0,
 ) -> Figure:
-    """Texts as ``points``, [N, 2], coloured by label, or else by length; the axes extend at least to ``least``."""
+    """Texts as ``points``, [N, 2], coloured by label; the axes extend at least to ``least``."""
     import numpy as np
     from matplotlib.figure import Figure
 
     classes = None if labels is None or max(labels, default=-1) < 0 else [int(label) for label in labels]
-    figure = Figure(figsize=(7.4 if classes or lengths else 5.6, 5.2), layout="compressed")
+    figure = Figure(figsize=(7.4 if classes else 5.6, 5.2), layout="compressed")
     axes = figure.add_subplot()
     dress(axes, title, *axes_labels)
     style: dict[str, Any] = {"s": 11 if len(points) > 500 else 22, "alpha": 0.7, "linewidths": 0}
     if classes is not None:
         _scatter_classes(axes, points, classes, label_names, style)
-    elif lengths is not None:
-        dots = axes.scatter(*points.T, c=list(lengths), cmap="viridis", **style)
-        figure.colorbar(dots, ax=axes, label="tokens", shrink=0.8)
     else:
         axes.scatter(*points.T, color=VALID, **style)
     half = max(1.05 * float(np.abs(points).max(initial=0.0)), least)

@@ -74,8 +74,8 @@ class Result(TypedDict, total=False):
     choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a checkout,
     with "+" if files differ from it. seconds: of the whole job. tokens_per_second: in training, without validation.
     test: figures on the test set. valid: figures of the best validation. monitor: the one that selected it. reported:
-    parts of the usual report that the model has. groups: title and rows (name, value, unit, how) that the model adds to
-    it, as printed. message: why a run was refused or failed.
+    parts of the usual report that the model has. groups: title and rows (name, value, unit, how) of each part of the
+    table, as printed; in a run of an older version, only those that the model added. message: why a run was refused or failed.
     """
 
     run_id: str
@@ -112,11 +112,6 @@ def write_result(path: str | Path, result: Mapping[str, Any]) -> None:
             ordered[split] = _ordered(ordered[split], list(Scores.__annotations__))
     text = json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     replace_durably(path, text.encode())
-
-
-def read_result(path: str | Path) -> dict[str, Any]:
-    """The dict that :func:`write_result` was given."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _broken(value: Any, name: str) -> list[str]:

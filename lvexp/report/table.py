@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvexp.report.findings import NONE, number
+from lvexp.report.findings import NONE, Group, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +35,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         result: as :class:`lvexp.report.result.Result` describes it, with the run's ``folder`` where there is one.
         console: to print on; 80 columns are enough, and colour is not needed.
     """
-    from rich.console import Group
+    from rich.console import Group as Stack
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -48,7 +48,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    for place, (title, rows) in enumerate(result.get("groups", ())):
+    for place, (title, rows) in enumerate(_groups(result.get("groups") or (), scores)):
         if place:
             table.add_row()
         table.add_row(Text(title, style="bold"))
@@ -58,7 +58,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     for note in _notes(scores, str(result.get("verdict") or "")):
         parts += ["", Text(note, style="yellow")]
     panel = Panel(
-        Group(*parts),
+        Stack(*parts),
         title=Text(f"{result.get('run_id', 'run')} on the test set"),
         title_align="left",
         subtitle=Text(_footer(result)),
@@ -70,6 +70,18 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     if result.get("folder"):
         # never wrapped or cut: it is there to be copied
         console.print(Text(f"all of it in  {result['folder']}"), soft_wrap=True, highlight=False)
+
+
+def _groups(groups: Sequence[Group], scores: Scores) -> list[Group]:
+    """The parts of the table. A result of an older version lacks those of the usual report: its figures follow by the
+    names they have in result.json."""
+    rows = [
+        (name, number(value, ".2f" if isinstance(value, float) else ",d"), "", "")
+        for name, value in scores.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    old = not any(title == "Bound" for title, _ in groups)
+    return [*groups, *([("Figures", rows)] if old and rows else [])]
 
 
 def _notes(scores: Scores, verdict: str) -> list[str]:
