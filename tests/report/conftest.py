@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import functools
 
-from lvexp.instruments.evaluate import Evaluation, Interpolation
+import pytest
+from tabled import grouped
+
+from lvexp.instruments import reconstruction, samples
+from lvexp.instruments.evaluate import Evaluation
+from lvexp.instruments.exhibits import Interpolation
+from lvexp.report import figures
+from lvexp.report.findings import PARTS
 
 SCORES = {
     "elbo": -37.8,
@@ -51,6 +58,11 @@ EXACT = {
 }
 
 
+WRITTEN = ["play some music", "", "book a table for two " + "and a chair " * 12 + "please"]
+COPIED = [("play jazz", "play jazz"), ("rate this book", "rate this album")]
+BETWEEN = [Interpolation(("play jazz", "rate this book"), ["play jazz", "rate jazz", "rate this book"])]
+
+
 @pytest.fixture
 def result():
     return {
@@ -67,13 +79,14 @@ def result():
         "verdict": "healthy: rate 3.60 nats, 5/32 active units, MI 2.83",
         "test": dict(SCORES),
         "valid": {"elbo": -37.5},
+        "groups": grouped(SCORES),
     }
 
 
 @pytest.fixture
 def language_model(result):
     verdict = "language model: exact NLL 36.90 nats, perplexity 37.01"
-    return {**result, "run_id": "rnnlm-1", "verdict": verdict, "test": dict(EXACT)}
+    return {**result, "run_id": "rnnlm-1", "verdict": verdict, "test": dict(EXACT), "groups": grouped(EXACT)}
 
 
 @pytest.fixture
@@ -81,10 +94,15 @@ def evaluation():
     return Evaluation(
         scores=dict(SCORES),
         verdict="healthy: rate 3.60 nats, 5/32 active units, MI 2.83",
-        rate_per_dimension=[0.1, 3.5],
-        mean_variance=[0.001, 0.8],
-        means=[[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]],
-        samples=["play some music", "", "book a table for two " + "and a chair " * 12 + "please"],
-        reconstructions=[("play jazz", "play jazz"), ("rate this book", "rate this album")],
-        interpolations=[Interpolation(("play jazz", "rate this book"), ["play jazz", "rate jazz", "rate this book"])],
+        groups=grouped(SCORES),
+        sections=[
+            samples.section(WRITTEN, "decoded from draws of the prior"),
+            reconstruction.section(COPIED, "posterior means"),
+            reconstruction.interpolations(BETWEEN),
+        ],
+        pictures={
+            "rate_per_dimension": functools.partial(figures.rate_per_dimension, [0.1, 3.5], [0.001, 0.8]),
+            "projection": functools.partial(figures.projection, [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]], None, []),
+        },
+        reported=PARTS,
     )

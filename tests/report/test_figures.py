@@ -1,15 +1,23 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
+import tiny
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from lvexp.instruments.base import Context
+from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.projection import Projection
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.instruments.units import Units
 from lvexp.report import curves, figures
 from lvexp.report.projection import projection_figure
+
+SMALL = EvaluationSettings(iw_samples=2, samples=2, max_decode=4)
 
 
 def history(epochs=6, per_epoch=20, keys=("distortion", "rate", "beta")):
@@ -237,8 +245,6 @@ def test_projection_without_labels(labels):
     means, _ = cloud()
     figure = projection_figure(means, labels, ["a"])
     assert figure.axes[0].get_legend() is None
-    coloured = projection_figure(means, labels, [], lengths=list(range(200)))
-    assert coloured.axes[1].get_ylabel() == "tokens"
 
 
 def test_a_collapsed_posterior_is_a_dot():
@@ -276,16 +282,19 @@ def _unwritten(monkeypatch):
 
 @pytest.mark.usefixtures("_unwritten")
 def test_all_figures_of_a_run(tmp_path, evaluation):
-    drawn = figures.draw(tmp_path, history(), evaluation)
+    drawn = figures.draw(tmp_path, history(), evaluation.pictures, evaluation.monitor)
     assert [path.name for path in drawn] == ["curves.png", "rate_per_dimension.png", "projection.png"]
     assert sorted(drawn) == sorted(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("_unwritten")
-def test_a_model_without_z_or_that_diverged_has_its_curves_only(tmp_path, evaluation):
-    bare = dataclasses.replace(evaluation, rate_per_dimension=None, mean_variance=None, means=None)
-    assert [path.name for path in figures.draw(tmp_path, history(), bare)] == ["curves.png"]
+def test_a_model_without_z_or_that_diverged_has_its_curves_only(tmp_path):
+    bare = evaluate(tiny.model("none"), tiny.corpus(), SMALL)
+    assert [path.name for path in figures.draw(tmp_path, history(), bare.pictures, bare.monitor)] == ["curves.png"]
     rows = [{**row, "train/distortion": math.nan, "val/nelbo": math.nan} for row in history()]
-    diverged = dataclasses.replace(evaluation, rate_per_dimension=[math.nan] * 2, means=[[math.inf, 0.0]] * 3)
-    assert [path.name for path in figures.draw(tmp_path, rows, diverged)] == ["curves.png"]
+    units, projection = (kind(Context(tiny.model().eval(), SMALL)) for kind in (Units, Projection))
+    units.rates.compute = lambda: {"rate_per_dimension": [math.nan] * 2}
+    projection.means = [torch.tensor([[math.inf, 0.0]] * 3)]
+    diverged = {**units.report({}).pictures, **projection.report({}).pictures}
+    assert [path.name for path in figures.draw(tmp_path, rows, diverged, bare.monitor)] == ["curves.png"]
     assert "−ELBO, validation" not in titles(curves.curves_figure(rows))

@@ -6,6 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
+from tabled import grouped
 
 from lvexp.report.curves import curves_figure
 from lvexp.report.table import show
@@ -14,6 +15,7 @@ from lvexp.report.table import show
 def told(result, **scores):
     file = io.StringIO()
     result["test"] |= scores
+    result["groups"] = grouped(result["test"])
     show(result, Console(file=file, width=80))
     lines = [line.strip("│ ") for line in file.getvalue().splitlines()]
     return file.getvalue(), {line.split("  ")[0]: " ".join(line.split()) for line in lines}

@@ -5,13 +5,14 @@ import os
 
 import pytest
 
-from lvexp.report.result import Result, Scores, read_result, write_result
+from lvexp.report.result import Result, Scores, write_result
 
 
 def test_what_is_written_is_read(tmp_path, result):
     path = tmp_path / "result.json"
     write_result(path, result)
-    assert read_result(path) == result
+    groups = [[title, [list(row) for row in rows]] for title, rows in result["groups"]]
+    assert json.loads(path.read_text()) == {**result, "groups": groups}
     assert os.listdir(tmp_path) == ["result.json"]
 
 
@@ -21,7 +22,7 @@ def test_known_keys_come_first_in_their_order(tmp_path, result):
     keys = list(json.loads((tmp_path / "result.json").read_text()))
     assert keys[:3] == ["run_id", "group_id", "status"]
     assert keys[-2:] == ["aardvark", "zebra"]
-    assert next(iter(read_result(tmp_path / "result.json")["test"])) == "elbo"
+    assert next(iter(json.loads((tmp_path / "result.json").read_text())["test"])) == "elbo"
 
 
 def test_the_interface_keeps_its_keys():
@@ -43,7 +44,7 @@ def test_figures_that_are_not_finite_are_refused_and_change_nothing(tmp_path, re
     result["test"]["rate"] = bad
     with pytest.raises(ValueError, match=r"test\.rate"):
         write_result(path, result)
-    assert read_result(path)["test"]["rate"] == 3.6
+    assert json.loads(path.read_text())["test"]["rate"] == 3.6
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path, result, monkeypatch):

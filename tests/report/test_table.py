@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from rich.console import Console
+from tabled import grouped
 
 from lvexp.report.table import show, summary
 
@@ -14,6 +15,13 @@ def printed(draw, width, colour=False):
     file = io.StringIO()
     draw(Console(file=file, width=width, force_terminal=colour, color_system="standard" if colour else None))
     return file.getvalue()
+
+
+def shown(result, width=80, **scores):
+    """A result with these scores, as it is printed."""
+    result["test"] |= scores
+    result["groups"] = grouped(result["test"])
+    return printed(lambda console: show(result, console), width)
 
 
 def row(text, name):
@@ -59,24 +67,24 @@ def test_the_folder_is_never_cut(result):
 
 def test_figures_that_do_not_exist_say_why(language_model):
     text = printed(lambda console: show(language_model, console), 80)
-    for name in ("rate R", "mutual information", "active units", "reconstruction"):
-        assert row(text, name).split(maxsplit=len(name.split()))[-1].startswith("–")
-        assert "no latent variable" in row(text, name)
+    assert row(text, "rate R").split(maxsplit=2)[-1].startswith("–")
+    assert "no latent variable" in row(text, "rate R")
+    for name in ("Use of z", "mutual information", "active units", "reconstruction"):
+        assert name not in text, "what does not apply to the model is not printed"
     assert "exact, 701 texts" in row(text, "NLL")
     assert "±" not in text
     assert "None" not in text
-    language_model["test"] |= {"latent_dim": 16, "rate": None, "elbo": None, "nll": None, "nll_kind": None}
-    assert "no prior" in row(printed(lambda console: show(language_model, console), 80), "rate R")
+    text = shown(language_model, latent_dim=16, rate=None, elbo=None, nll=None, nll_kind=None)
+    for name in ("−ELBO", "rate R", "NLL", "distinct-1"):
+        assert "no prior" in row(text, name)
 
 
 def test_a_mutual_information_near_its_cap_says_so(result):
-    result["test"] |= {"mi_near_cap": True}
-    assert "near its cap" in printed(lambda console: show(result, console), 80)
+    assert "near its cap" in shown(result, mi_near_cap=True)
 
 
 def test_a_mutual_information_summed_over_z_says_so(result):
-    result["test"] |= {"mi_exact": True, "mi_cap": 1.95}
-    text = printed(lambda console: show(result, console), 80)
+    text = shown(result, mi_exact=True, mi_cap=1.95)
     assert "N = 700, exact, at most 1.95" in row(text, "mutual information")
     assert "ln N" not in text
 
@@ -103,6 +111,21 @@ def test_a_result_with_little_in_it_is_shown():
     text = printed(lambda console: show({"run_id": "x", "test": {}}, console), 80)
     assert "x on the test set" in text
     assert "None" not in text
+    assert "Figures" not in text
+
+
+def test_a_result_of_an_older_version_shows_the_figures_that_it_knows(result):
+    result["groups"] = [("Topics", [("NPMI", "0.12", "", "of both")])]
+    result["test"] |= {"mi_exact": False, "rate": None, "nll_iw": -0.0001, "tokens": 6812}
+    text = printed(lambda console: show(result, console), 80)
+    assert text.index("Topics") < text.index("Figures")
+    assert row(text, "NPMI").split() == ["NPMI", "0.12", "of", "both"]
+    known = {line.split()[0]: line.split()[1:] for line in map(lambda x: x.strip("│ "), text.splitlines()) if line}
+    assert known["elbo"] == ["-37.80"]
+    assert known["tokens"] == ["6,812"]
+    assert known["nll_iw"] == ["0.00"]
+    assert not known.keys() & {"mi_exact", "rate", "nll_kind"}, "no figure, or none"
+    assert "Figures" not in shown(result), "a new one has them in its table"
 
 
 @pytest.fixture

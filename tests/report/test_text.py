@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-import dataclasses
+import tiny
 
-from lvexp.instruments.evaluate import Evaluation
+from lvexp.instruments.evaluate import Evaluation, evaluate
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.report.text import samples_text
 
 
+def told(evaluation):
+    return samples_text(evaluation.verdict, evaluation.sections)
+
+
 def test_all_texts_under_their_headings(evaluation):
-    text = samples_text(evaluation)
+    text = told(evaluation)
     samples, rest = text.split("Reconstructions\n===", 1)
     reconstructions, interpolations = rest.split("Interpolations\n===", 1)
     assert samples.startswith(evaluation.verdict)
@@ -21,26 +26,25 @@ def test_all_texts_under_their_headings(evaluation):
 
 
 def test_long_texts_go_on_below_their_start_and_lose_no_word(evaluation):
-    text = samples_text(evaluation)
+    text = told(evaluation)
     assert max(map(len, text.splitlines())) <= 100
     shown = text[text.index("3  book") + 3 : text.index("Reconstructions")]
-    assert shown.split() == evaluation.samples[2].split()
+    assert shown.split() == evaluation.sections[0].rows[2][0].split()
     assert shown.splitlines()[1].startswith("   ")
 
 
 def test_blank_lines_come_one_at_a_time_and_not_last(evaluation):
-    text = samples_text(evaluation)
+    text = told(evaluation)
     assert "\n\n\n" not in text
     assert text.endswith("rate this book\n")
 
 
-def test_a_language_model_has_samples_only(evaluation):
-    bare = dataclasses.replace(evaluation, means=None, reconstructions=(), interpolations=())
-    text = samples_text(bare)
+def test_a_language_model_has_samples_only():
+    text = told(evaluate(tiny.model("none"), tiny.corpus(), EvaluationSettings(samples=3, max_decode=5)))
     assert "drawn from the model" in text
     assert "prior" not in text
     assert "Reconstructions" not in text
 
 
 def test_an_evaluation_without_texts_is_its_verdict():
-    assert samples_text(Evaluation(scores={}, verdict="collapsed")) == "collapsed\n"
+    assert told(Evaluation(scores={}, verdict="collapsed")) == "collapsed\n"
