@@ -126,7 +126,7 @@ def _linear(layer: nn.Linear) -> nn.Linear:
 
 
 def prepared(settings: dict[str, Any]) -> SimpleNamespace:
-    """Configuration, data and a model with parameters from seed 1."""
+    """Configuration, data, a model with parameters from seed 1, and what trains it."""
     from lvexp import build
 
     config = composed(settings["overrides"])
@@ -135,8 +135,9 @@ def prepared(settings: dict[str, Any]) -> SimpleNamespace:
     data = build.data(config)
     data.prepare_data()
     torch.manual_seed(1)
-    model = build.model(config, data.vocabulary, data.steps_per_epoch)
-    return SimpleNamespace(config=config, data=data, model=model)
+    model = build.model(config, data.vocabulary)
+    training = build.training(config, model, data.steps_per_epoch)
+    return SimpleNamespace(config=config, data=data, model=model, training=training)
 
 
 def flops(side: SimpleNamespace) -> int:
@@ -201,10 +202,10 @@ def train_lvexp(settings: dict[str, Any]) -> None:
             "csv", Path(folder), run_id="b", group_id="b", name="b", tags=[], config=side.config, project="b"
         )
         place = Folder(Path(folder), "b")
-        trainer, *_ = run._trainer(side.config, place, side.model, loggers, Progress(bar=False))
+        trainer, *_ = run._trainer(side.config, place, side.training, loggers, Progress(bar=False))
         trainer.callbacks.append(Gate())
         answer(ready=True)
-        trainer.fit(side.model, datamodule=loading.data)
+        trainer.fit(side.training, datamodule=loading.data)
 
 
 class Timed:
@@ -245,14 +246,13 @@ class Watched:
 
 def stepper(side: SimpleNamespace) -> Callable[[Any], None]:
     """lvexp's training step without Lightning."""
-    model, optimizer = side.model, side.model.configure_optimizers()
-    model.trainer = SimpleNamespace(global_step=0)  # for beta
-    type(model).global_step = property(lambda _: 0)
+    training, optimizer = side.training, side.training.configure_optimizers()
 
     def step(batch: Any) -> None:
         optimizer.zero_grad()
-        model.training_step(batch, 0).backward()
-        model.configure_gradient_clipping(optimizer, side.config["trainer"]["gradient_clip_val"])
+        training.training_step(batch, 0).backward()
+        training.on_before_optimizer_step(optimizer)
+        training.configure_gradient_clipping(optimizer, side.config["trainer"]["gradient_clip_val"])
         optimizer.step()
 
     return step
@@ -322,9 +322,7 @@ def iw_textbook(settings: dict[str, Any]) -> None:
 def curve(settings: dict[str, Any]) -> None:
     """Losses of lvexp's step and of the textbook's from the same parameters, batches and noise, without dropout."""
     side = prepared(settings)
-    ours, theirs = side.model, Textbook(side.model, (0.0, 0.0))
-    type(ours).global_step = property(lambda _: 0)
-    ours.trainer = SimpleNamespace(global_step=0)
+    ours, theirs = side.training, Textbook(side.model, (0.0, 0.0))
     optimizers = ours.configure_optimizers(), torch.optim.Adam(theirs.parameters(), lr=side.config["optimizer"]["lr"])
     clip = side.config["trainer"]["gradient_clip_val"]
     losses: list[tuple[float, float]] = []

@@ -75,7 +75,8 @@ class Result(TypedDict, total=False):
     with "+" if files differ from it. seconds: of the whole job. tokens_per_second: in training, without validation.
     test: figures on the test set. valid: figures of the best validation. monitor: the one that selected it. reported:
     parts of the usual report that the model has. groups: title and rows (name, value, unit, how) of each part of the
-    table, as printed; in a run of an older version, only those that the model added. message: why a run was refused or failed.
+    table, as printed; in a run of an older version, only those that the model added. message: why a run was refused
+    or failed.
     """
 
     run_id: str

@@ -120,7 +120,7 @@ def test_a_result_of_an_older_version_shows_the_figures_that_it_knows(result):
     text = printed(lambda console: show(result, console), 80)
     assert text.index("Topics") < text.index("Figures")
     assert row(text, "NPMI").split() == ["NPMI", "0.12", "of", "both"]
-    known = {line.split()[0]: line.split()[1:] for line in map(lambda x: x.strip("│ "), text.splitlines()) if line}
+    known = {line.split()[0]: line.split()[1:] for line in (each.strip("│ ") for each in text.splitlines()) if line}
     assert known["elbo"] == ["-37.80"]
     assert known["tokens"] == ["6,812"]
     assert known["nll_iw"] == ["0.00"]
