@@ -95,9 +95,15 @@ def test_no_module_stands_in_a_circle_of_imports():
 
 
 @pytest.mark.parametrize(
-    "text", ["from lvexp.models import base", "import lvexp.models.base", "from lvexp.models.base import Turn",
-             "if TYPE_CHECKING:\n    from lvexp.models.base import Turn", "def f():\n    from lvexp.models.base import Turn"],
-)  # fmt: skip
+    "text",
+    [
+        "from lvexp.models import base",
+        "import lvexp.models.base",
+        "from lvexp.models.base import Turn",
+        "if TYPE_CHECKING:\n    from lvexp.models.base import Turn",
+        "def f():\n    from lvexp.models.base import Turn",
+    ],
+)
 def test_an_import_of_every_form_counts(text: str, tmp_path: Path):
     file = tmp_path / "part.py"
     file.write_text(text)

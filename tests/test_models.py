@@ -12,8 +12,9 @@ from lvexp.anneal.linear import Linear
 from lvexp.data.batch import Batch
 from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.errors import ConfigError
+from lvexp.models.base import GROUPS
 from lvexp.networks.recurrent import RecurrentDecoder, RecurrentEncoder
-from lvexp.regularizers.base import GROUPS, Regularizer
+from lvexp.regularizers.base import Regularizer
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
 
@@ -28,20 +29,26 @@ def test_padding_never_changes_a_loss(latent: str):
     for row, text in enumerate(TEXTS):
         alone = Batch.of([text])
         code = together.code[:, row : row + 1]
-        assert torch.allclose(model.params(alone), together.params[row : row + 1], atol=1e-6)
-        assert torch.allclose(model.log_likelihood(alone, code)[0], -together.distortion[row : row + 1], atol=1e-5)
+        read = model.read(alone)
+        assert torch.allclose(model.params(read), together.params[row : row + 1], atol=1e-6)
+        assert torch.allclose(
+            model.log_likelihood(alone, read, code)[0], -together.distortion[row : row + 1], atol=1e-5
+        )
     longer = Batch(torch.cat([batch.tokens, torch.full((3, 4), PAD)], 1), batch.lengths)
-    assert torch.allclose(model.log_likelihood(longer, together.code)[0], -together.distortion, atol=1e-5)
+    read = model.read(longer)
+    assert torch.allclose(model.log_likelihood(longer, read, together.code)[0], -together.distortion, atol=1e-5)
 
 
 def test_padding_never_changes_a_gradient():
     model = tiny.model("none").eval()
     code = torch.zeros(1, 3, 0)
-    (-model.log_likelihood(Batch.of(TEXTS), code)).sum().backward()
+    batch = Batch.of(TEXTS)
+    (-model.log_likelihood(batch, model.read(batch), code)).sum().backward()
     padded = [parameter.grad.clone() for parameter in model.decoder.parameters()]
     model.zero_grad()
     for text in TEXTS:
-        (-model.log_likelihood(Batch.of([text]), code[:, :1])).sum().backward()
+        alone = Batch.of([text])
+        (-model.log_likelihood(alone, model.read(alone), code[:, :1])).sum().backward()
     for ours, parameter in zip(padded, model.decoder.parameters(), strict=True):
         assert torch.allclose(ours, parameter.grad, atol=1e-5)
 
@@ -49,7 +56,7 @@ def test_padding_never_changes_a_gradient():
 def test_the_loss_is_distortion_plus_beta_times_rate():
     model = tiny.model()
     terms = model.terms(Batch.of(TEXTS))
-    assert torch.allclose(model.loss(terms, 0.3), terms.distortion + 0.3 * terms.rate)
+    assert torch.allclose(tiny.training(model).loss(terms, 0.3), terms.distortion + 0.3 * terms.rate)
 
 
 @pytest.mark.parametrize("per", ["dimension", "example", "batch"])
@@ -83,8 +90,9 @@ def test_word_dropout_replaces_words_and_only_words():
 def test_a_corrupted_input_changes_what_is_read_and_not_what_is_predicted():
     model = tiny.model(remedies=[WordDropout(keep=0)]).eval()
     batch = Batch.of(TEXTS)
-    code = model.terms(batch).code
-    blind = model.log_likelihood(batch, code, model.regularizers[0].corrupt(batch.inputs))
+    terms = model.terms(batch)
+    code = terms.code
+    blind = model.log_likelihood(batch, terms.reading, code, model.regularizers[0].corrupt(batch.inputs))
     by_hand = Batch.of([[BOS, *[UNK] * (len(text) - 2), EOS] for text in TEXTS])
     seeing = model.decoder(by_hand.inputs, batch.targets, batch.lengths, code)
     # the last input of a shorter text is its own EOS, which is never read for a counted target
@@ -93,8 +101,7 @@ def test_a_corrupted_input_changes_what_is_read_and_not_what_is_predicted():
 
 def test_parameter_groups_hold_every_parameter_once():
     model = tiny.model()
-    model.optimizer = torch.optim.Adam
-    groups = {group["name"]: group["params"] for group in model.configure_optimizers().param_groups}
+    groups = {group["name"]: group["params"] for group in tiny.training(model).configure_optimizers().param_groups}
     assert set(groups) == set(GROUPS)
     ids = [id(parameter) for group in groups.values() for parameter in group]
     assert sorted(ids) == sorted(id(parameter) for parameter in model.parameters())
@@ -107,16 +114,16 @@ def test_a_group_that_rests_keeps_its_parameters_and_its_optimiser_state():
             return ("inference",)
 
     model = tiny.model(remedies=[EncoderOnly()])
-    model.optimizer = torch.optim.Adam
+    training = tiny.training(model)
 
     class Trainer:
         num_training_batches, callback_metrics, current_epoch, global_step = 3, {}, 0, 0
 
-    optimizer = model.configure_optimizers()
-    model._trainer = Trainer()
+    optimizer = training.configure_optimizers()
+    training._trainer = Trainer()
     before = [parameter.detach().clone() for parameter in model.decoder.parameters()]
-    model.training_step(Batch.of(TEXTS), 0).backward()
-    model.on_before_optimizer_step(optimizer)
+    training.training_step(Batch.of(TEXTS), 0).backward()
+    training.on_before_optimizer_step(optimizer)
     optimizer.step()
     for old, new in zip(before, model.decoder.parameters(), strict=True):
         assert torch.equal(old, new)
@@ -138,7 +145,7 @@ def test_clipping_is_that_of_torch(limit: float | None):
         norm = torch.cat([grad.flatten() for grad in expected if grad is not None]).norm()
         factor = min(1.0, limit / (float(norm) + 1e-6))
         expected = [None if grad is None else grad * factor for grad in expected]
-    model.configure_gradient_clipping(torch.optim.SGD(parameters), limit)
+    tiny.training(model).configure_gradient_clipping(torch.optim.SGD(parameters), limit)
     for parameter, grad in zip(parameters, expected, strict=True):
         assert (parameter.grad is None) == (grad is None)
         assert grad is None or torch.allclose(parameter.grad, grad, rtol=1e-5)
