@@ -18,11 +18,12 @@ from lvexp.anneal.cyclical import Cyclical
 from lvexp.anneal.linear import Linear
 from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
-from lvexp.models.base import LatentModel
+from lvexp.models.base import GROUPS, LatentModel
 from lvexp.regularizers.aggressive import Aggressive
-from lvexp.regularizers.base import GROUPS, Progress
+from lvexp.regularizers.base import Progress
 from lvexp.regularizers.batch_norm import BatchNorm
 from lvexp.training.callbacks import Seeds
+from lvexp.training.module import Training
 
 INFERENCE, GENERATIVE = ("inference",), ("generative",)
 
@@ -73,8 +74,10 @@ class Information(L.Callback):
         pl_module.log("val/mi", next(self.found))
 
 
-def train(model: LatentModel, epochs: int = 1, loader: Any = None, callbacks: Any = (), **options: Any) -> L.Trainer:
-    model.optimizer = model.optimizer or (lambda groups: torch.optim.Adam(groups, lr=0.01))
+def train(
+    of: LatentModel | Training, epochs: int = 1, loader: Any = None, callbacks: Any = (), **options: Any
+) -> L.Trainer:
+    training = of if isinstance(of, Training) else tiny.training(of)
     validated = any(isinstance(callback, Information) for callback in callbacks)
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, callbacks=[Seeds(1), *callbacks], num_sanity_val_steps=0,
@@ -83,11 +86,11 @@ def train(model: LatentModel, epochs: int = 1, loader: Any = None, callbacks: An
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.")
-        trainer.fit(model, loader or Loader(), Loader() if validated else None)
+        trainer.fit(training, loader or Loader(), Loader() if validated else None)
     return trainer
 
 
-def state(model: LatentModel, optimizer: torch.optim.Optimizer) -> dict[str, list[Any]]:
+def state(optimizer: torch.optim.Optimizer) -> dict[str, list[Any]]:
     """Of each group: its parameters and what the optimiser keeps of them."""
     return {
         group["name"]: copy.deepcopy([(p.detach(), dict(optimizer.state[p])) for p in group["params"]])
@@ -109,25 +112,25 @@ class Moves(L.Callback):
         self.before: Any = None
         self.moved: list[tuple[str, ...]] = []
 
-    def look(self, model: LatentModel) -> None:
-        now = state(model, model.trainer.optimizers[0])
+    def look(self, trainer: L.Trainer) -> None:
+        now = state(trainer.optimizers[0])
         if self.before is not None:
             self.moved.append(tuple(group for group in GROUPS if not same(self.before[group], now[group])))
         self.before = now
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
-        self.look(pl_module)
+        self.look(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        self.look(pl_module)
+        self.look(trainer)
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
 def test_inner_steps_leave_the_decoder_alone_and_the_outer_step_the_encoder(kind):
     remedy, moves = Noting(inner=3, check=15), Moves()
     model = tiny.model(remedies=[remedy], scale=1.0)
-    model.optimizer = lambda groups: kind(groups, lr=0.1, weight_decay=0.1)
-    trainer = train(model, epochs=2, callbacks=[moves], gradient_clip_val=5.0)
+    training = tiny.training(model, optimizer=lambda groups: kind(groups, lr=0.1, weight_decay=0.1))
+    trainer = train(training, epochs=2, callbacks=[moves], gradient_clip_val=5.0)
     assert moves.moved == [INFERENCE, INFERENCE, GENERATIVE] * 6
     assert trainer.global_step == 6, "an inner step is no step of training"
     assert remedy.inner_steps == dict.fromkeys(range(6), 2)
@@ -136,8 +139,7 @@ def test_inner_steps_leave_the_decoder_alone_and_the_outer_step_the_encoder(kind
 def test_a_remedy_that_is_part_of_the_posterior_is_trained_with_it():
     shifted = BatchNorm()
     model = tiny.model(remedies=[Aggressive(inner=3, check=15), shifted])
-    model.optimizer = torch.optim.SGD
-    groups = {group["name"]: group["params"] for group in model.configure_optimizers().param_groups}
+    groups = {group["name"]: group["params"] for group in tiny.training(model).configure_optimizers().param_groups}
     assert any(parameter is shifted.shift for parameter in groups["inference"])
     assert not any(parameter is shifted.shift for parameter in groups["generative"])
 
@@ -156,15 +158,15 @@ def test_an_inner_step_is_the_plain_step_of_the_encoder():
 
     torch.manual_seed(5)
     torch.randint(1, ())  # the draw of the batch
-    model.optimizer = lambda groups: torch.optim.SGD(groups, lr=0.5)
     by_hand.load_state_dict(model.state_dict())
-    by_hand.training_step(batch, 0).backward()
+    tiny.training(by_hand).training_step(batch, 0).backward()
     inference = list(by_hand.inference_parameters())
     torch.nn.utils.clip_grad_norm_(inference, 0.7)
     with torch.no_grad():
         for parameter in inference:
             parameter -= 0.5 * parameter.grad
-    train(model, loader=loader, callbacks=[Seeding()], gradient_clip_val=0.7, max_steps=1)
+    training = tiny.training(model, optimizer=lambda groups: torch.optim.SGD(groups, lr=0.5))
+    train(training, loader=loader, callbacks=[Seeding()], gradient_clip_val=0.7, max_steps=1)
     for found, wanted in zip(model.inference_parameters(), inference, strict=True):
         torch.testing.assert_close(found, wanted)
 
@@ -195,12 +197,13 @@ def test_a_batch_that_is_picked_is_one_of_the_epoch_and_the_pass_goes_on(compose
 def test_inner_steps_end_when_the_loss_per_word_of_a_stretch_is_above_that_of_the_one_before(monkeypatch):
     losses = iter([9.0, 9, 9, 8, 8, 8, 10, 6, 9, 0, 5, 5, 5, 6, 6, 6, 0])  # means 9, 8, 8.33; then 5, 6
 
-    def told(self: LatentModel, batch: Batch, _: int) -> torch.Tensor:
-        self.spent = (next(losses), 2)
+    def told(self: Training, batch: Batch, _: int) -> torch.Tensor:
+        self._planned()
+        self.loss_since, self.words_since = next(losses), 2
         return sum(parameter.sum() for parameter in self.parameters())
 
     model = tiny.model(remedies=[remedy := Noting(inner=100, check=3)])
-    monkeypatch.setattr(type(model), "training_step", told)
+    monkeypatch.setattr(Training, "training_step", told)
     train(model, max_steps=2)
     assert remedy.inner_steps == {0: 9, 1: 6}
     model = tiny.model(remedies=[remedy := Noting(inner=1)])
@@ -243,18 +246,17 @@ def test_the_schedule_of_beta_and_its_restarts_go_by_decoder_steps():
             self.seen, self.counts = [], []
 
         def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
-            self.seen.append(pl_module.weight)
+            self.seen.append(pl_module.beta)
             kept = trainer.optimizers[0].state
-            decoder = next(pl_module.decoder.parameters())
+            decoder = next(pl_module.model.decoder.parameters())
             self.counts.append(int(kept[decoder]["step"]))
 
     model, betas = tiny.model(remedies=[Aggressive(inner=3)], scale=1.0), Betas()
-    model.anneal = Linear(start=0.0, warmup=10, unit="steps")
-    train(model, callbacks=[betas])
+    train(tiny.training(model, Linear(start=0.0, warmup=10, unit="steps")), callbacks=[betas])
     assert betas.seen == pytest.approx([0.0, 0.1, 0.2])
     model, betas = tiny.model(remedies=[Aggressive(inner=3)], scale=1.0), Betas()
-    model.anneal = Cyclical(period=2, cycles=3, restart=True, unit="steps")
-    train(model, epochs=2, callbacks=[betas])
+    anneal = Cyclical(period=2, cycles=3, restart=True, unit="steps")
+    train(tiny.training(model, anneal), epochs=2, callbacks=[betas])
     assert betas.counts == [1, 2, 1, 2, 1, 2]
 
 
@@ -272,7 +274,7 @@ def test_a_resumed_run_goes_on_where_it_was(composed: Compose, small: list[str],
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\.")
-            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+            trainer.fit(build.training(config, model), datamodule=data, ckpt_path=resume, weights_only=True)
         return model, trainer
 
     whole, _ = run(33)

@@ -138,23 +138,23 @@ class Trainer:
 
 def train(steps: range, state: dict | None = None) -> tuple[dict, list[int]]:
     """Steps of a tiny model with a cycle of five steps, from a checkpoint where there is one; Adam's count of steps."""
-    model = tiny.model()
-    model.anneal = Cyclical(period=5, cycles=3, restart=True, unit="steps")
-    model.optimizer, model._trainer = torch.optim.Adam, Trainer()
-    optimizer = model.configure_optimizers()
+    anneal = Cyclical(period=5, cycles=3, restart=True, unit="steps")
+    training = tiny.training(tiny.model(), anneal, torch.optim.Adam)
+    training._trainer = Trainer()
+    optimizer = training.configure_optimizers()
     if state is not None:
-        model.load_state_dict(state["model"])
+        training.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
     counts = []
     for step in steps:
         torch.manual_seed(step)
-        model._trainer.global_step = step
+        training._trainer.global_step = step
         optimizer.zero_grad()
-        model.training_step(Batch.of([[BOS, 4, 5, EOS], [BOS, 6, 7, EOS]]), step).backward()
-        model.on_before_optimizer_step(optimizer)
+        training.training_step(Batch.of([[BOS, 4, 5, EOS], [BOS, 6, 7, EOS]]), step).backward()
+        training.on_before_optimizer_step(optimizer)
         optimizer.step()
         counts.append(int(next(iter(optimizer.state.values()))["step"]))
-    return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, counts
+    return {"model": training.state_dict(), "optimizer": optimizer.state_dict()}, counts
 
 
 def test_a_restart_clears_adam_and_a_resumed_run_restarts_where_an_uninterrupted_one_does():

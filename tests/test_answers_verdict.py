@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lvexp.models.selection import _verdict
-
+from lvexp.instruments.answers import _verdict
 from lvexp.models.answers import AnswerModel
 
 SCORES = {"map": 0.52, "mrr": 0.55, "questions": 120}

@@ -25,8 +25,10 @@ from lvexp.latents import dirichlet, logistic_normal
 from lvexp.loading import load
 from lvexp.metrics.document import DocumentPerplexity
 from lvexp.networks.bow import BowDecoder, BowEncoder
+from lvexp.reading import Reading
 from lvexp.regularizers.alternate import Alternate
-from lvexp.regularizers.base import Progress, Terms
+from lvexp.regularizers.base import Progress
+from lvexp.terms import Terms
 
 COUNTS = torch.tensor([[2.0, 0, 1, 0, 3], [0, 1, 0, 0, 1], [0, 0, 0, 4, 0]])
 
@@ -149,6 +151,7 @@ def test_a_run_of_documents(model: str, lvexp: Command, tmp_path: Path, corpus: 
     assert [len(topic) for topic in topics] == [3] * 4
     assert {word for topic in topics for word in topic} <= {"cat", "dog", "bird", "cup", "box", "hat"}
     assert all(math.isfinite(score) for score in run.score(["cat dog", "hat"]))
+    assert run.offers == ("topics",)
     with pytest.raises(RunError, match="writes no texts"):
         run.sample(2)
 
@@ -161,7 +164,7 @@ def terms(counts: torch.Tensor, distortion: list[float], rated: list[float]) -> 
     texts, prior = len(counts), Normal(torch.zeros(1), 1.0)
     params, draw = torch.zeros(texts, 1), Draw.equal(torch.zeros(1, texts, 1))
     given = torch.tensor(distortion), torch.tensor(rated)
-    return Terms(bag(counts), *given, None, draw, draw.value, params, prior, prior)
+    return Terms(bag(counts), Reading(params), *given, None, draw, draw.value, params, prior, prior)
 
 
 def test_perplexity_per_document_by_hand_and_whatever_the_batches():
@@ -187,5 +190,5 @@ def test_per_word_every_document_weighs_the_same(composed: Compose, corpus: Path
         model = build.model(config, module.vocabulary)
         counts = torch.randint(0, 4, (5, module.vocabulary.size)).float() + 1
         torch.manual_seed(1)
-        found[per_word] = model.loss(model.terms(bag(counts)), 0.5)
+        found[per_word] = build.training(config, model).loss(model.terms(bag(counts)), 0.5)
     assert torch.allclose(found[True], found[False] / counts.sum(-1))

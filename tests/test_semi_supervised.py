@@ -26,7 +26,7 @@ def made(composed: Compose, small: list[str]):
         config = plain(composed("model=m2", "latent=categorical", "latent.categories=3", *small, *more))
         data = build.data(config)
         torch.manual_seed(0)
-        return build.model(config, data.vocabulary), data
+        return build.training(config, build.model(config, data.vocabulary)), data
 
     return make
 
@@ -39,32 +39,35 @@ def labelled(model, labels: list[int]) -> Batch:
 
 def test_the_loss_is_that_of_the_paper(made):
     """Text by text: D(y) - log p(y) - alpha log q(y|x) where y is shown, the plain bound where it is not."""
-    model, _ = made("model.alpha=2.5", "decoder.dropout_in=0.0", "decoder.dropout_out=0.0")
+    training, _ = made("model.alpha=2.5", "decoder.dropout_in=0.0", "decoder.dropout_out=0.0")
+    model = training.model
     batch = labelled(model, [1, -1, 2])
-    params = model.params(batch)
+    read = model.read(batch)
+    params = model.params(read)
     log_q = params.log_softmax(-1)
     every = Enumerate()(model.latent.posterior(params), 1)
-    cost = -model.log_likelihood(batch, model.latent.code(every.value))  # [3, B]
+    cost = -model.log_likelihood(batch, read, model.latent.code(every.value))  # [3, B]
     kl = (log_q.exp() * (log_q + math.log(3))).sum(-1)
     known = torch.stack([
         cost[1, 0] + math.log(3) - 2.5 * log_q[0, 1],
         expect(cost, every)[1] + kl[1],
         cost[2, 2] + math.log(3) - 2.5 * log_q[2, 2],
     ])  # fmt: skip
-    torch.testing.assert_close(model.training_step(batch, 0), known.mean())
+    torch.testing.assert_close(training.training_step(batch, 0), known.mean())
     batch.labels = None
-    torch.testing.assert_close(model.training_step(batch, 0), (expect(cost, every) + kl).mean())
+    torch.testing.assert_close(training.training_step(batch, 0), (expect(cost, every) + kl).mean())
 
 
 def test_labels_are_learned_and_a_report_never_sees_them(made):
-    model, _ = made("model.alpha=20.0", "optimizer.lr=0.02")
+    training, _ = made("model.alpha=20.0", "optimizer.lr=0.02")
+    model = training.model
     shown, hidden = labelled(model, [1, 0, 2]), labelled(model, [-1, -1, -1])
-    optimizer = model.configure_optimizers()
+    optimizer = training.configure_optimizers()
     for _ in range(60):
-        model.training_step(shown, 0).backward()
+        training.training_step(shown, 0).backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert model.classify(model.params(hidden)).tolist() == [1, 0, 2]
+    assert model.class_logits(model.params(model.read(hidden))).argmax(-1).tolist() == [1, 0, 2]
     model.eval()
     torch.testing.assert_close(model.terms(shown).distortion, model.terms(hidden).distortion)
     torch.testing.assert_close(model.terms(shown).rate, model.terms(hidden).rate)
@@ -72,7 +75,8 @@ def test_labels_are_learned_and_a_report_never_sees_them(made):
 
 def test_more_classes_than_values_are_refused(made, composed: Compose, small: list[str]):
     """Up front, by the number of the corpus, under the name that was typed."""
-    model, data = made("latent.categories=2")
+    training, data = made("latent.categories=2")
+    model = training.model
     model.check(data.labels)
     four = [*data.labels, "plant", "place"]
     with pytest.raises(
