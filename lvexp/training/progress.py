@@ -95,7 +95,7 @@ class Progress(ProgressBar):
     ) -> None:
         model: Training = pl_module  # pyright: ignore[reportAssignmentType]
         self._batches.append(batch)
-        self._texts += len(batch)
+        self._texts += len(batch) if "distortion" in model.measured else 0  # a turn without the bound measures neither
         for name in ("distortion", "rate"):
             if name in model.measured:
                 term = model.measured[name] * len(batch)

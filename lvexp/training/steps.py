@@ -89,24 +89,28 @@ class TrainingCurves(Callback):
     holds texts of one length, and says little of the others), and ``train/beta`` as the last of these steps had it."""
 
     def __init__(self, every: int):
-        self.every, self.sums, self.texts = every, {}, 0
+        self.every = every
+        # of each figure, as not every turn measures all: its sum over texts, and how many they are
+        self.sums, self.texts = {}, {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": {name: float(value) for name, value in self.sums.items()}, "texts": self.texts}
+        return {"sums": {name: float(value) for name, value in self.sums.items()}, "texts": dict(self.texts)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if "texts" in state_dict:  # else of an earlier version, of means over batches
-            self.__dict__.update(state_dict)
+        texts = state_dict.get("texts")  # of earlier versions one number, or none, of means over batches
+        if texts is not None:
+            self.sums = dict(state_dict["sums"])
+            self.texts = dict(texts) if isinstance(texts, dict) else dict.fromkeys(self.sums, texts)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any):
         assert isinstance(pl_module, Training)
-        self.texts += len(batch)
         for name, value in pl_module.measured.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.double() * len(batch)
+            self.texts[name] = self.texts.get(name, 0) + len(batch)
         if trainer.global_step % self.every:
             return
-        values = {f"train/{name}": float(total) / self.texts for name, total in self.sums.items()}
-        self.sums, self.texts = {}, 0
+        values = {f"train/{name}": float(total) / self.texts[name] for name, total in self.sums.items()}
+        self.sums, self.texts = {}, {}
         if "train/rate" in values:
             values["train/beta"] = pl_module.beta
         for logger in trainer.loggers:
