@@ -116,7 +116,7 @@ class Training(L.LightningModule):
                 priced = regularizer.rate(priced, terms.rate_per_dimension)
             parts.append(("rate", beta * priced))
         parts += [(f"penalty of {type(part).__name__}", part.penalty(terms)) for part in self.regularizers]
-        self.parts = [(name, part.detach() if isinstance(part, Tensor) else part) for name, part in parts]
+        self.parts = [(name, _detached(part)) for name, part in parts]
         loss = terms.distortion
         for _, part in parts[1:]:
             loss = loss + part
@@ -136,7 +136,7 @@ class Training(L.LightningModule):
         losses = losses + own
         loss = losses.mean()
         if self.looks and not math.isfinite(loss.item()):
-            self.parts.append((f"loss of {turn.name}", own))
+            self.parts.append((f"loss of {turn.name}", _detached(own)))
             raise Diverged(self.broken() or f"loss {loss.item()}")
         self.loss_since = self.loss_since + losses.detach().sum()
         self.words_since = self.words_since + (batch.lengths.sum() - len(batch))
@@ -165,7 +165,7 @@ class Training(L.LightningModule):
         )
         terms = model.terms(batch, model.samples, params, inputs, kept)
         losses = self.loss(terms, beta)
-        self.parts.append(("cost of the observed labels", observed))
+        self.parts.append(("cost of the observed labels", _detached(observed)))
         return losses + observed, terms
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
@@ -341,6 +341,10 @@ class Training(L.LightningModule):
         if bad:
             found = ", ".join(filter(None, (self.broken(), f"{len(bad)} parameters ({bad[0]} the first)")))
             raise Diverged(found, place=f"step {self.global_step} or before")
+
+
+def _detached(part: Tensor | float) -> Tensor | float:
+    return part.detach() if isinstance(part, Tensor) else part
 
 
 def several_processes() -> bool:
