@@ -32,8 +32,9 @@ def test_all_is_uniform_and_word_vectors_more_widely(composed: Compose):
     assert norm == {"encoder.norm.weight": 1.0, "encoder.norm.bias": 0.0}
     assert {"encoder.rnn.bias_hh_l0", "latent.linear.weight", "decoder.output.weight"} <= others.keys()
     assert all(0.015 < size <= 0.02 for size in others.values())
-    assert model.renew is not None
-    anew = model.renew()
+    new_decoder = build.training(plain(config), model).new_decoder
+    assert new_decoder is not None
+    anew = new_decoder()
     assert bounds(anew)["output.weight"] <= 0.02, "a decoder made anew starts from the same"
 
 
@@ -71,12 +72,13 @@ def test_the_preset_of_he_et_al_says_what_they_say(composed: Compose):
     config = composed("experiment=he2019")
     checked(config)
     found = plain(config)
-    model = build.model(found, WORDS, steps_per_epoch=100)
+    model = build.model(found, WORDS)
+    anneal = build.training(found, model, steps_per_epoch=100).anneal
     assert max(bounds(model)["latent.linear.weight"], bounds(model)["encoder.rnn.weight_hh_l0"]) <= 0.01
-    remedy = model.remedies[0]
+    remedy = model.regularizers[0]
     assert vars(remedy).items() >= {"inner": 100, "check": 15, "epochs": None}.items()
-    assert model.anneal(0) == 0.1
-    assert model.anneal(500) == pytest.approx(0.55)
-    assert model.anneal(1000) == 1.0
+    assert anneal(0) == 0.1
+    assert anneal(500) == pytest.approx(0.55)
+    assert anneal(1000) == 1.0
     assert found["optimizer"]["decay"] == {"factor": 0.5, "patience": 2, "start_epoch": 15, "limit": 5}
     assert found["trainer"].items() >= {"max_epochs": 100, "patience": 0, "gradient_clip_val": 5.0}.items()

@@ -14,6 +14,7 @@ from lvexp import build
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 from lvexp.job import identity
+from lvexp.regularizers.base import regularizers
 
 SIZES = ("encoder.hidden=8", "encoder.embedding=6", "decoder.hidden=8", "decoder.embedding=6", "latent.dim=3")
 
@@ -28,7 +29,8 @@ def write(folder: Path, config: dict[str, Any], run: str = "rnnlm-0123456789", w
     model = build.model(config, vocabulary(words))
     (folder / "checkpoints").mkdir(parents=True)
     (folder / ".hydra").mkdir()
-    kept = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
+    training = build.training(config, model)
+    kept = {"state_dict": training.state_dict(), "hyper_parameters": dict(training.hparams)}
     torch.save(kept, folder / "checkpoints" / "best.ckpt")
     (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
     (folder / "result.json").write_text(json.dumps({"run_id": run}))
@@ -52,7 +54,7 @@ def test_word_vectors_and_recurrent_layers_are_the_language_models(cell: str, co
     config = composed(*typed(folder, *kind))
     checked(config)
     model = build.model(plain(config), vocabulary())
-    (remedy,) = model.remedies
+    (remedy,) = regularizers(model)
     remedy.prepare(model)
     theirs = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     own = model.encoder.state_dict()
@@ -64,7 +66,7 @@ def test_a_layer_norm_which_no_language_model_has_starts_as_it_is(language_model
     config = composed(*typed(language_model, "encoder.norm=true"))
     checked(config)
     model = build.model(plain(config), vocabulary())
-    (remedy,) = model.remedies
+    (remedy,) = regularizers(model)
     remedy.prepare(model)
     own = model.encoder.state_dict()
     theirs = torch.load(language_model / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
@@ -81,7 +83,7 @@ def test_a_finished_run_needs_the_language_model_no_more(language_model: Path, c
 def test_another_vocabulary_is_refused(language_model: Path, composed: Compose):
     model = build.model(plain(composed(*typed(language_model))), vocabulary("a b d"))
     with pytest.raises(ConfigError, match=r"(?s)lm_init\.run=.*another vocabulary.*data=snips"):
-        model.remedies[0].prepare(model)
+        regularizers(model)[0].prepare(model)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import tiny
 import torch
 
 from lvexp.errors import ConfigError
-from lvexp.instruments.evaluate import EvaluationSettings, evaluate
+from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.regularizers.base import refined, regularizers
 from lvexp.regularizers.semi_amortized import SemiAmortized
 
 THROUGH = ("exact", "finite_difference", "none")
@@ -34,8 +36,8 @@ def learnt(through: str, clip: float = 0.0, **more: Any) -> Sequence[torch.Tenso
     start = torch.tensor([[0.3, -0.2, 0.9], [1.0, 0.4, -0.5]], dtype=torch.float64, requires_grad=True)
     remedy = SemiAmortized(steps=4, lr=0.05, momentum=0.6, clip=clip, through=through, **more)
     remedy.models = (loss,)  # type: ignore[assignment]
-    refined = remedy.refine(start, loss)
-    return torch.autograd.grad(loss(refined).sum(), [start, loss.weight])
+    found = remedy.refine(start, loss)
+    return torch.autograd.grad(loss(found).sum(), [start, loss.weight])
 
 
 def unrolled(clip: float = 0.0) -> Sequence[torch.Tensor]:
@@ -68,24 +70,24 @@ def test_finite_differences_agree_with_them(clip: float):
 def test_without_a_way_through_the_start_gets_the_gradient_at_the_end():
     loss = Smooth()
     start = torch.tensor([[0.3, -0.2, 0.9], [1.0, 0.4, -0.5]], dtype=torch.float64, requires_grad=True)
-    refined = SemiAmortized(steps=4, lr=0.05, through="none").refine(start, loss)
-    end = refined.detach().requires_grad_()
-    ours, theirs = (torch.autograd.grad(loss(at).sum(), [p, loss.weight]) for at, p in ((refined, start), (end, end)))
+    found = SemiAmortized(steps=4, lr=0.05, through="none").refine(start, loss)
+    end = found.detach().requires_grad_()
+    ours, theirs = (torch.autograd.grad(loss(at).sum(), [p, loss.weight]) for at, p in ((found, start), (end, end)))
     assert all(torch.equal(p, q) for p, q in zip(ours, theirs, strict=True))
 
 
 def test_one_step_by_hand():
     start = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
     remedy = SemiAmortized(steps=1, lr=0.5, clip=1.0)
-    refined = remedy.refine(start, lambda p: 0.5 * p.square().sum(-1))
-    assert torch.allclose(refined, torch.tensor([[2.7, 3.6], [0.15, 0.2]])), "the first is clipped to length 1"
+    found = remedy.refine(start, lambda p: 0.5 * p.square().sum(-1))
+    assert torch.allclose(found, torch.tensor([[2.7, 3.6], [0.15, 0.2]])), "the first is clipped to length 1"
 
 
 def test_finite_differences_agree_on_a_model_with_dropout_and_draws():
     def gradient(through: str) -> torch.Tensor:
         model = tiny.model(remedies=[SemiAmortized(steps=5, through=through)], scale=3.0)
         torch.manual_seed(5)
-        model.training_step(next(iter(tiny.corpus())), 0).backward()
+        tiny.training(model).training_step(next(iter(tiny.corpus())), 0).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     exact, differences, straight = (gradient(through) for through in THROUGH)
@@ -99,7 +101,7 @@ def test_refinement_is_in_full_precision_where_training_is_not():
         model = tiny.model(remedies=[SemiAmortized(steps=3, through=through)], scale=3.0, cell="gru")
         torch.manual_seed(5)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model.training_step(next(iter(tiny.corpus())), 0)
+            loss = tiny.training(model).training_step(next(iter(tiny.corpus())), 0)
         loss.backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
@@ -111,13 +113,18 @@ def test_refinement_is_in_full_precision_where_training_is_not():
 def test_refinement_raises_the_bound(through: str):
     model = tiny.model(remedies=[SemiAmortized(through=through)], scale=4.0).eval()
     batch = next(iter(tiny.corpus()))
-    start = model.params(batch)
+    start = model.params(model.read(batch))
+
+    def nelbo(params: torch.Tensor) -> torch.Tensor:
+        terms = model.terms(batch, params=params)
+        return terms.distortion + terms.rate
+
     with torch.no_grad():
-        refined = model.refined(batch, start)
-        assert refined is not None
+        found = refined(regularizers(model), start, nelbo)
+        assert found is not start
         plain, better = (
             torch.stack([terms.distortion + terms.rate for terms in (model.terms(batch, 1, p) for _ in range(50))])
-            for p in (start, refined)
+            for p in (start, found)
         )
     assert better.mean() < plain.mean() - 1.0
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -130,8 +137,8 @@ def test_no_text_is_refined_by_the_others_in_its_batch():
     def loss(rows: slice):
         return lambda p: model.decoder(batch.inputs[rows], batch.targets[rows], batch.lengths[rows], p[None])[0]
 
-    together = model.remedies[0].refine(start, loss(slice(None)))
-    alone = [model.remedies[0].refine(start[row : row + 1], loss(slice(row, row + 1))) for row in range(4)]
+    together = model.regularizers[0].refine(start, loss(slice(None)))
+    alone = [model.regularizers[0].refine(start[row : row + 1], loss(slice(row, row + 1))) for row in range(4)]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
