@@ -58,6 +58,13 @@ def check(config: Mapping[str, Any]) -> None:
         _read(where, node, trust)
 
 
+def check_training(config: Mapping[str, Any], trust: Collection[str]) -> None:
+    """Raises :class:`ConfigError` where a saved configuration names what is not trusted for its training. A finished
+    run needs nothing of that, but a file that was tampered with is refused whole."""
+    for group in ("anneal", "optimizer"):
+        _read(group, config[group], trust)
+
+
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
         if group not in SEVERAL:

@@ -44,6 +44,7 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
     try:
         kept = saved["hyper_parameters"]
         vocabulary = vocabulary_from_json(kept["vocabulary"])
+        build.check_training(kept["config"], trust)
         model = build.model(kept["config"], vocabulary, trust=trust)
         model.load_state_dict(saved["state_dict"])
         model.labels = kept.get("labels", ())
