@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -66,8 +67,8 @@ def batch(
 
 
 def _label(label: Any, names: Sequence[str]) -> int:
-    if isinstance(label, int):
-        return label
+    if isinstance(label, numbers.Integral):  # of numpy and pandas too
+        return int(label)
     if label not in names:
         raise RunError(f"label {label!r}: it is one of {', '.join(names) or 'the numbers of the classes'}")
     return list(names).index(label)
