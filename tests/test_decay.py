@@ -9,7 +9,7 @@ import lightning as L
 import tiny
 import torch
 
-from lvexp.instruments.evaluate import EvaluationSettings
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.training.callbacks import Best, DecayAndReload, Validation
 
 
@@ -26,18 +26,18 @@ class Told(L.Trainer):
 
 def after(bounds: list[float], best: Path, **options: Any) -> list[tuple[float, bool]]:
     """Learning rate and whether training is to end, after each validation and the step that follows."""
-    model = tiny.model()
+    training = tiny.training(tiny.model())
     kept = Best(best, Validation(EvaluationSettings(), "val/nelbo"))
-    kept.parameters = model.state_dict()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    kept.parameters = training.state_dict()
+    optimizer = torch.optim.SGD(training.parameters(), lr=1.0)
     trainer = Told()
     trainer.optimizers = [optimizer]
     callback = DecayAndReload("val/nelbo", kept, **{"factor": 0.5, "patience": 2, "start_epoch": 0, **options})
     found = []
     for epoch, bound in enumerate(bounds):
         trainer.current_epoch, trainer.callback_metrics = epoch, {"val/nelbo": torch.tensor(bound)}
-        callback.on_validation_end(trainer, model)
-        callback.on_train_batch_start(trainer, model, None, 0)
+        callback.on_validation_end(trainer, training)
+        callback.on_train_batch_start(trainer, training, None, 0)
         found.append((optimizer.param_groups[0]["lr"], trainer.should_stop))
     return found
 

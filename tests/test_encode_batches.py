@@ -14,8 +14,8 @@ TEXTS = ["a b c d e f a b", "c", "d e", "a", "f e d c b a f", "b c d", "e", "a b
 def seen(model, monkeypatch):
     """The sizes of what the encoder or the decoder reads, texts by tokens."""
     shapes = []
-    read = model.batch
-    monkeypatch.setattr(model, "batch", lambda texts: shapes.append(tuple((b := read(texts)).tokens.shape)) or b)
+    read = model.read
+    monkeypatch.setattr(model, "read", lambda batch: shapes.append(tuple(batch.tokens.shape)) or read(batch))
     return shapes
 
 

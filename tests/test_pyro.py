@@ -8,7 +8,6 @@ import pytest
 import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
-from lvexp.anneal.constant import Constant
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.estimators.enumerate import Enumerate
@@ -27,9 +26,7 @@ def model() -> SentenceModel:
     encoder = RecurrentEncoder(vocabulary.size, embedding=6, hidden=7)
     latent = Categorical(encoder.width, categories=K, embedding=4, prior="learned")
     decoder = WindowDecoder(vocabulary.size, latent.width, window=2, embedding=3, hidden=8, dropout_in=0, dropout_out=0)
-    made = SentenceModel(
-        encoder, decoder, vocabulary=vocabulary, latent=latent, estimator=Enumerate(), anneal=Constant()
-    )
+    made = SentenceModel(encoder, decoder, vocabulary=vocabulary, latent=latent, estimator=Enumerate())
     with torch.no_grad():
         for parameter in made.parameters():
             parameter += 0.5 * torch.randn_like(parameter)
@@ -56,7 +53,7 @@ def of_pyro(model: SentenceModel, batch: Batch) -> torch.Tensor:
     @config_enumerate
     def inference() -> None:
         with pyro.plate("texts", len(words), dim=-1):
-            pyro.sample("c", dist.Categorical(logits=model.params(batch)))
+            pyro.sample("c", dist.Categorical(logits=model.params(model.read(batch))))
 
     bound = TraceEnum_ELBO(max_plate_nesting=1)
     return bound.differentiable_loss(generative, inference)

@@ -32,28 +32,28 @@ def watched(step: int):
 
 def test_curves_weigh_texts_and_not_batches():
     """Thirty short texts and two long ones: the mean over texts, not halfway between."""
-    model, curves = tiny.model(), TrainingCurves(2)
+    training, curves = tiny.training(tiny.model()), TrainingCurves(2)
     measured = {30: 10.0, 2: 100.0}
     for step, (texts, nats) in enumerate(measured.items(), 1):
-        model.measured = {"distortion": torch.tensor(nats)}
+        training.measured = {"distortion": torch.tensor(nats)}
         logger, trainer = watched(step)
-        curves.on_train_batch_end(trainer, model, None, tiny.encode(*["a"] * texts), 0)
+        curves.on_train_batch_end(trainer, training, None, tiny.encode(*["a"] * texts), 0)
     expected = (30 * 10.0 + 2 * 100.0) / 32
     assert logger.log_metrics.call_args[0][0]["train/distortion"] == pytest.approx(expected)
 
 
 def test_curves_go_on_where_a_checkpoint_left_them():
-    model, curves, again = tiny.model(), TrainingCurves(2), TrainingCurves(2)
-    model.measured = {"distortion": torch.tensor(10.0)}
-    curves.on_train_batch_end(watched(1)[1], model, None, tiny.encode("a", "b", "c"), 0)
+    training, curves, again = tiny.training(tiny.model()), TrainingCurves(2), TrainingCurves(2)
+    training.measured = {"distortion": torch.tensor(10.0)}
+    curves.on_train_batch_end(watched(1)[1], training, None, tiny.encode("a", "b", "c"), 0)
     again.load_state_dict(curves.state_dict())
-    model.measured = {"distortion": torch.tensor(50.0)}
+    training.measured = {"distortion": torch.tensor(50.0)}
     logger, trainer = watched(2)
-    again.on_train_batch_end(trainer, model, None, tiny.encode("a"), 0)
+    again.on_train_batch_end(trainer, training, None, tiny.encode("a"), 0)
     assert logger.log_metrics.call_args[0][0]["train/distortion"] == pytest.approx(20.0)
     old = TrainingCurves(2)
     old.load_state_dict({"sums": {"distortion": 99.0}, "steps": 1})  # of means over batches
-    old.on_train_batch_end(trainer, model, None, tiny.encode("a"), 0)
+    old.on_train_batch_end(trainer, training, None, tiny.encode("a"), 0)
     assert logger.log_metrics.call_args[0][0]["train/distortion"] == pytest.approx(50.0)
 
 
@@ -61,21 +61,21 @@ def test_curves_go_on_where_a_checkpoint_left_them():
 def test_beta_is_one_number(remedies):
     """After a step, and after the schedule's and the controller's clocks have moved on: what that step was weighed by,
     in the model, in the bar and in the log."""
-    model = tiny.model(remedies=remedies)
-    if not remedies:
-        model.anneal = Linear(0.0, 1.0, 10, "steps", 10)
-    model._trainer = trainer = Trainer()
+    anneal = None if remedies else Linear(0.0, 1.0, 10, "steps", 10)
+    training = tiny.training(tiny.model(remedies=remedies), anneal)
+    optimizer = training.configure_optimizers()
+    training._trainer = trainer = Trainer()
     for step in range(4):
         trainer.global_step = step
-        weighed = model.scheduled * float(remedies[0].beta if remedies else 1.0)
-        model.training_step(Batch.of([[1, 4, 5, 2]]), step)
-        model._planned()
+        weighed = training.scheduled * float(remedies[0].beta if remedies else 1.0)
+        training.training_step(Batch.of([[1, 4, 5, 2]]), step)
+        training.on_before_optimizer_step(optimizer)
         trainer.global_step = step + 1
         logger, watching = watched(step + 1)
-        TrainingCurves(1).on_train_batch_end(watching, model, None, tiny.encode("a"), 0)
+        TrainingCurves(1).on_train_batch_end(watching, training, None, tiny.encode("a"), 0)
         bar = Progress(bar=False)
         bar._sums, bar._texts = {"distortion": 1.0, "rate": 1.0}, 1
-        assert model.beta == pytest.approx(weighed)
-        assert logger.log_metrics.call_args[0][0]["train/beta"] == model.beta
-        assert f"β {weighed:.2f}" in bar._figures(model)
+        assert training.beta == pytest.approx(weighed)
+        assert logger.log_metrics.call_args[0][0]["train/beta"] == training.beta
+        assert f"β {weighed:.2f}" in bar._figures(training)
     assert weighed != pytest.approx(1.0)

@@ -125,7 +125,7 @@ def test_an_interpolation_in_a_checkpoint_reads_no_environment(saved, monkeypatc
             )
         )
     )
-    assert run.model.remedies[-1].run == "${oc.env:LVEXP_SECRET}"
+    assert run.model.regularizers[-1].run == "${oc.env:LVEXP_SECRET}"
 
 
 MINE = """
@@ -154,7 +154,7 @@ def test_a_class_of_the_users_own_is_imported_where_it_is_trusted(mine: None, sa
     with pytest.raises(RunError, match=r'trust=\["package_of_mine.Mine"\]'):
         lvexp.load(file)
     assert "package_of_mine" not in sys.modules, "refused before it is imported"
-    assert type(lvexp.load(file, trust=[name]).model.remedies[-1]).__name__ == "Mine"
+    assert type(lvexp.load(file, trust=[name]).model.regularizers[-1]).__name__ == "Mine"
 
 
 @pytest.mark.parametrize("name", ["function", "Linear", "Missing"])
@@ -167,7 +167,7 @@ def test_what_is_trusted_must_be_a_class_of_the_kind_wanted(name: str, mine: Non
 def test_the_command_line_may_name_classes_of_the_users_own(mine: None, config: Config):
     config["regularizer"] = {"mine": {"_target_": "package_of_mine.Mine"}}
     build.check(config)
-    assert type(build.model(config, WORDS).remedies[0]).__name__ == "Mine"
+    assert type(build.model(config, WORDS).regularizers[0]).__name__ == "Mine"
 
 
 @pytest.mark.parametrize(
