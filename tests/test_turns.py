@@ -209,9 +209,8 @@ def test_a_regularizer_plans_for_the_usual_groups_within_a_turn():
     assert moves.moved == [("inference",), (CRITIC,)] * 2
 
 
-def test_extra_steps_have_turns_of_their_own():
-    """Inner steps count nowhere, so they are the loss of the step that they come before; in a turn without the
-    inference network they train nothing."""
+def test_extra_steps_take_the_turn_of_the_step_that_they_come_before():
+    """Inner steps count nowhere, and a turn's own groups are not the remedy's to plan."""
     moves = Moves()
     train(made(Aggressive(inner=3)), 2, moves)
     assert moves.moved == [("inference",)] * 2 + [("generative",)] + [(CRITIC,)] * 3
