@@ -228,16 +228,20 @@ def test_what_works_composes_and_takes_a_finite_step(typed: str, composed: Compo
     torch.manual_seed(0)
     model = build.model(plain(config), words)
     batch = Batch.of(words.encode(["a b c", "d e f", "f e d a", "c"]))
-    optimizer = model.configure_optimizers()
+    training = build.training(plain(config), model)
+    optimizer = training.configure_optimizers()
     before = model.decoder.output.weight.detach().clone()
-    loss = model.training_step(batch, 0)
+    loss = training.training_step(batch, 0)
     loss.backward()
     optimizer.step()
     assert 0 < loss.item() < 1000
     assert not torch.equal(before, model.decoder.output.weight)
     if "word_dropout" in typed:
         code = torch.zeros(1, 4, model.latent.width)
-        read, hidden = (model.eval().log_likelihood(batch, code, x) for x in (None, torch.full_like(batch.inputs, UNK)))
+        reading = model.eval().read(batch)
+        read, hidden = (
+            model.log_likelihood(batch, reading, code, x) for x in (None, torch.full_like(batch.inputs, UNK))
+        )
         assert not torch.equal(read, hidden), "hidden words are not read"
 
 

@@ -16,10 +16,10 @@ from helpers import Compose, plain
 from lvexp import __main__, build, run
 from lvexp.data.batch import Batch
 from lvexp.errors import Diverged, RunError
-from lvexp.models.base import LatentModel
-from lvexp.regularizers.base import Terms
 from lvexp.regularizers.word_dropout import WordDropout
 from lvexp.report import compare
+from lvexp.terms import Terms
+from lvexp.training.module import Training
 
 USUAL = ["regularizer=word_dropout", "trainer.max_epochs=3", "trainer.limit_train_batches=10"]
 
@@ -131,7 +131,7 @@ def test_without_clipping_no_spoilt_parameters_are_kept(
 
 def test_where_no_step_looks_some_do(job: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """On a GPU, where each look would be waited for."""
-    monkeypatch.setattr(LatentModel, "looks", False)
+    monkeypatch.setattr(Training, "looks", False)
     monkeypatch.setattr(WordDropout, "penalty", at(13, lambda terms: terms.distortion * float("nan")))
     told = job("trainer.log_every_n_steps=4")
     assert told.startswith("run diverged at step 16 or before: distortion nan, rate nan, ")
@@ -139,11 +139,11 @@ def test_where_no_step_looks_some_do(job: Callable[..., str], tmp_path: Path, mo
 
 
 def test_a_validation_that_is_not_finite_ends_training(job: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
-    def spoilt(self: LatentModel, batch: Batch, batch_idx: int) -> Terms:
-        terms = self.terms(batch)
+    def spoilt(self: Training, batch: Batch, batch_idx: int) -> Terms:
+        terms = self.model.terms(batch)
         return dataclasses.replace(terms, rate=terms.distortion * float("nan"))
 
-    monkeypatch.setattr(LatentModel, "validation_step", spoilt)
+    monkeypatch.setattr(Training, "validation_step", spoilt)
     assert job().startswith("run diverged at the validation after step 10: rate nan in batch 1\n")
 
 

@@ -94,7 +94,7 @@ def test_a_trusted_class_of_the_users_own_reads_it_again(
     model = build.model(config, WORDS)
     kept = {"config": config, "vocabulary": WORDS.to_json()}
     torch.save({"hyper_parameters": kept, "state_dict": model.state_dict()}, tmp_path / "best.ckpt")
-    assert lvexp.load(tmp_path / "best.ckpt", trust=["reads_it.Mine"]).model.remedies[0].token == SECRET
+    assert lvexp.load(tmp_path / "best.ckpt", trust=["reads_it.Mine"]).model.regularizers[0].token == SECRET
     monkeypatch.delenv("LVEXP_SECRET")
     with pytest.raises(RunError, match="LVEXP_SECRET"):
         lvexp.load(tmp_path / "best.ckpt", trust=["reads_it.Mine"])

@@ -199,7 +199,9 @@ TRAINING = """
     import lightning as L
     import torch
 
-    from lvexp.instruments.evaluate import Evaluation, Interpolation
+    from lvexp.instruments.exhibits import Interpolation
+    from lvexp.instruments.reconstruction import _interpolations
+    from lvexp.report.findings import Section
     from lvexp.training.loggers import finish, log_report, make_loggers
     from lvexp.report.figures import rate_per_dimension
 
@@ -238,13 +240,17 @@ TRAINING = """
             trainer.fit(Model(), loader, loader)
             figure = folder / "rate_per_dimension.png"
             rate_per_dimension([1.0, 0.1], [0.5, 0.0], figure)
-            evaluation = Evaluation(
-                scores={}, verdict="healthy",
-                samples=["play jazz"], reconstructions=[("play jazz", "play rock")],
-                interpolations=[Interpolation(("a", "b"), ["a", "ab", "b"])],
-            )
+            sections = [
+                Section("Samples", [("", "play jazz")], columns=("sample",), rows=[("play jazz",)], place=1),
+                Section(
+                    "Reconstructions", [("", "play jazz"), ("→ ", "play rock")],
+                    columns=("text", "reconstruction"), rows=[("play jazz", "play rock")], place=2,
+                ),
+                _interpolations([Interpolation(("a", "b"), ["a", "ab", "b"])]),
+                Section("Topics", [("", "jazz rock"), ("", "book table")]),
+            ]
             result = {"verdict": "healthy", "seconds": 1.5, "test": {"nll": 37.0 + number, "rate": None}}
-            log_report(loggers, result, evaluation, [figure])
+            log_report(loggers, result, sections, [figure])
         finally:
             finish(loggers)
             finish(loggers)  # twice does no harm
@@ -307,7 +313,7 @@ def test_a_run_offline_is_whole_and_apart_from_the_other(trained, number):
     assert history["val/nelbo"] == [40.0, 41.0]
     assert history["trainer/global_step"][:4] == [0, 1, 2, 2]
     assert history["figures/rate_per_dimension/_type"] == ["image-file"]
-    for name in ("samples", "reconstructions", "interpolations"):
+    for name in ("samples", "reconstructions", "interpolations", "Topics"):
         assert history[f"texts/{name}/_type"] == ["table-file"]
 
     summary = items(record.summary.update for record in found if record.HasField("summary"))
@@ -325,6 +331,8 @@ def test_a_run_offline_is_whole_and_apart_from_the_other(trained, number):
     assert json.loads(table.read_text())["data"] == [["play jazz", "play rock"]]
     (table,) = files.glob("media/table/texts/interpolations*.json")
     assert json.loads(table.read_text())["data"][1] == [1, 1, "ab", "a", "b"]
+    (table,) = files.glob("media/table/texts/Topics*.json")
+    assert json.loads(table.read_text())["data"] == [["jazz rock"], ["book table"]]
     assert [row["train/distortion"] for row in read_metrics(folder / "metrics.csv")] == [50, 49, 48, 47, 46, 45]
 
 

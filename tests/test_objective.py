@@ -21,10 +21,11 @@ from lvexp.checks import mistakes
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
-from lvexp.instruments.evaluate import EvaluationSettings
+from lvexp.instruments.evaluate import applying, validated
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job.identity import run_id
 from lvexp.run import run
-from lvexp.training.callbacks import Validation, validated
+from lvexp.training.callbacks import Validation
 
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
 BATCH = dataclasses.replace(
@@ -87,16 +88,18 @@ def test_the_objective_is_no_part_of_the_run_id(composed: Compose):
 )
 def test_what_may_be_asked_for_is_what_is_measured(typed: list[str], composed: Compose):
     sizes = [size for size in SMALL if "prodlda" not in typed[0] or not size.startswith(("encoder", "decoder"))]
-    model = build.model(plain(composed(*typed, *sizes)), WORDS).eval()
+    config = plain(composed(*typed, *sizes))
+    model = build.model(config, WORDS).eval()
+    training = build.training(config, model)
     settings = EvaluationSettings(**plain(composed())["evaluation"])
     validation = Validation(settings, f"val/{model.monitor[0]}")
-    model.log_dict = lambda *_, **__: None  # there is no trainer
+    training.log_dict = lambda *_, **__: None  # there is no trainer
     trainer = Mock(spec=Trainer, global_step=1)
-    validation.on_validation_epoch_start(trainer, model)
+    validation.on_validation_epoch_start(trainer, training)
     with torch.no_grad():
-        validation.on_validation_batch_end(trainer, model, model.terms(BATCH), BATCH, 0)
-    validation.on_validation_epoch_end(trainer, model)
-    assert sorted(validated(model)) == sorted(validation.best.keys() - {"step"})
+        validation.on_validation_batch_end(trainer, training, model.terms(BATCH), BATCH, 0)
+    validation.on_validation_epoch_end(trainer, training)
+    assert sorted(validated(model, *applying(model))) == sorted(validation.best.keys() - {"step"})
     assert model.monitor[0] in validation.best
 
 

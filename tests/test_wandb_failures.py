@@ -14,7 +14,7 @@ import pytest
 from helpers import Compose, plain
 
 from lvexp.errors import ConfigError
-from lvexp.instruments.evaluate import Evaluation
+from lvexp.report.findings import Section
 from lvexp.run import run
 from lvexp.training.loggers import WandbLogger, finish, log_report, make_loggers
 
@@ -74,8 +74,8 @@ def lived(folder: Path) -> None:
             logger.save()
         logger.log_hyperparams({})
         logger.finalize("success")
-    evaluation = Evaluation({}, "healthy", samples=["a"])
-    log_report(loggers, {"verdict": "healthy", "test": {"nll": 1.0}}, evaluation, [folder / "figure.png"])
+    sections = [Section("Samples", [("", "a")], columns=("sample",), rows=[("a",)], place=1)]
+    log_report(loggers, {"verdict": "healthy", "test": {"nll": 1.0}}, sections, [folder / "figure.png"])
     finish(loggers)
 
 
