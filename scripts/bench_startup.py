@@ -24,7 +24,7 @@ def checked(data: Any) -> None:
     """Replaces the last check before the large imports."""
     check(data)
     note("checked")
-    from lvexp.training import callbacks as training
+    from lvexp.training import steps as training
 
     note("imported")
     training.TrainingCurves.on_train_batch_end = stepped

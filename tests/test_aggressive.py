@@ -22,8 +22,8 @@ from lvexp.models.base import GROUPS, LatentModel
 from lvexp.regularizers.aggressive import Aggressive
 from lvexp.regularizers.base import Progress
 from lvexp.regularizers.batch_norm import BatchNorm
-from lvexp.training.callbacks import Seeds
 from lvexp.training.module import Training
+from lvexp.training.steps import Seeds
 
 INFERENCE, GENERATIVE = ("inference",), ("generative",)
 

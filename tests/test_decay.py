@@ -10,7 +10,9 @@ import tiny
 import torch
 
 from lvexp.instruments.settings import EvaluationSettings
-from lvexp.training.callbacks import Best, DecayAndReload, Validation
+from lvexp.training.checkpoints import Best
+from lvexp.training.decay import DecayAndReload
+from lvexp.training.validation import Validation
 
 
 class Told(L.Trainer):

@@ -23,7 +23,7 @@ from lvexp.job import identity
 from lvexp.job.folder import MARK, Folder
 from lvexp.regularizers.lm_init import LmInit
 from lvexp.run import run
-from lvexp.training.loggers import CsvLogger, read_metrics
+from lvexp.training.csv_logger import CsvLogger, read_metrics
 
 JOB: dict[str, Any] = {"group_id": "g", "choices": {"regularizer": []}, "overrides": []}
 Damage = Callable[[Path], Any]

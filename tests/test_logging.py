@@ -14,8 +14,9 @@ import pytest
 from lightning import Trainer
 
 from lvexp.errors import ConfigError
-from lvexp.training.callbacks import LastCheckpoint
-from lvexp.training.loggers import CsvLogger, make_loggers, read_metrics
+from lvexp.training.checkpoints import LastCheckpoint
+from lvexp.training.csv_logger import CsvLogger, read_metrics
+from lvexp.training.loggers import make_loggers
 
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ def test_a_crash_while_rewriting_leaves_the_old_file(logger, tmp_path, monkeypat
     def crash(*_):
         raise OSError("killed")
 
-    monkeypatch.setattr("lvexp.training.loggers.os.replace", crash)
+    monkeypatch.setattr("lvexp.training.csv_logger.os.replace", crash)
     with pytest.raises(OSError, match="killed"):
         log(logger, 1, val_nelbo=2.0, val_new=3.0)
     assert steps(tmp_path / "metrics.csv") == [0]

@@ -14,7 +14,7 @@ from helpers import Compose, plain
 
 from lvexp import build, run
 from lvexp.job.folder import Folder
-from lvexp.training.loggers import CsvLogger, read_metrics
+from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.progress import Progress
 
 

@@ -25,7 +25,7 @@ from lvexp.instruments.evaluate import applying, validated
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job.identity import run_id
 from lvexp.run import run
-from lvexp.training.callbacks import Validation
+from lvexp.training.validation import Validation
 
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
 BATCH = dataclasses.replace(

@@ -12,8 +12,8 @@ import torch
 from lvexp.anneal.linear import Linear
 from lvexp.data.batch import Batch
 from lvexp.regularizers.control_kl import ControlKL
-from lvexp.training.callbacks import TrainingCurves
 from lvexp.training.progress import Progress
+from lvexp.training.steps import TrainingCurves
 
 
 class Trainer:

@@ -22,9 +22,9 @@ from lvexp.regularizers.aggressive import Aggressive
 from lvexp.regularizers.base import Progress, Regularizer, equip
 from lvexp.regularizers.word_dropout import WordDropout
 from lvexp.terms import Terms
-from lvexp.training.callbacks import Seeds, TrainingCurves
 from lvexp.training.module import Training
 from lvexp.training.progress import Progress as Bar
+from lvexp.training.steps import Seeds, TrainingCurves
 
 CRITIC = "critic"
 BOUND, OWN = Turn("bound", GROUPS), Turn("critic", (CRITIC,), bound=False)

@@ -91,7 +91,8 @@ class TrainingCurves(Callback):
     def __init__(self, every: int):
         self.every = every
         # of each figure, as not every turn measures all: its sum over texts, and how many they are
-        self.sums, self.texts = {}, {}
+        self.sums: dict[str, Any] = {}
+        self.texts: dict[str, int] = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": {name: float(value) for name, value in self.sums.items()}, "texts": dict(self.texts)}

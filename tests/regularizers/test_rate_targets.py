@@ -11,7 +11,6 @@ import pytest
 import tiny
 import torch
 from helpers import Compose, checked
-from lvexp.training.callbacks import TrainingCurves
 
 from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
@@ -19,6 +18,7 @@ from lvexp.regularizers.base import Progress, Regularizer
 from lvexp.regularizers.control_kl import ControlKL
 from lvexp.regularizers.mdr import MDR
 from lvexp.regularizers.target_kl import TargetKL
+from lvexp.training.steps import TrainingCurves
 
 RATES = torch.tensor([1.0, 3.0, 8.0])  # mean 4
 KINDS = [TargetKL, ControlKL, MDR]
