@@ -29,17 +29,17 @@ class AnswerModel(LatentModel):
 
     .. math:: \log p(y|q,a) \ge E_{q(h|q,a,y)}[\log p(y|q,a,h)] - KL(q(h|q,a,y) \| p(h|q))
 
-    with p(h|q) from tanh(W s_q) and q(h|q,a,y) from tanh(W [s_q; s_a; s_y]), s_y a vector of the label. A text in
-    "nats per text" is a pair of question and answer. Without a latent variable (``latent=none``) it is their
-    baselines: an LSTM, with attention driven by the question or without.
+    where p(h|q) is computed from tanh(W s_q) and q(h|q,a,y) from tanh(W [s_q; s_a; s_y]), with s_y a vector for the
+    label. In "nats per text", a text is a pair of question and answer. Without a latent variable (``latent=none``) the
+    model is one of their baselines: an LSTM, with or without attention driven by the question.
 
-    One encoder reads both texts. At test time the label is not known: h is the mean of p(h|q), and the figure from 20
-    draws of p(h|q) is reported beside.
+    One encoder reads both texts. At test time the label is unknown: h is the mean of p(h|q), and the result with 20
+    draws from p(h|q) is reported as well.
 
     Args:
         encoder: reads question and answer. decoder: scores the pair.
-        embeddings: ``path`` of word vectors to start from (None: random), and whether to ``train`` them on.
-        parts: what every :class:`LatentModel` takes.
+        embeddings: ``path`` of the initial word vectors (None: random), and whether to ``train`` them.
+        parts: arguments of every :class:`LatentModel`.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"use"})
@@ -72,8 +72,8 @@ class AnswerModel(LatentModel):
                     table[row] = torch.from_numpy(vector)
 
     def read(self, batch: Batch, labelled: bool = True) -> Reading:
-        """Question and answer as memories; the features of q(h|q,a,y) need the label, and are empty without
-        ``labelled``."""
+        """Question and answer as memories. The features of q(h|q,a,y) need the label; they are empty if ``labelled`` is
+        false."""
         if batch.source is None:
             raise DataError("answers cannot be judged without their questions\ntry  data.columns.source=COLUMN")
         there = batch.source != self.vocabulary.special.pad
@@ -93,7 +93,7 @@ class AnswerModel(LatentModel):
         states = self.encoder.states(tokens, lengths)
         return Memory(states, own, self.encoder.summary(states, lengths))
 
-    # --- how it is scored ----------------------------------------------------------------------------------------
+    # --- scores --------------------------------------------------------------------------------------------------
 
     def log_likelihood(
         self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
@@ -103,34 +103,34 @@ class AnswerModel(LatentModel):
         return F.logsigmoid(sign * self.decoder(reading.memories, code))
 
     def relevance(self, reading: Reading, draws: int = 0) -> Float[Tensor, " B"]:
-        """Log odds of p(y=1|q,a), by which answers are ranked; labels are not looked at.
+        """Log odds of p(y=1|q,a), by which answers are ranked. Labels are not used.
 
         Args:
             reading: of the pairs.
-            draws: of p(h|q), over which p(y=1|q,a,h) is averaged; 0 takes the mean of p(h|q) for h.
+            draws: number of draws from p(h|q) over which p(y=1|q,a,h) is averaged; 0 sets h to the mean of p(h|q).
         """
         logits = self.decoder(reading.memories, self._asked_code(reading, draws)).double()
         p = torch.logsumexp(F.logsigmoid(logits), 0), torch.logsumexp(F.logsigmoid(-logits), 0)
         return p[0] - p[1]
 
     def attention(self, reading: Reading) -> Float[Tensor, "B T"]:
-        """The weights of the answer's tokens, at the mean of p(h|q)."""
+        """The attention weights of the answer's tokens, at the mean of p(h|q)."""
         return self.decoder.attend(reading.memories, self._asked_code(reading))[0]
 
     def _asked_code(self, reading: Reading, draws: int = 0) -> Float[Tensor, "S B W"]:
-        """The code as far as the question tells it."""
+        """The code of h given the question alone."""
         texts = len(reading.features)
         if self.latent.dim is None:
             return reading.features.new_zeros(1, texts, 0)
         prior = self.latent.prior(reading.condition)
-        assert prior is not None  # lvexp.checks rejects latents without
-        prior = prior.expand(torch.Size((texts,)))  # one that is not conditional is the same for every pair
+        assert prior is not None  # lvexp.checks rejects latents without a prior
+        prior = prior.expand(torch.Size((texts,)))  # an unconditional prior is the same for every pair
         return self.latent.code(prior.sample(torch.Size((draws,))) if draws else prior.mean[None])
 
     @torch.no_grad()
     def rank(self, question: str, answers: Sequence[str]) -> list[tuple[str, float]]:
-        """The answers with p(y=1|q,a), the probability that each is right, best first; ties keep their order. A latent
-        variable stands at the mean of p(h|q)."""
+        """The answers, each with p(y=1|q,a), the probability that it is right, best first; ties keep their order. If
+        there is a latent variable, h is the mean of p(h|q)."""
         if isinstance(answers, str) or not answers:
             raise ValueError("rank: a list of one answer or more is wanted")
         asked, *texts = cast(Vocabulary, self.vocabulary).encode([question, *answers])
@@ -138,14 +138,14 @@ class AnswerModel(LatentModel):
         odds = self.relevance(self.read(batch, labelled=False))
         return sorted(zip(answers, odds.sigmoid().tolist(), strict=True), key=lambda pair: -pair[1])
 
-    # --- how it is judged ----------------------------------------------------------------------------------------
+    # --- model selection and parameters --------------------------------------------------------------------------
 
     @property
     def monitor(self) -> tuple[str, str]:
         return "map_loss", "1−MAP"
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        """Of q(h|q,a,y) alone; what reads the texts is the generative model's, which needs them too."""
+        """Those of q(h|q,a,y) alone. The encoder of the texts belongs to the generative model, which uses it too."""
         if self.latent.dim is None:
             return iter(())
         own = (self.label.parameters(), self.inference.parameters(), self.latent.inference_parameters())
@@ -156,7 +156,7 @@ def right(batch: Batch) -> Int[Tensor, " B"]:
     """1 for right answers, 0 for wrong ones.
 
     Raises:
-        DataError: an answer has no label, or one of more than two.
+        DataError: an answer has no label, or there are more than two labels.
     """
     labels = batch.labels
     if labels is None or bool(((labels < 0) | (labels > 1)).any()):

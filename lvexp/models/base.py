@@ -1,4 +1,4 @@
-"""What every model is: it reads texts, scores them given z, and may write them."""
+"""Base class of all models: a model reads texts, scores them given z, and may write them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from lvexp.report.findings import BOUND, PARTS
 from lvexp.shapes import Float, Int, Tensor
 from lvexp.terms import Terms
 
-#: the parameter groups of a model with one loss: encoder and posterior; decoder, prior and what regularizers add
+#: the parameter groups of a model with one loss: encoder and posterior; decoder, prior and parameters of regularizers
 GROUPS = ("inference", "generative")
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """What an optimiser step descends, and what it trains.
+    """The loss that an optimiser step minimises, and the parameters that it trains.
 
     Attributes:
-        name: of the loss. groups: the parameter groups it trains; None for all of them.
-        bound: whether the loss of the bound, D + beta R' + penalties, is part of it.
+        name: of the loss. groups: the parameter groups that the step trains; None for all of them.
+        bound: whether the loss includes the bound, D + beta R' + penalties.
     """
 
     name: str = "bound"
@@ -45,7 +45,7 @@ class Turn:
 
 @runtime_checkable
 class Constraint(Protocol):
-    """What a model asks of its regularizers; the rest is between them and the training."""
+    """The only method of its regularizers that a model calls; training calls the others."""
 
     def constrain(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]: ...
 
@@ -53,25 +53,25 @@ class Constraint(Protocol):
 class LatentModel(nn.Module, abc.ABC):
     r"""A model of texts with a latent variable: :math:`p(x|z)\,p(z)` and :math:`q(z|x)`.
 
-    A subclass says how a batch is read (:meth:`read`), how a text is scored (:meth:`log_likelihood`) and, where it
-    can, how one is written (:meth:`write`). The rest is here: posterior, prior, and the terms of the bound. Training is
-    :class:`lvexp.training.module.Training`'s.
+    A subclass defines how a batch is read (:meth:`read`), how a text is scored (:meth:`log_likelihood`) and, if the
+    model can write, how a text is written (:meth:`write`). This class does the rest: posterior, prior, and the terms
+    of the bound. Training is done by :class:`lvexp.training.module.Training`.
 
     Args:
         vocabulary: of the texts.
         latent: q(z|x) and p(z).
         estimator: of the gradient of E_q.
-        samples: S, draws of z for a text in training.
+        samples: S, draws of z for each text in training.
 
     Attributes:
-        regularizers: the chosen regularizers, in the order they act.
-        reported: the parts of the usual report that make sense for the model, of
+        regularizers: the chosen regularizers, in the order in which they act.
+        reported: the parts of the usual report that make sense for the model, a subset of
             :data:`lvexp.report.findings.PARTS`.
-        sees_labels: whether q(z|x) is given the label of a text. That the posterior separates the classes then shows
-            nothing, and is neither drawn nor measured.
-        labels: names of the classes, where they are known.
+        sees_labels: whether q(z|x) is given the label of a text. If so, a posterior that separates the classes proves
+            nothing, and its separation is neither drawn nor measured.
+        labels: names of the classes, if they are known.
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
-        reads: the columns of a record that the model cannot do without.
+        reads: the columns that the model needs in each record.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset(PARTS)
@@ -90,48 +90,49 @@ class LatentModel(nn.Module, abc.ABC):
 
     @classmethod
     def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
-        """Width of what the decoder reads: z's code, unless a model adds something to it."""
+        """Width of the decoder's input: that of z's code, unless a model adds something to it."""
         return latent.width
 
-    # --- what a model says ---------------------------------------------------------------------------------------
+    # --- what a model defines ------------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def read(self, batch: Batch) -> Reading:
-        """What posterior, prior and decoder are given of a batch."""
+        """The part of a batch that posterior, prior and decoder use."""
 
     @abc.abstractmethod
     def log_likelihood(
         self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z), nats per text; ``inputs`` replaces ``batch.inputs`` where a regularizer corrupted them."""
+        """log p(x|z), nats per text; ``inputs`` replaces ``batch.inputs`` if a regularizer has corrupted them."""
 
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
-        """Texts for codes, without ``<bos>`` and ``<eos>``, given what was read of their sources, where they have any.
+        """Texts for codes, without ``<bos>`` and ``<eos>``; ``reading`` is that of their sources, if they have any.
 
         Raises:
-            RunError: the model writes no texts.
+            RunError: the model cannot write texts.
         """
         raise RunError(f"{type(self).__name__} writes no texts")
 
     @property
     def monitor(self) -> tuple[str, str]:
-        """The validation figure that selects the best parameters, the lower the better, and its name in print: the
-        true -ELBO; for an auto-encoder, which has none, the distortion."""
+        """The validation figure that selects the best parameters (lower is better), and its printed name: the true
+        -ELBO, or the distortion for an auto-encoder, which has no ELBO."""
         return ("distortion", "D") if self.latent.dim is not None and not self.latent.has_prior else BOUND
 
     def check(self, labels: Sequence[str]) -> None:
-        """Rejects a corpus with classes of these names, by a :class:`ConfigError`, if the model cannot learn them.
-        Called once before training."""
+        """Raises :class:`ConfigError` if the model cannot learn the classes of a corpus, whose names are given. Called
+        once before training."""
 
     def prepare(self) -> None:
         """Called once before training, but not when a finished run is loaded."""
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters of q(z|x); all others are the generative model's."""
+        """The parameters of q(z|x); all others belong to the generative model."""
         return self.latent.inference_parameters()
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters by group. A baseline serves the posterior alone, and what constrains it is part of it."""
+        """The parameters by group. Those of the estimator's baseline and of regularizers that constrain the posterior
+        belong to inference."""
         constraints = [part for part in self.regularizers if getattr(part, "group", "") == "inference"]
         serving = [self.estimator, *constraints]
         inference = [*self.inference_parameters(), *itertools.chain(*(part.parameters() for part in serving))]
@@ -139,30 +140,30 @@ class LatentModel(nn.Module, abc.ABC):
         generative = [parameter for parameter in self.parameters() if id(parameter) not in known]
         return dict(zip(GROUPS, (inference, generative), strict=True))
 
-    # --- losses of its own ---------------------------------------------------------------------------------------
+    # --- additional losses ---------------------------------------------------------------------------------------
 
     def observe(self, batch: Batch, params: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Tensor | float]:
-        """The posterior's parameters in training when part of z is observed, and what that adds to the loss."""
+        """The posterior's parameters in training when part of z is observed, and the loss that this adds."""
         return params, 0.0
 
     def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:
-        """The loss of each text as training weighs it; nats per text unless a model says otherwise."""
+        """The weighted training loss of each text; nats per text unless a model overrides this."""
         return loss
 
     def turn(self, step: int, epoch: int) -> Turn:
-        """What the optimiser step after ``step`` others descends. Decided before the forward pass, which then computes
-        gradients for the groups it trains only."""
+        """The loss that the optimiser step after ``step`` others minimises. Called before the forward pass, which then
+        computes gradients only for the groups that the step trains."""
         return Turn()
 
     def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
-        """A loss of the model's own, added in ``turn``; ``terms`` are those of the bound, None in a turn without."""
+        """A loss of the model's own, added in ``turn``; ``terms`` are those of the bound, None if the turn has none."""
         return 0.0
 
     # --- the bound -----------------------------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     def params(self, reading: Reading) -> Float[Tensor, "B P"]:
@@ -180,7 +181,7 @@ class LatentModel(nn.Module, abc.ABC):
         inputs: Int[Tensor, "B T_1"] | None = None,
         reading: Reading | None = None,
     ) -> Terms:
-        """Distortion and rate of a batch, and all that led to them; what is not given is computed.
+        """Distortion and rate of a batch, with all intermediate results; arguments that are not given are computed.
 
         Raises:
             Diverged: the parameters of the posterior are not finite.

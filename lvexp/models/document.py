@@ -18,19 +18,19 @@ from lvexp.shapes import Float, Int, Tensor
 class DocumentModel(LatentModel):
     """p(x|z) by one distribution over words, q(z|x) from a perceptron over counts.
 
-    The choice of latent and decoder makes it an NVDM (``model=nvdm``: Gaussian z, logits linear in it; Miao et al.
+    The choice of latent and decoder makes it an NVDM (``model=nvdm``: Gaussian z, logits linear in z; Miao et al.
     2016), a ProdLDA or a neural LDA (``model=prodlda``, ``neurallda``: proportions of topics; Srivastava & Sutton
     2017).
 
-    The best validation is that of the lowest perplexity per document, which is what papers report.
+    The best validation is the one with the lowest perplexity per document, the figure that papers report.
 
     Args:
         encoder: reads x. decoder: scores it.
-        per_word: trains on nats per word of each document, so that all documents weigh the same as they do in the
-            perplexity per document; otherwise on nats per document, the likelihood of the corpus.
+        per_word: train on nats per word of each document, so that all documents have the same weight, as in the
+            perplexity per document. Otherwise train on nats per document, the likelihood of the corpus.
         draws: of z for each document, for the bound in the report.
-        map: documents on the two-dimensional map of the report; 0 for none.
-        parts: what every :class:`LatentModel` takes.
+        map: number of documents on the two-dimensional map of the report; 0 for no map.
+        parts: arguments of every :class:`LatentModel`.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"use"})
@@ -70,9 +70,9 @@ class DocumentModel(LatentModel):
         return itertools.chain(self.encoder.parameters(), self.latent.parameters())
 
     def top(self, words: int) -> Int[Tensor, "W N"]:
-        """The places of the words that each entry of the code speaks for most, the strongest first."""
+        """Indices of the words with the largest weights for each entry of the code, the largest first."""
         return self.decoder.topics().topk(min(words, self.vocabulary.size), dim=-1).indices
 
     def topics(self, words: int = 10) -> list[list[str]]:
-        """Those words."""
+        """The words with the largest weights for each entry of the code, the largest first."""
         return [self.vocabulary.decode(places).split() for places in self.top(words).tolist()]

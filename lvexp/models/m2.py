@@ -19,21 +19,22 @@ from lvexp.shapes import Float, Tensor
 
 
 class M2(SentenceModel):
-    r"""A class c, observed for a part of the texts, beside whatever else z holds (Kingma et al. 2014, M2; for texts
-    Yang et al. 2017).
+    r"""z includes a class c, which is observed for some of the texts (Kingma et al. 2014, M2; for texts Yang et al.
+    2017).
 
-    The loss of a text whose class y is shown takes the point y for q(c|x), and the classifier is trained beside it:
+    If the class y of a text is shown, its loss replaces q(c|x) by the point y and adds a term that trains the
+    classifier:
 
     .. math:: -E_{q(z|x)} \log p(x|z, y) - \log p(y) + KL(q(z|x) \| p(z)) - \alpha \log q(y|x)
 
-    All other texts have the bound of every latent-variable model, and so has every text in validations and reports,
-    where no label is shown. The mean is over the texts of a batch, labelled or not: α = 1 weighs a label like a nat
-    of that text. Kingma et al. take 0.1 N for the mean over labelled texts, which is α = 0.1 divided by the labelled
-    share. Which labels are shown, ``data.labelled`` says.
+    All other texts have the usual bound. So does every text in validations and reports, where no label is shown. The
+    mean is over all texts of a batch, labelled or not: with α = 1, a nat of -log q(y|x) weighs as much as a nat of
+    that text. Kingma et al. use 0.1 N with the mean over labelled texts, which corresponds to α = 0.1 divided by the
+    labelled share. ``data.labelled`` determines which labels are shown.
 
     Args:
         alpha: weight of -log q(y|x).
-        parts: what every :class:`~lvexp.models.sentence.SentenceModel` takes.
+        parts: arguments of every :class:`~lvexp.models.sentence.SentenceModel`.
     """
 
     latent: AbstractClassLatent
@@ -60,8 +61,8 @@ class M2(SentenceModel):
 
     @torch.no_grad()
     def classify(self, texts: Sequence[str], batch_size: int = 64) -> list[tuple[str | int, float]]:
-        """The most probable class of each text by q(c|x), with its probability; the number of the class where its name
-        is not known."""
+        """The most probable class of each text under q(c|x), with its probability. A class without a known name is
+        given by its number."""
 
         def ask(part: Sequence[Record]) -> Tensor:
             return self.class_logits(self.params(self.read(gathered(self.vocabulary, part).to(self.device)))).softmax(

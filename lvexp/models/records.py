@@ -1,4 +1,4 @@
-"""What a user hands to a finished run, as batches: one rule for texts, pairs and labelled texts."""
+"""Turns the records that a user passes to a finished run (texts, pairs, labelled texts) into batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLACES = ("source", "text", "label")
 
 
 def columns(record: Record) -> dict[str, Any]:
-    """A record as a mapping from columns to what stands in them."""
+    """A record as a mapping from columns to values."""
     if isinstance(record, str):
         return {"text": record}
     if isinstance(record, Mapping):
@@ -40,11 +40,11 @@ def batch(
 
     Args:
         vocabulary: of the texts. records: in their order.
-        needs: the columns that a model cannot do without.
+        needs: the columns that the model needs.
         names: of the classes, for labels that are given by name.
 
     Raises:
-        RunError: a column is missing, or a label is no class.
+        RunError: a column is missing, or a label is not the name of a class.
     """
     rows = [columns(record) for record in records]
     for row in rows:
@@ -75,8 +75,8 @@ def _label(label: Any, names: Sequence[str]) -> int:
 
 
 def each(records: Sequence[Record], ask: Callable[[Sequence[Record]], Tensor], size: int = 64) -> Tensor:
-    """What ``ask`` says of every record, in their order, ``size`` texts of similar length at a time: padding all of
-    them to the longest would be most of the work."""
+    """Results of ``ask`` for all records, in their order. ``ask`` gets ``size`` texts of similar length at a time;
+    if all were padded to the longest, most of the work would be padding."""
     if isinstance(records, str):
         raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
     if not records:

@@ -24,7 +24,7 @@ class SentenceModel(LatentModel):
 
     Args:
         encoder: reads x. decoder: scores and writes x.
-        parts: what every :class:`LatentModel` takes.
+        parts: arguments of every :class:`LatentModel`.
     """
 
     def __init__(self, encoder: AbstractEncoder, decoder: AbstractDecoder, **parts: Any):
