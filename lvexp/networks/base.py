@@ -1,4 +1,4 @@
-"""What encoders and decoders are."""
+"""Base classes of encoders and decoders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lvexp.shapes import Float, Int, Tensor
 
 #: texts as token ids, or as distributions over the vocabulary
 Words = Int[Tensor, "B T"] | Float[Tensor, "B T V"]
-#: name → what a decoder may look at beside the code
+#: name → memory that a decoder may read in addition to the code
 Memories = Mapping[str, Memory]
 NOTHING: Memories = {}
 
 
 class AbstractEncoder(nn.Module, abc.ABC):
-    """Reads a text, returns features. A text is token ids, or a distribution over the vocabulary for each token: a
-    relaxed text, whose word vectors are the expected ones (:class:`WordVectors`).
+    """Reads a text and returns features. A text consists of token ids or, if it is relaxed, of one distribution over
+    the vocabulary for each token; its word vectors are then the expected ones (:class:`WordVectors`).
 
     Attributes:
         width: H, size of the features.
@@ -38,18 +38,18 @@ class StateEncoder(AbstractEncoder):
 
     @abc.abstractmethod
     def states(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
-        """The states; those of padding mean nothing."""
+        """The states; those at padding are meaningless."""
 
     @abc.abstractmethod
     def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
-        """One vector for a text, from its states."""
+        """One vector for each text, computed from its states."""
 
     def forward(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         return self.summary(self.states(tokens, lengths), lengths)
 
 
 class AbstractDecoder(nn.Module, abc.ABC):
-    """Scores a text given a code, and writes one from left to right."""
+    """Scores a text given a code, and writes texts from left to right."""
 
     @abc.abstractmethod
     def forward(
@@ -60,14 +60,14 @@ class AbstractDecoder(nn.Module, abc.ABC):
         code: Float[Tensor, "S B W"],
         memories: Memories = NOTHING,
     ) -> Float[Tensor, "S B"]:
-        """log p(x|z), nats per text, of every draw.
+        """log p(x|z), nats per text, for every draw.
 
         Args:
-            inputs: what the decoder reads, ``<bos> w1 … wn``.
-            targets: what it must predict, ``w1 … wn <eos>``.
-            lengths: tokens of each text with ``<bos>`` and ``<eos>``; later positions never count.
+            inputs: the tokens that the decoder reads, ``<bos> w1 … wn``.
+            targets: the tokens that it must predict, ``w1 … wn <eos>``.
+            lengths: number of tokens of each text, including ``<bos>`` and ``<eos>``; later positions never count.
             code: the code of each draw.
-            memories: what it may attend to; a decoder without attention looks at none of them.
+            memories: what the decoder may attend to; a decoder without attention ignores them.
         """
 
     @abc.abstractmethod
@@ -83,7 +83,7 @@ class WordDecoder(AbstractDecoder):
     """A decoder whose states pass through dropout and an output layer over the vocabulary.
 
     Attributes:
-        drop_out: dropout of the states. output: the layer.
+        drop_out: dropout of the states. output: the output layer.
     """
 
     drop_out: nn.Module
@@ -93,7 +93,7 @@ class WordDecoder(AbstractDecoder):
     def states(
         self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
     ) -> Float[Tensor, "S B T H"]:
-        """What the output layer reads at each position, before dropout."""
+        """The input of the output layer at each position, before dropout."""
 
     def forward(
         self,
@@ -107,8 +107,8 @@ class WordDecoder(AbstractDecoder):
 
 
 class WordVectors(nn.Embedding):
-    """A vector for each word, from U(-0.1, 0.1) as He et al. 2019 and most language models; of a distribution over
-    words the expected vector."""
+    """A vector for each word, initialised from U(-0.1, 0.1) as in He et al. 2019 and most language models; for a
+    distribution over words, the expected vector."""
 
     def __init__(self, vocabulary: int, width: int):
         super().__init__(vocabulary, width)

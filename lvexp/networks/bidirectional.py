@@ -1,4 +1,4 @@
-"""A recurrent encoder that reads from both ends."""
+"""A recurrent encoder that reads in both directions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lvexp.shapes import Float, Int, Tensor
 
 
 class BidirectionalEncoder(StateEncoder):
-    """A token's state is those of two recurrent networks that read up to it from either end (Graves & Schmidhuber
-    2005); the summary of a text is where each of the two ended.
+    """Two recurrent networks read a text, one forwards and one backwards, and the state of a token is the
+    concatenation of both (Graves & Schmidhuber 2005). The summary of a text is the final state of each network.
 
     Args:
         vocabulary: V.
         cell: "lstm" or "gru".
         embedding: width of the word vectors.
         hidden: width of the states of each direction; H is twice that.
-        layers: how many recurrent layers.
+        layers: number of recurrent layers.
         dropout: share of the word vectors' entries set to 0 in training.
     """
 

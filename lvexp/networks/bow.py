@@ -25,12 +25,12 @@ READS = {
 class BowEncoder(AbstractEncoder):
     """A multi-layer perceptron over the counts of a text's words (Miao et al. 2016).
 
-    Of a text with tokens it reads their counts, the special ones but for ``<unk>`` left out.
+    If a text is given as tokens, their counts are read. Special tokens other than ``<unk>`` are not counted.
 
     Args:
-        vocabulary: V. hidden: H. layers: of them. activation: tanh, relu or softplus, after each.
+        vocabulary: V. hidden: H. layers: their number. activation: tanh, relu or softplus, after each layer.
         dropout: of the last layer's outputs.
-        reads: ``counts``, ``log`` (of 1 + count) or ``share`` (of the text's words).
+        reads: ``counts``, ``log`` (log of 1 + count) or ``share`` (count as a share of the text's words).
         special: tokens of the vocabulary.
     """
 
@@ -64,7 +64,7 @@ class BowEncoder(AbstractEncoder):
         return self.read(counts * words)
 
     def read(self, counts: Float[Tensor, "B V"]) -> Float[Tensor, "B H"]:
-        """The features of bags of words."""
+        """The features of texts given as bags of words."""
         return self.stack(self.reads(counts))
 
 
@@ -73,15 +73,15 @@ class BowDecoder(nn.Module):
 
     .. math:: \log p(x|z) = \sum_v n_v \log \pi_v(z)
 
-    with :math:`\pi = \mathrm{softmax}(W c + b)` for the code c (``mixture=logits``: NVDM, Miao et al. 2016; a product
-    of experts where c are proportions: ProdLDA, Srivastava & Sutton 2017), or
-    :math:`\pi = \sum_k c_k\,\mathrm{softmax}(W_k)` (``mixture=words``, for proportions only: LDA's).
+    With the code c, :math:`\pi` is either :math:`\mathrm{softmax}(W c + b)` (``mixture=logits``: NVDM, Miao et al.
+    2016; a product of experts if c holds proportions: ProdLDA, Srivastava & Sutton 2017) or
+    :math:`\sum_k c_k\,\mathrm{softmax}(W_k)` (``mixture=words``, the mixture of LDA, for proportions only).
 
     Args:
-        vocabulary: V. code: W, size of the code: one topic for each of its entries.
+        vocabulary: V. code: W, size of the code, which has one entry for each topic.
         mixture: ``logits`` or ``words``.
-        batch_norm: standardises the logits, over the batch, or over the topics of ``mixture=words``, with a learned
-            shift and no scale, as the released code of ProdLDA.
+        batch_norm: standardise the logits, over the batch (over the topics with ``mixture=words``), with a learned
+            shift and no scale, as in the released code of ProdLDA.
         dropout: of the code.
     """
 
@@ -96,7 +96,7 @@ class BowDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, counts: Float[Tensor, "B V"], code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B"]:
-        """log p(x|z) of every draw, nats per text, without the multinomial coefficient."""
+        """log p(x|z) for every draw, nats per text, without the multinomial coefficient."""
         code = self.dropout(code)
         if self.mixed:
             return torch.einsum("sbv,bv->sb", (code @ self.topics()).clamp(min=1e-20).log(), counts)
@@ -105,7 +105,7 @@ class BowDecoder(nn.Module):
         return torch.einsum("sbv,bv->sb", logits, counts) - counts.sum(-1) * logits.logsumexp(-1)
 
     def topics(self) -> Float[Tensor, "W V"]:
-        """How strongly each entry of the code speaks for each word: its weights, or the topic's distribution."""
+        """Each entry's weight for every word: a row of W or, with ``mixture=words``, the topic's distribution."""
         return (self.norm(self.weight) + self.bias).softmax(-1) if self.mixed else self.weight
 
 

@@ -21,11 +21,11 @@ SIZES = {"small": (1, 2, 4), "medium": (1, 2, 4, 8, 16), "large": (1, 2, 4, 8, 1
 class Block(nn.Module):
     """x + 1x1(ReLU(dilated causal convolution(ReLU(1x1(x))))), the residual block of Yang et al. 2017.
 
-    It is narrow in the middle. The convolution is written as what it is, a linear map of ``kernel`` positions that lie
+    The block is narrow in the middle. The convolution is implemented as a linear map of ``kernel`` positions that are
     ``dilation`` apart.
 
     Attributes:
-        reach: how many positions before its own a position sees, (kernel - 1) dilation.
+        reach: how many earlier positions each position sees, (kernel - 1) dilation.
     """
 
     def __init__(self, hidden: int, bottleneck: int, kernel: int, dilation: int):
@@ -38,37 +38,37 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "N T H"], past: Float[Tensor, "N R C"]
     ) -> tuple[Float[Tensor, "N T H"], Float[Tensor, "N R C"]]:
-        """The output at T positions, given the convolution's inputs at the ``reach`` positions before them, and the
-        last ``reach`` inputs, for the positions to come."""
+        """The output at T positions, given ``past``, the convolution's inputs at the ``reach`` positions before them;
+        and the last ``reach`` inputs, which are the ``past`` of the next positions."""
         length = x.shape[1]
         inner = torch.cat([past, F.relu(self.shrink(x))], 1)
         seen = [inner[:, start : start + length] for start in range(0, self.reach + 1, self.dilation)]
         return x + self.grow(F.relu(self.convolve(torch.cat(seen, -1)))), inner[:, length:]
 
     def past(self, like: Float[Tensor, "N *T H"]) -> Float[Tensor, "N R C"]:
-        """What stands before the first position: zeros."""
+        """The inputs before the first position: zeros."""
         return like.new_zeros(len(like), self.reach, self.shrink.out_features)
 
 
 class DilatedDecoder(WordDecoder):
     r"""p(x|z) = Π_t p(x_t | x_{t-R..t-1}, z) by residual dilated causal convolutions (Yang et al. 2017).
 
-    z is concatenated to every word vector; a linear map brings both to the width of the blocks, one for each
-    dilation. The decoder sees the last
+    z is concatenated to every word vector; a linear map takes both to the width of the blocks. There is one block for
+    each dilation. The decoder sees the last
 
     .. math:: R = 1 + (k - 1) \sum_l d_l
 
-    tokens and no others: with kernel 3 that is 15 (small), 63 (medium) or 125 (large). The shorter it is, the more of
-    a text z must tell. Training scores all positions at once; writing keeps R numbers per channel and text at most,
-    so a token costs the same wherever it stands. Dropout sits where the recurrent decoder has it; there is no other
-    normalisation. Weights are drawn as torch draws them.
+    tokens and no others: with kernel 3, R is 15 (small), 63 (medium) or 125 (large). The smaller R, the more
+    information about a text z must carry. Training scores all positions at once; writing keeps at most R numbers per
+    channel and text, so every token costs the same, wherever it is. Dropout is in the same places as in the recurrent
+    decoder; there is no normalisation. Weights are initialised by torch's default.
 
     Args:
         vocabulary: V.
         code: W, width of the code; 0 makes a language model.
         size: "small", "medium" or "large", the dilations of :data:`SIZES`.
-        dilations: of each block, from the first to the last; it stands in for ``size``.
-        kernel: k, positions that a convolution joins.
+        dilations: of each block, from the first to the last; replaces ``size``.
+        kernel: k, number of positions that a convolution combines.
         embedding: width of the word vectors.
         hidden: width between the blocks and of the states.
         bottleneck: width inside the blocks.
@@ -105,7 +105,7 @@ class DilatedDecoder(WordDecoder):
             raise ConfigError(f"decoder.kernel={kernel}: a convolution joins at least 1 position")
         self.receptive_field = 1 + (kernel - 1) * sum(chosen)
         self.embedding = WordVectors(vocabulary, embedding)
-        # one matrix over word vector and code, in two parts: draws of z then share what the words give
+        # one matrix over word vector and code, in two parts: the words' part is computed once for all draws of z
         self.words = nn.Linear(embedding, hidden)
         self.code = nn.Linear(code, hidden, bias=False) if code else None
         blocks = nn.ModuleList(Block(hidden, bottleneck, kernel, dilation) for dilation in chosen)

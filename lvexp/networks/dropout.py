@@ -8,14 +8,15 @@ from torch.nn import functional as F
 
 from lvexp.shapes import Float, Tensor
 
-_STEPS = 2**16  # in which a share is told
+_STEPS = 2**16  # resolution of the share
 
 
 class Dropout(nn.Module):
     """Sets a share of the entries to 0 in training and scales the others by 1 / (1 - share) (Srivastava et al. 2014).
 
-    On a CPU four entries share one random number of 64 bits, where torch draws one each: five times as fast
-    (docs/performance.md). The share is rounded to 1/65,536, and the scale with it, so the mean stays what it was.
+    On a CPU, four entries share one random number of 64 bits, while torch draws one for each entry: this is five times
+    as fast (docs/performance.md). The share is rounded to a multiple of 1/65,536, and the scale is computed from the
+    rounded share, so the mean is unchanged.
 
     Args:
         share: of the entries set to 0, from 0 to less than 1.

@@ -1,4 +1,4 @@
-"""What parameters start from, in place of torch's own initialisation."""
+"""Initial values of the parameters, in place of torch's own initialisation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class AbstractInit(abc.ABC):
-    """Sets the parameters of a part that was just made: encoder, latent variable or decoder."""
+    """Sets the parameters of a newly made part: encoder, latent variable or decoder."""
 
     @abc.abstractmethod
     def __call__(self, module: Part) -> Part:
-        """The part itself, its parameters set."""
+        """The same part, after its parameters are set."""
 
 
 class Default(AbstractInit):
@@ -26,11 +26,11 @@ class Default(AbstractInit):
 
 
 class Uniform(AbstractInit):
-    r"""Every parameter from :math:`U(-r, r)`, biases too, and word vectors from :math:`U(-e, e)` (He et al. 2019, their
-    released code).
+    r"""Every parameter, biases included, from :math:`U(-r, r)`, and word vectors from :math:`U(-e, e)` (He et al. 2019,
+    their released code).
 
-    A matrix that serves as word vectors and as output counts as word vectors. Layer norms, which He et al. have none
-    of, keep their scale of 1 and shift of 0.
+    A matrix that is used both for word vectors and for the output counts as word vectors. Layer norms keep their scale
+    of 1 and shift of 0; He et al. have none.
 
     Args:
         range: r.

@@ -1,4 +1,4 @@
-"""How well an answer fits a question: attention over the answer's words and a bilinear form."""
+"""Scores how well an answer fits a question: attention over the answer's words and a bilinear form."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Matcher(nn.Module):
     .. math:: \alpha_i \propto \exp(w^\top \tanh(W_h h + W_s s_a(i))), \quad c = \sum_i \alpha_i s_a(i), \quad
         z = \tanh(W_c c + W_n s_a), \quad \text{relevance} = s_q^\top M z + b
 
-    Without a code, s_q stands for h: deterministic attention. Without attention, z = s_a.
+    Without a code, s_q replaces h: deterministic attention. Without attention, z = s_a.
 
     Args:
-        vocabulary: V; not needed, every decoder is given it.
-        code: W, width of h; 0 where there is no latent variable.
+        vocabulary: V; unused, but every decoder is given it.
+        code: W, width of h; 0 without a latent variable.
         states: H, width of the encoder's states.
         attention: whether to attend to the answer's words.
-        hidden: width of the layer in which attention compares.
+        hidden: width of the attention's hidden layer.
         dropout: share of the entries of states and summaries set to 0 in training.
     """
 
@@ -45,7 +45,7 @@ class Matcher(nn.Module):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(self, memories: Memories, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B"]:
-        """The relevance for every draw of h, of the memories ``question`` and ``answer``."""
+        """The relevance for every draw of h, given the memories ``question`` and ``answer``."""
         question, states, answer = map(
             self.drop, (memories["question"].summary, memories["answer"].states, memories["answer"].summary)
         )
@@ -57,7 +57,7 @@ class Matcher(nn.Module):
         return (self.form(question) * read).sum(-1) + self.bias
 
     def attend(self, memories: Memories, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T"]:
-        """The weights α of the answer's tokens, which sum to 1 over T."""
+        """The attention weights α of the answer's tokens; they sum to 1 over T."""
         answer = memories["answer"]
         return self._attend(memories["question"].summary, answer.states, answer.mask, code)
 

@@ -10,7 +10,7 @@ class NoEncoder(AbstractEncoder):
     """Features of width 0.
 
     Args:
-        vocabulary: V; not needed, every encoder is given it.
+        vocabulary: V; unused, but every encoder is given it.
     """
 
     def __init__(self, vocabulary: int = 0):

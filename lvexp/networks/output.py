@@ -1,4 +1,4 @@
-"""The output layer over the vocabulary and its loss, without ever holding all logits."""
+"""The output layer over the vocabulary and its loss, computed without holding all logits at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from lvexp.shapes import Float, Int, Tensor
 
-#: Logits held at once on a CPU, in numbers. It bounds the memory; each further chunk adds a pass over the gradient of
-#: the weight (measured: docs/performance.md).
+#: How many logits are held at once on a CPU. This bounds the memory; each additional chunk costs a pass over the
+#: gradient of the weight (measured: docs/performance.md).
 CHUNK = 2**22
-#: below this probability -log p is no longer exact in 32 bits, and is computed from the logits
+#: below this probability -log p is inaccurate in 32 bits, and is computed from the logits
 _SMALL = 1e-30
 
 
@@ -21,19 +21,19 @@ def token_nll(
 ) -> Float[Tensor, " N"]:
     r"""-log softmax(states Wᵀ)[targets], nats per token, fused: at most :data:`CHUNK` logits exist at a time.
 
-    For a token with state h, target y and p = softmax(W h): the loss is :math:`-\log p_y`, its gradients are
-    :math:`(p - 1_y)^\top W` in h and :math:`(p - 1_y) h^\top` in W. Both are computed in the forward pass, while p is
-    at hand, as if every token weighed 1; the backward pass scales them. That is exact in h for any weights, and in W
-    where the weights of all tokens are equal, as in a batch without padding and one draw; where they differ (padding,
-    weighted draws) the backward pass goes through the chunks again.
+    For a token with state h, target y and p = softmax(W h), the loss is :math:`-\log p_y`; its gradients are
+    :math:`(p - 1_y)^\top W` in h and :math:`(p - 1_y) h^\top` in W. Both are computed in the forward pass, when p is
+    available, as if every token had weight 1; the backward pass scales them. The gradient in h is then exact for any
+    weights, and the gradient in W is exact if all tokens have the same weight, as in a batch with one draw and no
+    padding. If the weights differ (padding, weighted draws), the backward pass goes through the chunks again.
 
-    Where a second derivative is asked for (``create_graph=True``) the backward pass is torch's own cross entropy,
-    which holds all logits. Elsewhere than on a CPU the forward pass is too: there the memory's speed is not what
-    limits.
+    If a second derivative is requested (``create_graph=True``), the backward pass is torch's own cross entropy, which
+    holds all logits. On other devices than a CPU the forward pass is torch's too, because memory bandwidth is not the
+    bottleneck there.
     """
     if states.device.type != "cpu":
         return F.cross_entropy(F.linear(states, weight), targets, reduction="none")
-    if not torch.is_grad_enabled():  # needs_input_grad does not know of it
+    if not torch.is_grad_enabled():  # needs_input_grad does not reflect it
         states, weight = states.detach(), weight.detach()
     low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     with torch.autocast("cpu", enabled=False):
@@ -48,7 +48,7 @@ def text_log_p(
 ) -> Float[Tensor, "S B"]:
     """log p of each text under each draw, nats, from the states that predict its tokens; padding never counts.
 
-    ``lengths`` are those of the texts with ``<bos>``, which is not predicted.
+    ``lengths`` include ``<bos>``, which is not predicted.
     """
     draws, texts, length = states.shape[:3]
     nll = token_nll(states.flatten(0, 2), weight, targets.repeat(draws, 1).flatten())
@@ -57,7 +57,7 @@ def text_log_p(
 
 
 class _TokenNLL(torch.autograd.Function):
-    """Matrix products in the type ``low``; the softmax and the loss in the weight's own type."""
+    """Computes matrix products in the type ``low``, the softmax and the loss in the weight's own type."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) -> Tensor:
@@ -69,7 +69,7 @@ class _TokenNLL(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         states, weight, targets, d_states, d_weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient is to be differentiated again
+        if torch.is_grad_enabled():  # the gradient will be differentiated again
             nll = F.cross_entropy(F.linear(states, weight), targets, reduction="none")
             wanted = [tensor for tensor, need in zip((states, weight), ctx.needs_input_grad, strict=False) if need]
             found = iter(torch.autograd.grad(nll, wanted, grad, create_graph=True))
@@ -90,15 +90,15 @@ def _sweep(
     states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype, need_states: bool, need_weight: bool,
     scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
-    """The loss of each token, the gradient in ``states``, and that in ``weight``, transposed, where they are needed;
-    ``scale`` weighs the tokens in the latter."""
+    """The loss of each token and, if needed, the gradient in ``states`` and the transposed gradient in ``weight``;
+    ``scale`` weights the tokens in the latter."""
     rows = max(1, CHUNK // len(weight))
     x, w = states.to(low), weight.to(low)
     nll = weight.new_empty(len(states))
     d_states = torch.empty_like(states) if need_states else None
     d_weight = None
-    # one whole pass to turn the weight around beats a slower product for every chunk; a product with 1 is the form
-    # of the copy that runs on all cores
+    # transposing the weight once is faster than a slower product for every chunk; multiplying by 1 is a copy that
+    # runs on all cores
     turned = torch.mul(w.T, 1, out=w.new_empty(w.shape[1], w.shape[0])) if need_states else w.T
     for at in range(0, len(states), rows):
         part = slice(at, at + rows)
@@ -126,7 +126,7 @@ def _sweep(
 
 
 def product(a: Float[Tensor, "M K"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M N"]:
-    """a bᵀ; in 32 bits by oneDNN, whose products are up to 1.8 times as fast as the default library's on some CPUs
+    """a bᵀ. In 32 bits it is computed by oneDNN, which on some CPUs is up to 1.8 times as fast as the default library
     (docs/performance.md)."""
     if a.dtype == torch.float32 and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
         return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # pyright: ignore

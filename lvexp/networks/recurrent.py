@@ -22,19 +22,19 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class RecurrentEncoder(StateEncoder):
     """The last hidden state after reading the whole text, ``<bos>`` and ``<eos>`` included (Bowman et al. 2016).
 
-    No dropout, as He et al. 2019: noise here blurs what the decoder could learn from z.
+    There is no dropout, as in He et al. 2019: noise here blurs what the decoder could learn from z.
 
-    What z is good for first, in training, is to say how frequent each word is, the same for all texts. With Adam the
-    push towards that can drive the state to the ends of its range, where no text differs from another and no gradient
-    is left (docs/remedies.md has figures). ``norm`` takes the scale away from the state, and with it the push.
+    Early in training, z is first used to encode the overall word frequencies, which are the same for all texts. With
+    Adam this can drive the state into saturation, where all texts look the same and the gradient vanishes (figures in
+    docs/remedies.md). ``norm`` removes the scale of the state and thereby prevents the saturation.
 
     Args:
         vocabulary: V.
         cell: "lstm" or "gru".
         embedding: width of the word vectors.
         hidden: H, width of the state and of the features.
-        layers: how many recurrent layers.
-        norm: whether a layer norm (Ba et al. 2016) follows the last state.
+        layers: number of recurrent layers.
+        norm: whether to apply a layer norm (Ba et al. 2016) to the last state.
     """
 
     def __init__(
@@ -56,15 +56,16 @@ class RecurrentEncoder(StateEncoder):
         return self.rnn(self.embedding(tokens))[0]
 
     def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
-        # reading on over padding does not change the state at a text's own last token
+        # reading padding does not change the state at a text's own last token
         return self.norm(states[torch.arange(len(lengths), device=lengths.device), lengths - 1])
 
 
 class RecurrentDecoder(WordDecoder):
     r"""p(x|z) = Π_t p(x_t | x_<t, z) with z in the initial state, in every input, or both.
 
-    With z in the initial state: cell c = W z, hidden h = tanh(c) in the first layer (He et al. 2019; a GRU has h
-    alone). Dropout sits on the input vectors and on the outputs, nowhere else (He et al. 2019).
+    If z enters through the initial state, the first layer starts from the cell c = W z and the hidden state h = tanh(c)
+    (He et al. 2019; a GRU has h only). Dropout is applied to the input vectors and to the outputs, nowhere else (He et
+    al. 2019).
 
     Args:
         vocabulary: V.
@@ -72,12 +73,12 @@ class RecurrentDecoder(WordDecoder):
         cell: "lstm" or "gru".
         embedding: width of the word vectors.
         hidden: width of the state.
-        layers: how many recurrent layers.
+        layers: number of recurrent layers.
         dropout_in: share of the word vectors' entries set to 0 in training.
         dropout_out: share of the outputs' entries set to 0 in training.
         entry: where z enters, "initial", "every_step" or "both".
         inputless: read no words, only z (Bowman et al. 2016, section 3.1.1): every input is ``<unk>``.
-        tie: one matrix for word vectors and output (Press & Wolf 2017); needs ``embedding`` = ``hidden``.
+        tie: use one matrix for word vectors and output (Press & Wolf 2017); requires ``embedding`` = ``hidden``.
         special: tokens of the vocabulary.
     """
 
@@ -116,7 +117,7 @@ class RecurrentDecoder(WordDecoder):
         self.skip = nn.ModuleList()
 
     def join(self, code: int) -> None:
-        """Makes every layer hand on h + W z instead of h, with a W of its own (``regularizer=skip``)."""
+        """Makes every layer pass on h + W z instead of h, each with its own W (``regularizer=skip``)."""
         self.skip.extend(nn.Linear(code, self.rnn.hidden_size, bias=False) for _ in range(self.rnn.num_layers))
 
     def states(
@@ -138,7 +139,7 @@ class RecurrentDecoder(WordDecoder):
         return self._joined(words, code, state) if self.skip else self.rnn(words, state)
 
     def _joined(self, states: Float[Tensor, "N T I"], code: Float[Tensor, "N W"], state):
-        """The layers one by one, each with its share of the code."""
+        """The layers one by one, each with its own projection of the code added."""
         ends = []
         for layer, share in enumerate(self.skip):
             weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in _WEIGHTS]
@@ -153,8 +154,8 @@ class RecurrentDecoder(WordDecoder):
         return states, parts if isinstance(state, tuple) else parts[0]
 
     def _score(self, inputs: Words, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S_B T H"]:
-        """The states of many draws on a CPU, without gradients: what the words add to the first layer's gates is
-        computed once for a text, not for each draw."""
+        """The states of many draws on a CPU, without gradients. The words' contribution to the first layer's gates is
+        computed once per text instead of once per draw."""
         blind = torch.full(inputs.shape[:2], self.unk, device=inputs.device) if self.inputless else inputs
         words = self.embedding(blind)
         into, bias = self.rnn.weight_ih_l0, self.rnn.bias_ih_l0

@@ -8,11 +8,11 @@ from lvexp.shapes import Float, Tensor
 
 
 class Standardise(nn.BatchNorm1d):
-    """Mean 0 and variance 1 of each feature over the batch; in evaluation by the running statistics of training, and
-    so for a training batch of one, which has no variance of its own (Ioffe & Szegedy 2015).
+    """Scales each feature to mean 0 and variance 1 over the batch (Ioffe & Szegedy 2015). Evaluation uses the running
+    statistics of training; so does a training batch of one text, which has no variance.
 
     Args:
-        features: of each row.
+        features: number of features of each row.
     """
 
     def __init__(self, features: int):

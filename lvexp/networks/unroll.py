@@ -1,4 +1,4 @@
-"""A recurrent layer step by step, for gates that were computed before."""
+"""A recurrent layer step by step, given the inputs' part of the gates."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def unroll(
     weight: Float[Tensor, "G H"],
     bias: Float[Tensor, " G"],
 ) -> Float[Tensor, "N T H"]:
-    """The states of torch's LSTM (G = 4H, with a ``cell``) or GRU (G = 3H), given what the inputs add to the gates.
+    """The states of torch's LSTM (G = 4H, with a ``cell``) or GRU (G = 3H), given the inputs' part of the gates.
 
-    Without gradients: it writes in place. With hundreds of rows it takes two thirds of the time of torch's own layers
-    on a CPU (docs/performance.md); with a batch of training it does not pay.
+    It writes in place and so supports no gradients. On a CPU, with hundreds of rows, it takes two thirds of the time
+    of torch's own layers (docs/performance.md); for a training batch it is no faster.
     """
     out = gates.new_empty(*gates.shape[:2], hidden.shape[1])
     for step in range(gates.shape[1]):

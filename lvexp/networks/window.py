@@ -1,4 +1,4 @@
-"""A decoder that sees the last few words only."""
+"""A decoder that sees only the last few words."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from lvexp.shapes import Float, Int, Tensor
 
 
 class WindowDecoder(WordDecoder):
-    r"""p(x|z) = Π_t p(x_t | x_{t-n..t-1}, z), a neural n-gram model (Bengio et al. 2003, section 2) that reads z too.
+    r"""p(x|z) = Π_t p(x_t | x_{t-n..t-1}, z), a neural n-gram model (Bengio et al. 2003, section 2) that also reads z.
 
     .. math:: p(x_t | \cdot) = \mathrm{softmax}(U \tanh(d + H [e_{t-n}; \ldots; e_{t-1}; z]))
 
-    with the vectors e of the last n words; before a text stands ``<bos>``, n times. The shorter the window, the more
-    of a text z must tell. With n = 0 it reads no words at all: every word of a text then comes from one and the same
-    distribution, p(w|z). There are no direct connections from word vectors to output (W = 0 in the paper).
+    with the vectors e of the last n words; a text is preceded by n times ``<bos>``. The shorter the window, the more
+    information about a text z must carry. With n = 0 the decoder reads no words at all: all words of a text then come
+    from the same distribution, p(w|z). There are no direct connections from word vectors to output (W = 0 in the
+    paper).
 
     Args:
         vocabulary: V.
         code: W, width of the code; 0 makes a language model.
-        window: n, words; ``<bos>`` counts as one.
+        window: n, number of words; ``<bos>`` counts as one.
         embedding: width of the word vectors.
         hidden: width of the hidden layer.
         dropout_in: share of the word vectors' entries set to 0 in training, the same for all draws.
@@ -50,7 +51,7 @@ class WindowDecoder(WordDecoder):
             raise ConfigError("decoder.window=0 without z: nothing to predict from\ntry  decoder.window=2 | model=svae")
         self.window, self.bos = window, special.bos
         self.embedding = WordVectors(vocabulary, embedding)
-        # H in two parts: draws of z then share what the words give
+        # H in two parts: the words' part is computed once for all draws of z
         self.words = nn.Linear(window * embedding, hidden, bias=False) if window else None
         self.code = nn.Linear(code, hidden, bias=False) if code else None
         self.bias = nn.Parameter(torch.zeros(hidden))
@@ -64,7 +65,7 @@ class WindowDecoder(WordDecoder):
         return self._hidden(padded.unfold(1, self.window, 1)[:, 1:], code[:, :, None])
 
     def _hidden(self, recent: Int[Tensor, "*B T n"], code: Float[Tensor, "*S 1 W"]) -> Float[Tensor, "*S T H"]:
-        """The hidden layer after the last words of each position; the code may have a dimension of draws more."""
+        """The hidden layer at each position, given the last words; the code may have an extra dimension of draws."""
         total = self.bias.expand(*code.shape[:-2], recent.shape[-2], -1)
         if self.words is not None:
             total = total + self.words(self.drop_in(self.embedding(recent)).flatten(-2))

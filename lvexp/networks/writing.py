@@ -1,4 +1,4 @@
-"""Writing texts from codes: greedy, by sampling, by beam search."""
+"""Writes texts from codes: greedily, by sampling or by beam search."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ class Decoding:
 
     Attributes:
         method: "greedy" (the most probable token), "sample" (a draw) or "beam" (the most probable text found).
-        temperature: sampling from p^(1/temperature), renormalised.
-        top_k: sample among the k most probable tokens only; 0 is all (Fan et al. 2018).
-        top_p: sample among the fewest tokens that hold this probability; 1 is all (Holtzman et al. 2020).
-        beam: hypotheses kept by beam search.
-        max_length: tokens after which a text is cut.
+        temperature: sample from p^(1/temperature), renormalised.
+        top_k: sample from the k most probable tokens; 0 for all tokens (Fan et al. 2018).
+        top_p: sample from the smallest set of tokens that has this probability; 1 for all tokens (Holtzman et al.
+            2020).
+        beam: number of hypotheses that beam search keeps.
+        max_length: number of tokens after which a text is cut.
     """
 
     method: str = "greedy"
@@ -86,7 +87,7 @@ def _sample(log_p: Float[Tensor, "N V"], how: Decoding) -> Int[Tensor, " N"]:
         log_p = log_p.masked_fill(log_p < floor, -torch.inf)
     if how.top_p < 1:
         ordered, index = log_p.softmax(-1).sort(-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= how.top_p  # the mass before a token already suffices
+        beyond = ordered.cumsum(-1) - ordered >= how.top_p  # the more probable tokens already suffice
         log_p = log_p.masked_fill(torch.zeros_like(beyond).scatter(-1, index, beyond), -torch.inf)
     return log_p.softmax(-1).multinomial(1)[:, 0]
 
@@ -98,12 +99,12 @@ def _beam(
     memories: Memories = NOTHING,
     special: Special = SPECIAL,
 ) -> list[list[int]]:
-    """Beam search over all texts at once; the score is log p of the text, without a length bonus."""
+    """Beam search over all texts at once; the score of a text is its log p, without a length bonus."""
     texts, width = len(code), how.beam
     rows = torch.arange(texts, device=code.device).repeat_interleave(width)
     state = _select(decoder.start(code, memories), rows)
     tokens = torch.full((texts * width,), special.bos, device=code.device)
-    # at first all hypotheses of a text are the same one: only the first may grow
+    # at first all hypotheses of a text are identical: only the first may grow
     score = torch.full((texts, width), -torch.inf, device=code.device)
     score[:, 0] = 0
     ended = torch.zeros(texts, width, dtype=torch.bool, device=code.device)
@@ -112,7 +113,7 @@ def _beam(
         log_p, state = decoder.step(tokens, state)
         log_p = _writable(log_p, special).view(texts, width, -1)
         closed = torch.full_like(log_p, -torch.inf)
-        closed[..., special.eos] = 0  # an ended hypothesis goes on as itself
+        closed[..., special.eos] = 0  # an ended hypothesis is kept unchanged
         grown = score[..., None] + torch.where(ended[..., None], closed, log_p)
         score, flat = grown.flatten(1).topk(width, -1)
         parent, token = flat // log_p.shape[-1], flat % log_p.shape[-1]
@@ -126,7 +127,7 @@ def _beam(
 
 
 def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:
-    """Rows of a decoder's state, whatever nest of tensors it is."""
+    """Selects rows of a decoder's state, which may be nested."""
     if isinstance(state, Tensor):
         return state[rows]
     return type(state)(_select(part, rows) for part in state)
