@@ -1,4 +1,4 @@
-"""An encoder that is kept abreast of the decoder."""
+"""Extra training of the encoder, so that it keeps up with the decoder."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from lvexp.shapes import Tensor
 class Aggressive(Regularizer):
     r"""Aggressive training of the inference network (He et al. 2019, algorithm 1).
 
-    Until the phase ends, every training step trains p(x|z) alone, and before it come inner steps that train q(z|x)
-    alone, each on a batch of the epoch that is drawn at random. The inner steps end once the loss per word, over the
-    last ``check`` of them, is above that over the ``check`` before, or with the cycle. The phase ends for good when
-    the mutual information of the validation at an epoch's end is below that of the epoch before; from then on every
-    step trains everything.
+    Until the phase ends, every training step trains p(x|z) alone. It is preceded by a cycle of inner steps that train
+    q(z|x) alone, each on a randomly drawn batch of the epoch. A cycle ends when the loss per word over its last
+    ``check`` inner steps is above that over the ``check`` steps before, and at the latest after ``inner`` steps. The
+    phase ends for good when the mutual information at the end of an epoch is below that of the previous epoch, measured
+    by validation. From then on every step trains all parameters.
 
-    Inner steps count nowhere: an epoch is one pass of decoder steps, and ``trainer.max_steps``, the schedule of beta
-    and validations go by those alone. So the phase costs up to ``inner`` times the epochs it lasts.
+    Inner steps are not counted: an epoch is one pass of decoder steps, and ``trainer.max_steps``, the schedule of beta
+    and validations count decoder steps only. An epoch of the phase can therefore cost up to ``inner`` times as much.
 
-    Where we differ from the paper and its released code:
+    Differences from the paper and its released code:
 
-    - the first inner step of a cycle draws its batch as the others do, where theirs takes the decoder's;
+    - the first inner step of a cycle draws its batch like the others; theirs uses the decoder's batch;
     - the mutual information is the report's, under the aggregate posterior of up to ``evaluation.mi_sentences`` texts;
       theirs is a mean over minibatches, which cannot exceed the log of their size;
-    - the norm to which gradients are clipped is that of the group that is trained, theirs that of all parameters;
-    - ``epochs`` is ours: the paper's phase has no limit, and "usually" ends within five epochs.
+    - gradients are clipped by the norm of the group that is trained; theirs by the norm of all parameters;
+    - ``epochs`` is our addition: the paper's phase has no limit, and "usually" ends within five epochs.
 
     Args:
-        inner: steps of a cycle at most, the decoder's included.
-        check: inner steps between two looks at the loss.
-        epochs: after which the phase ends in any case; None for no limit.
+        inner: largest number of steps of a cycle, including the decoder's.
+        check: number of inner steps between two checks of the loss.
+        epochs: number of epochs after which the phase ends in any case; None for no limit.
     """
 
     memory = ("active", "due", "epoch", "information")
@@ -43,14 +43,14 @@ class Aggressive(Regularizer):
                 raise ConfigError(f"regularizer.aggressive.{name}={value}: it must be at least 1")
         self.inner, self.check, self.epochs = inner, check, epochs
         self.active = True
-        self.due = True  # whether the next decoder step still lacks its inner steps
-        self.epoch, self.information = 0, 0.0  # the last epoch begun, and what was known then, nats
-        self.inside = False  # whether the step at hand is an inner one
-        self.loss: Tensor | float = 0.0  # since the last look, nats
-        self.words: Tensor | float = 0.0  # and tokens
+        self.due = True  # whether the inner steps before the next decoder step are still to be taken
+        self.epoch, self.information = 0, 0.0  # the last epoch begun, and the mutual information then, nats
+        self.inside = False  # whether the current step is an inner one
+        self.loss: Tensor | float = 0.0  # since the last check, nats
+        self.words: Tensor | float = 0.0  # tokens since the last check
 
     def begin(self, course: Course) -> None:
-        if not self.active or not self.due:  # one cycle for one optimiser step, however many batches that takes
+        if not self.active or not self.due:  # one cycle per optimiser step, which may take several batches
             return
         self._judge(course.progress())
         if self.active:
@@ -70,7 +70,7 @@ class Aggressive(Regularizer):
             self.due = True
 
     def _judge(self, progress: Progress) -> None:
-        """Ends the phase where it is over."""
+        """Ends the phase if its criterion is met."""
         if progress.epoch == self.epoch:
             return
         self.epoch, before = progress.epoch, self.information

@@ -1,4 +1,4 @@
-"""Encoder and decoder in turns."""
+"""Trains encoder and decoder alternately."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from lvexp.regularizers.base import Progress, Regularizer
 
 
 class Alternate(Regularizer):
-    """Trains p(x|z) alone for some passes over the corpus, then q(z|x) alone for as many, and so on: the optimisation
-    in the released code of NVDM (Miao et al. 2016), which begins with the decoder.
+    """Trains p(x|z) alone for some passes over the corpus, then q(z|x) alone for as many, and so on. This is the
+    optimisation in the released code of NVDM (Miao et al. 2016), which begins with the decoder.
 
-    A pass is an epoch and counts as one: training that alternates needs twice the epochs of joint training.
+    A pass is an epoch and counts as one, so alternating training needs twice as many epochs as joint training.
 
     Args:
-        passes: over the corpus before the turn goes to the other; 10 in the released code.
+        passes: number of passes over the corpus between two switches; 10 in the released code.
     """
 
     def __init__(self, passes: int = 10):

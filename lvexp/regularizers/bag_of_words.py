@@ -1,4 +1,4 @@
-"""The words of the text, foretold from z alone."""
+"""Predicts the words of the text from z alone."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lvexp.terms import Terms
 
 
 class BagOfWords(Regularizer):
-    r"""Adds the loss of a second decoder that knows no order (Zhao, Zhao & Eskenazi 2017, ACL).
+    r"""Adds the loss of a second decoder that ignores word order (Zhao, Zhao & Eskenazi 2017, ACL).
 
     .. math:: -E_q \sum_{t=1}^{n} \log \mathrm{softmax}(f(z))_{x_t}, \quad f(z) = W_2 \tanh(W_1 z + b_1) + b_2
 
-    in nats per text, summed over its tokens: each counts as often as it occurs, ``<eos>`` once, padding never, as in
-    the distortion. What an autoregressive decoder would rather read off the words before must be in z here. In
-    training only; its parameters belong to the generative group.
+    in nats per text, summed over its tokens: a word counts as often as it occurs, ``<eos>`` once, padding never, as in
+    the distortion. An autoregressive decoder can infer much of a text from the preceding words; this decoder needs all
+    of it from z. It is used in training only, and its parameters belong to the generative group.
 
     Args:
-        weight: of this loss beside the distortion.
+        weight: of this loss relative to the distortion.
         hidden: width of the layer between z and the words.
     """
 
@@ -38,6 +38,6 @@ class BagOfWords(Regularizer):
         )
 
     def penalty(self, terms: Terms) -> Float[Tensor, " B"]:
-        log_p = self.words(terms.code).log_softmax(-1)  # one distribution for a text, not one for a token
+        log_p = self.words(terms.code).log_softmax(-1)  # one distribution per text, not one per token
         each = log_p.gather(-1, terms.batch.targets.expand(len(log_p), -1, -1))
         return self.weight * expect(-(each * terms.batch.mask).sum(-1), terms.draw)

@@ -1,4 +1,4 @@
-"""What every regularizer is (every remedy against posterior collapse): a module with hooks in a training step."""
+"""Base class of all regularizers, the remedies against posterior collapse that hook into a training step."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lvexp.terms import Terms
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where training stands: optimiser steps and epochs done, and the last validation's metrics.
+    """The state of training: completed optimiser steps and epochs, and the last validation's metrics.
 
-    ``loss`` is the training loss of the step's texts, nats, summed; ``words`` how many tokens they predict. Both are
-    left on the device: to look at them is to wait for it.
+    ``loss`` is the training loss in nats, summed over the step's texts; ``words`` is the number of their predicted
+    tokens. Both stay on the device: reading them waits for it.
     """
 
     step: int
@@ -31,16 +31,16 @@ class Progress:
 
 @runtime_checkable
 class Course(Protocol):
-    """What a regularizer may do to the course of training; :class:`lvexp.training.module.Training` is one."""
+    """How a regularizer may control training; :class:`lvexp.training.module.Training` implements this protocol."""
 
     model: LatentModel
 
     def progress(self) -> Progress:
-        """Where training stands."""
+        """The state of training."""
         ...
 
     def extra_step(self) -> None:
-        """One more optimiser step, on a batch drawn at random from the epoch; no counter goes up."""
+        """Takes an additional optimiser step, on a batch drawn at random from the epoch; no counter is increased."""
         ...
 
     def total(self, loss: float, words: float) -> float:
@@ -48,27 +48,28 @@ class Course(Protocol):
         ...
 
     def renew_decoder(self) -> None:
-        """Draws the decoder's parameters anew and forgets their optimiser state."""
+        """Reinitialises the decoder's parameters and discards their optimiser state."""
         ...
 
 
 class Regularizer(nn.Module):
-    """A remedy against posterior collapse. It overrides the hooks it needs; the defaults change nothing.
+    """A remedy against posterior collapse. A subclass overrides the hooks that it needs; the defaults do nothing.
 
-    ``corrupt``, ``rate``, ``weigh`` and ``penalty`` shape the training loss only: what is reported never depends on
-    them. ``constrain`` and ``refine`` are part of the posterior and act in evaluation too. ``plan`` is asked before a
-    step and ``update`` told after it; ``prepare``, ``begin`` and ``clock`` are about the course of training.
+    ``corrupt``, ``rate``, ``weigh`` and ``penalty`` affect the training loss only; reported figures never depend on
+    them. ``constrain`` and ``refine`` are part of the posterior and also act in evaluation. ``plan`` is called before
+    an optimiser step, ``update`` after its loss is known. ``prepare``, ``begin`` and ``clock`` control the course of
+    training.
 
     Attributes:
         group: the parameter group of its own parameters.
         refines: whether it overrides ``refine``.
-        memory: names of the plain attributes that training changes. A checkpoint to resume from keeps them; a return
-            to the best parameters does not restore them.
-        preparing: whether validations say nothing yet: they then neither select the best parameters nor count as
-            validations without improvement.
-        delay: epochs before the schedule of beta begins.
-        floor: nats per text at which it holds the rate, or below which it does not press it, whether z carries
-            information about the text or not; None if it does neither.
+        memory: names of the plain attributes that training changes. They are saved in the checkpoint for resuming, but
+            a return to the best parameters does not restore them.
+        preparing: whether validations are to be disregarded for now: they then neither select the best parameters nor
+            count as validations without improvement.
+        delay: number of epochs before the schedule of beta begins.
+        floor: nats per text at which it holds the rate, or below which it does not push the rate down, whether or not
+            z carries information about the text; None if it does neither.
     """
 
     group: ClassVar[str] = "generative"
@@ -79,7 +80,7 @@ class Regularizer(nn.Module):
     floor: float | None = None
 
     def attach(self, model: LatentModel) -> None:
-        """Called once when the model is built, to make parameters whose sizes depend on the other parts."""
+        """Called once when the model is built, to create parameters whose sizes depend on the other parts."""
 
     def prepare(self, model: LatentModel) -> None:
         """Called once before training, but not when a finished run is loaded."""
@@ -88,18 +89,17 @@ class Regularizer(nn.Module):
         """Called before each training step."""
 
     def clock(self, step: int) -> int | None:
-        """The step at which the schedule of beta stands after ``step`` steps; None while the loss leaves out the
-        rate."""
+        """The position of the schedule of beta after ``step`` steps, in steps; None while the loss omits the rate."""
         return step
 
     def plan(self, progress: Progress) -> tuple[str, ...]:
-        """Which parameter groups the next optimiser step trains, of :data:`~lvexp.models.base.GROUPS`. Asked before
-        its forward pass, which then computes gradients for these alone."""
+        """The parameter groups that the next optimiser step trains, out of :data:`~lvexp.models.base.GROUPS`. Called
+        before its forward pass, which then computes gradients for these groups only."""
         return GROUPS
 
     def weigh(self, beta: float) -> Tensor | float:
-        """The weight of the rate in the next loss, given the schedule's. There is one beta: the progress bar, the log
-        and the loss have this one."""
+        """The weight of the rate in the next loss, given that of the schedule. It is the only beta: the progress bar
+        and the log show the same value that the loss uses."""
         return beta
 
     def corrupt(self, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
@@ -107,17 +107,18 @@ class Regularizer(nn.Module):
         return tokens
 
     def constrain(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        """The posterior's parameters, as the encoder gave them."""
+        """The constrained parameters of the posterior, given those that the encoder computed."""
         return params
 
     def refine(
         self, params: Float[Tensor, "B P"], bound: Callable[[Tensor], Float[Tensor, " B"]]
     ) -> Float[Tensor, "B P"]:
-        """The posterior's parameters, improved text by text; ``bound`` gives the loss of parameters, [B]."""
+        """The posterior's parameters, improved for each text separately; ``bound`` maps parameters to the losses of the
+        texts, [B]."""
         return params
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
-        """What the loss holds, times beta, in place of the rate."""
+        """The term that replaces the rate in the loss; it is multiplied by beta."""
         return rate
 
     def penalty(self, terms: Terms) -> Float[Tensor, " B"] | float:
@@ -125,31 +126,31 @@ class Regularizer(nn.Module):
         return 0.0
 
     def update(self, progress: Progress) -> None:
-        """Called once for every optimiser step, after its loss and before the parameters move. State that moves here
-        is kept in buffers, which go back with the parameters when training returns to the best ones, or in
-        ``memory``, which does not."""
+        """Called once for every optimiser step, after its loss is computed and before the parameters change. State
+        that changes here must be kept in buffers, which are restored when training returns to the best parameters, or
+        in attributes listed in ``memory``, which are not."""
 
     def watch(self) -> Mapping[str, Tensor]:
-        """Figures of its own to log as ``train/…``, as they stood in the last loss."""
+        """Its own figures to log as ``train/…``, with the values used in the last loss."""
         return {}
 
 
 def equip(model: LatentModel, regularizers: Sequence[Regularizer]) -> None:
-    """Gives a new model its regularizers, in the order they act."""
+    """Gives a new model its regularizers, in the order in which they act."""
     model.regularizers.extend(regularizers)
     for regularizer in regularizers:
         regularizer.attach(model)
 
 
 def regularizers(model: LatentModel) -> list[Regularizer]:
-    """A model's regularizers, in the order they act."""
+    """A model's regularizers, in the order in which they act."""
     return cast(list[Regularizer], list(model.regularizers))
 
 
 def refined(
     of: Iterable[Regularizer], params: Float[Tensor, "B P"], bound: Callable[[Tensor], Float[Tensor, " B"]]
 ) -> Float[Tensor, "B P"]:
-    """The posterior's parameters after all that refine them."""
+    """The posterior's parameters after all regularizers have refined them."""
     for regularizer in of:
         params = regularizer.refine(params, bound)
     return params

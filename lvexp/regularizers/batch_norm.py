@@ -1,4 +1,4 @@
-"""Posterior means that keep their distance from each other."""
+"""Keeps the posterior means of different texts apart by batch normalisation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer
 from lvexp.shapes import Float, Tensor
 
-_EPSILON = 1e-8  # added to the variances: the bound below holds but for ε / (variance of the encoder's means)
+_EPSILON = 1e-8  # added to the variances: the bound below holds up to ε / (variance of the encoder's means)
 
 
 class BatchNorm(Regularizer):
-    r"""BN-VAE: batch normalisation of the posterior means, the scale γ fixed, the shift b learned (Zhu et al. 2020).
+    r"""BN-VAE: batch normalisation of the posterior means with fixed scale γ and learned shift b (Zhu et al. 2020).
 
     .. math:: \mu'_d = \gamma\,\frac{\mu_d - \mathrm{mean}_B\,\mu_d}{\mathrm{sd}_B\,\mu_d} + b_d
 
-    so in training the mean rate of a batch is at least :math:`\sum_d \frac12(\gamma^2 + b_d^2) \ge D\gamma^2/2` nats,
-    for :math:`\sigma^2 - 1 - \log\sigma^2 \ge 0`.
+    In training the mean rate of a batch is thus at least :math:`\sum_d \frac12(\gamma^2 + b_d^2) \ge D\gamma^2/2` nats,
+    because :math:`\sigma^2 - 1 - \log\sigma^2 \ge 0`.
 
-    In evaluation, means and deviations are the running ones of training: there the bound is approximate. So they are
-    for a training batch of one text, which has no deviation of its own. The variance of the means is γ² by
+    Evaluation uses the running means and standard deviations of training, so there the bound is approximate. The same
+    holds for a training batch of one text, which has no standard deviation. The variance of the means is γ² by
     construction: with γ > 0.1 every unit counts as active, whether z is used or not.
 
     Args:
@@ -38,7 +38,7 @@ class BatchNorm(Regularizer):
         self.gamma = gamma
 
     def attach(self, model: LatentModel) -> None:
-        assert model.latent.dim is not None  # compat refuses all but the Gaussian
+        assert model.latent.dim is not None  # lvexp.checks rejects all but the Gaussian
         self.norm = nn.BatchNorm1d(model.latent.dim, eps=_EPSILON, affine=False)
         self.shift = nn.Parameter(torch.zeros(model.latent.dim))
 

@@ -1,4 +1,4 @@
-"""A rate held at a target by a controller that turns beta."""
+"""Holds the rate at a target by controlling beta."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ class ControlKL(Regularizer):
     .. math:: \beta_{t+1} = \frac{K_p}{1 + \exp(e_t)} - K_i \sum_{j \le t} e_j + \beta_{\min},
               \text{ cut to } [\beta_{\min}, \beta_{\max}].
 
-    A batch sets the beta of the next one, the first beta is the smallest, as in their released code for texts. Where
-    beta is cut, the sum is set to what gives the limit (anti-windup): it would otherwise grow while nothing happens,
-    and take as long to come back. Algorithm 1 stops it too; in their released code the condition never holds.
+    Each batch determines the beta of the next one; the first beta is the smallest, as in their released code for texts.
+    When beta is cut, the sum is set to the value that yields the limit (anti-windup). Otherwise it would keep growing
+    without effect, and take as long to return. Algorithm 1 also stops the sum; in their released code the condition for
+    this is never met.
 
-    beta is this remedy's alone: ``anneal`` must be constant at 1. Its state is in the checkpoint. On several devices
-    each goes by its own batch, and the first device's state is the one that is kept.
+    This regularizer alone sets beta: ``anneal`` must be constant at 1. Its state is in the checkpoint. On several
+    devices, each uses its own batch, and the state of the first device is saved.
 
     Args:
         nats: C, nats per text.
-        kp: K_p, the largest immediate answer to an error.
-        ki: K_i, beta per nat of error and step: large is quick and swings.
+        kp: K_p, the largest immediate response to an error.
+        ki: K_i, beta per nat of error and step: a large value reacts quickly but oscillates.
         lowest: beta_min. highest: beta_max.
     """
 
@@ -50,7 +51,7 @@ class ControlKL(Regularizer):
         self.nats, self.kp, self.ki, self.lowest, self.highest = nats, kp, ki, lowest, highest
         self.register_buffer("integral", torch.tensor(0.0))  # -K_i times the sum
         self.register_buffer("beta", torch.tensor(float(lowest)))
-        self.seen: Tensor | None = None  # the last batch's mean rate, until `update` answers it in the same step
+        self.seen: Tensor | None = None  # the last batch's mean rate, until `update` uses it in the same step
 
     def weigh(self, beta: float) -> Tensor:
         return self.beta.clone()

@@ -1,4 +1,4 @@
-"""A rate that cannot fall below a budget, whatever the encoder says."""
+"""Keeps the rate above a minimum, whatever the encoder computes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Delta(Regularizer):
     .. math:: \mu^2 \ge m^2(\sigma) = 2\delta + 1 + \log\sigma^2 - \sigma^2,
 
     and :math:`m^2 \ge 0` between the two roots :math:`\sigma_l < 1 < \sigma_u` of :math:`\sigma^2 - \log\sigma^2 =
-    1 + 2\delta`. From the encoder's :math:`\hat\mu` and :math:`\hat s` (the log variance) come
+    1 + 2\delta`. The parameters are computed from the encoder's :math:`\hat\mu` and :math:`\hat s` (the log variance):
 
     .. math:: \sigma = \sigma_l + (\sigma_u - \sigma_l)\,\mathrm{sigmoid}(\hat s), \quad
               \mu = m(\sigma) + \mathrm{softplus}(\hat\mu).
 
-    Means are positive, since a choice between +m and -m would be a jump. The softplus stands where max(0, ·) would do,
-    because a mean once pressed to the floor could not come back from a gradient of 0.
+    Means are positive, because a choice between +m and -m would not be continuous. max(0, ·) would satisfy the bound as
+    well as the softplus, but a mean that reaches the floor would stay there, because its gradient would be 0.
 
-    A rate of δ says that q differs from p, not that z tells of x: it can be the same for every text. See the mutual
-    information.
+    A rate of δ means that q differs from p, but not that z carries information about x: q can be the same for every
+    text. The mutual information tells the difference.
 
     Args:
-        nats: the committed rate of the whole z, nats per text; δ = nats / D. The paper states δ.
+        nats: the committed rate of the whole z, nats per text; δ = nats / D. The paper specifies δ.
     """
 
     group = "inference"
@@ -49,12 +49,12 @@ class Delta(Regularizer):
         self.nats = self.floor = nats
 
     def attach(self, model: LatentModel) -> None:
-        assert model.latent.dim is not None  # compat refuses all but the Gaussian
+        assert model.latent.dim is not None  # lvexp.checks rejects all but the Gaussian
         self.delta = self.nats / model.latent.dim
         self.low, self.high = sigma_range(self.delta)
 
     def constrain(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
-        # in 16 bits neighbouring σ have rates too far apart
+        # in 16 bits, the rates of adjacent values of σ are too far apart
         mean, log_variance = params.to(torch.promote_types(params.dtype, torch.float32)).chunk(2, -1)
         sigma = self.low + (self.high - self.low) * log_variance.sigmoid()
         log_variance = 2 * sigma.log()
@@ -74,5 +74,5 @@ def sigma_range(delta: float) -> tuple[float, float]:
             inner, outer = (middle, outer) if math.exp(middle) - middle < target else (inner, middle)
         return math.exp(inner / 2)
 
-    # e^u - u grows away from 0 on both sides, and has passed the target at the outer ends
+    # e^u - u grows away from 0 on both sides, and exceeds the target at the outer ends
     return root(0, -target), root(0, math.log(2 * target))

@@ -1,4 +1,4 @@
-"""Word types the decoder does not get to see."""
+"""Hides word types from the decoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lvexp.shapes import Float, Int, Tensor
 
 
 class EmbeddingDropout(Regularizer):
-    """Hides whole word types from the decoder, text by text (Gal & Ghahramani 2016, section 4.2, "word embedding
-    dropout"): the input vectors of a hidden type are 0 wherever it stands in the text, the others grow by
-    1 / (1 - share), so the mean stays.
+    """Hides whole word types from the decoder, chosen for each text separately (Gal & Ghahramani 2016, section 4.2,
+    "word embedding dropout"). The input vectors of a hidden type are 0 wherever it occurs in the text; the others are
+    scaled by 1 / (1 - share), so the mean is unchanged.
 
-    Unlike ``word_dropout``, which draws anew for every token and puts ``<unk>`` in its place, a word that stands twice
-    cannot be looked up at its other place; unlike ``decoder.dropout_in``, which zeroes single entries of the vectors,
-    nothing of the word is left. ``<bos>``, ``<eos>`` and padding stay as they are. Each draw of z hides other words.
-    In training only.
+    ``word_dropout``, in contrast, draws for every token separately and replaces it by ``<unk>``, so a word that occurs
+    twice may remain visible in one place. ``decoder.dropout_in`` zeroes single entries of a vector; here the whole
+    vector is 0. ``<bos>``, ``<eos>`` and padding are never hidden. Different words are hidden for each draw of z. It
+    acts in training only.
 
     Args:
         share: of the word types hidden in a text, at least 0 and below 1.
@@ -41,13 +41,13 @@ class EmbeddingDropout(Regularizer):
     ) -> Float[Tensor, "N *T E"]:
         if not self.training or inputs[0].is_floating_point():  # a relaxed text has no types to hide
             return vectors
-        tokens = inputs[0]  # a decoder may look a text up as windows, [N, T, K]: still one text
+        tokens = inputs[0]  # a decoder may look up windows, [N, T, K], which still belong to one text
         return vectors * self.factors(tokens.flatten(1)).view(tokens.shape)[..., None].to(vectors.dtype)
 
     def factors(self, tokens: Int[Tensor, "N T"]) -> Float[Tensor, "N T"]:
-        """What each input vector is multiplied by: 0, 1 / (1 - share), or 1 for what is no word."""
-        # one random number for a type: that of its first place in the text. A number for each type of the vocabulary
-        # would cost hundreds of times as many
+        """The factor of each input vector: 0 or 1 / (1 - share) for words, 1 for other tokens."""
+        # one random number per type: that of its first position in the text. A number for each type of the vocabulary
+        # would need hundreds of times as many
         first = (tokens[:, :, None] == tokens[:, None, :]).int().argmax(-1)
         drawn = torch.rand(tokens.shape, device=tokens.device).gather(1, first)
         factors = (drawn >= self.share) / (1 - self.share)

@@ -1,4 +1,4 @@
-"""An encoder that knows the language before it starts."""
+"""Initialises the encoder from a language model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class LmInit(Regularizer):
     """The encoder starts from a trained language model (Yang et al. 2017, the rows "+ init" of their tables): its word
     vectors and recurrent layers are those of the decoder of a finished ``model=rnnlm`` run.
 
-    Both must have the same vocabulary, cell, widths and layers. The language model is looked at before training only:
-    a finished run needs it no more. Its run id is part of the new run's identity, its folder is not.
+    Both must have the same vocabulary, cell, widths and layers. The language model is read only before training; a
+    finished run no longer needs it. Its run id is part of the new run's identity, its folder is not.
 
     Args:
         run: folder of the language model's run.
@@ -42,4 +42,4 @@ class LmInit(Regularizer):
                 f"{typed}: that language model has nothing of the same shape for the encoder's {', '.join(other)}\n"
                 "try  the encoder's options as the language model's decoder had them"
             )
-        encoder.load_state_dict({name: known[name] for name in own}, strict=False)  # a norm starts as it is
+        encoder.load_state_dict({name: known[name] for name in own}, strict=False)  # a norm keeps its initial values

@@ -1,4 +1,4 @@
-"""A rate that may not fall below a minimum."""
+"""Constrains the rate to be at least a minimum."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class MDR(Regularizer):
     .. math:: \min_{\theta, \phi} \max_{u \ge 0} \; D + R + u\,(r - R).
 
     The multiplier u takes a step of gradient ascent after each batch, :math:`u \leftarrow \max(0, u + \eta (r -
-    \overline{R}))`, with the batch's mean rate. In the loss R then weighs 1 - u: above the minimum u falls to 0 and
-    leaves the plain bound, below it the rate gets cheaper, and at last earns.
+    \overline{R}))`, with the batch's mean rate. R then has the weight 1 - u in the loss: above the minimum, u falls to
+    0, which leaves the plain bound; below it, the rate gets cheaper and finally is rewarded.
 
-    Alone, u swings about its value: R answers late, the more so under Adam, whose steps are as long for a small
-    gradient. So the loss holds :math:`\max(0, u + c (r - \overline{R}))` in place of u, the gradient of the augmented
-    Lagrangian (Hestenes 1969), which has the same solution. c = 0 is the paper's.
+    On its own, u oscillates about its solution, because R reacts with a delay, especially under Adam, whose steps do
+    not get shorter with the gradient. The loss therefore uses :math:`\max(0, u + c (r - \overline{R}))` instead of u,
+    the gradient of the augmented Lagrangian (Hestenes 1969), which has the same solution. c = 0 is the paper's method.
 
-    beta multiplies R and the constraint alike. u is in the checkpoint. On several devices each goes by its own batch,
-    and the first device's u is kept.
+    beta multiplies R and the constraint alike. u is in the checkpoint. On several devices, each uses its own batch, and
+    the u of the first device is saved.
 
     Args:
         nats: r, nats per text.
-        lr: η, the multiplier's step size, per nat: large is quick and swings.
+        lr: η, the multiplier's step size, per nat: a large value reacts quickly but oscillates.
         damping: c, per nat.
-        start: u before the first step; at 1 the rate is free until u has found its value.
+        start: u before the first step; with 1 the rate is free until u has reached its solution.
     """
 
     multiplier: Tensor
@@ -45,7 +45,7 @@ class MDR(Regularizer):
         self.floor = nats
         self.nats, self.lr, self.damping = nats, lr, damping
         self.register_buffer("multiplier", torch.tensor(float(start)))
-        self.missing: Tensor | None = None  # r less the batch's mean rate, until `update` answers it in the same step
+        self.missing: Tensor | None = None  # r minus the batch's mean rate, until `update` uses it in the same step
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:
         self.missing = self.nats - rate.detach().mean()

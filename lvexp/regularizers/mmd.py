@@ -1,4 +1,4 @@
-"""An aggregate posterior that looks like the prior."""
+"""Makes the aggregate posterior similar to the prior."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _KERNELS = ("imq", "rbf")
 
 
 class MMD(Regularizer):
-    r"""Adds weight × MMD²(q(z), p(z)), of the aggregate posterior from the prior.
+    r"""Adds weight × MMD²(q(z), p(z)), the distance of the aggregate posterior from the prior.
 
-    That is the divergence of InfoVAE (Zhao, Song & Ermon 2017) and of the Wasserstein auto-encoder (Tolstikhin et al.
-    2018); both press z of all texts together towards p, where the rate presses each text's. ``anneal.beta=0`` beside
-    it leaves the rate out: MMD-VAE, and WAE-MMD with a random encoder.
+    InfoVAE (Zhao, Song & Ermon 2017) and the Wasserstein auto-encoder (Tolstikhin et al. 2018) use this divergence. It
+    pulls the distribution of z over all texts towards p, while the rate pulls the posterior of each text. With
+    ``anneal.beta=0`` the rate is omitted: MMD-VAE, and WAE-MMD with a random encoder.
 
     .. math:: \frac{1}{B(B-1)} \sum_{i \ne j} \big[k(z_i, z_j) + k(y_i, y_j)\big] - \frac{2}{B^2} \sum_{i,j} k(z_i, y_j)
 
     with one z_i ~ q(z|x_i) for each text of the batch, drawn for this purpose, and y_i ~ p(z): the unbiased estimator
-    (Gretton et al. 2012). Its mean is 0 where q(z) = p(z), so it is often below 0; it needs two texts and is 0
-    for a batch of one. MMD² lies between 0 and 2, whatever the rate.
+    (Gretton et al. 2012). Its mean is 0 if q(z) = p(z), so it is often negative then. It needs two texts and is 0 for a
+    batch of one. MMD² itself lies between 0 and 2, whatever the rate.
 
-    - ``kernel=imq``: :math:`k(a, b) = C / (C + \|a - b\|^2)`, with C = 2D as Tolstikhin et al.: the mean
-      squared distance of two draws of N(0, I), each of D numbers; its tails reach far outliers;
+    - ``kernel=imq``: :math:`k(a, b) = C / (C + \|a - b\|^2)`, with C = 2D as in Tolstikhin et al., the mean squared
+      distance of two draws from N(0, I) in D dimensions; its tails are heavy enough to reach distant outliers;
     - ``kernel=rbf``: :math:`k(a, b) = \exp(-\|a - b\|^2 / C)`, with the same C.
 
     Args:
@@ -41,11 +41,11 @@ class MMD(Regularizer):
         self.weight, self.kernel = weight, kernel
 
     def penalty(self, terms: Terms) -> Float[Tensor, " B"] | float:
-        assert terms.p is not None  # compat refuses models without a prior
+        assert terms.p is not None  # lvexp.checks rejects models without a prior
         texts = len(terms.batch)
         if texts < 2:
             return 0.0
-        # not the draw the decoder read: an estimator may have taken it without a path to the encoder
+        # not the draw that the decoder read: an estimator may have taken it without a gradient to the encoder
         z, y = terms.q.rsample().flatten(1), terms.p.expand(terms.q.batch_shape).sample().flatten(1)
         return self.weight * mmd(z, y, self.kernel).expand(texts)
 

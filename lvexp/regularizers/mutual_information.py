@@ -1,4 +1,4 @@
-"""A reward for what z tells about x."""
+"""Rewards the information that z carries about x."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class MutualInformation(Regularizer):
     r"""Subtracts weight × I_q(x; z): InfoVAE's α (Zhao, Song & Ermon 2017).
 
     The rate is :math:`R = I_q(x; z) + KL(q(z) \| p(z))` (Hoffman & Johnson 2016), so with weight 1 and beta 1 the loss
-    is :math:`D + KL(q(z) \| p(z))`: z may tell of x for free. I is estimated under the aggregate posterior of the
-    batch, with the draws z_i that the decoder read:
+    is :math:`D + KL(q(z) \| p(z))`: information about x costs nothing. I is estimated under the aggregate posterior of
+    the batch, with the draws z_i that the decoder read:
 
     .. math:: \frac1B \sum_i \Big[\log q(z_i|x_i) - \log \frac1B \sum_j q(z_i|x_j)\Big]
 
-    No text adds more than log B (3.47 nats for 32 texts), so neither does the estimate exceed it, nor is there a
-    gradient near it: the remedy asks that the texts of a batch can be told apart, and no more. In the mean over
-    batches it is a lower bound on I over the corpus. With one text in the batch it is 0.
+    No text contributes more than log B (3.47 nats for 32 texts), so the estimate cannot exceed log B, and its gradient
+    vanishes near it: the regularizer only requires that the texts of a batch can be told apart. Its mean over batches
+    is a lower bound on I over the corpus. For a batch of one text it is 0.
 
     Args:
-        weight: of I, nats of loss for a nat of information.
+        weight: of I, nats of loss per nat of information.
     """
 
     def __init__(self, weight: float = 1.0):

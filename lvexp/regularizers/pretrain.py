@@ -1,4 +1,4 @@
-"""An auto-encoder first."""
+"""Pretrains the model as an auto-encoder."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ _RESETS = ("decoder", "none")
 class Pretrain(Regularizer):
     r"""Pretraining as an auto-encoder (Li et al. 2019): beta = 0 for some epochs, then a new decoder.
 
-    While it lasts the rate is left out of the loss; z is drawn from q(z|x) all the same, as in their released code
-    (``text_beta.py`` with ``--beta 0``). Then the decoder's parameters are drawn anew and its optimiser state is
-    forgotten, the encoder's stay, and the schedule of beta begins. Validations until then pick no best parameters and
-    wear out no patience: the bound of an auto-encoder says nothing.
+    During pretraining the loss omits the rate, but z is still drawn from q(z|x), as in their released code
+    (``text_beta.py`` with ``--beta 0``). Afterwards the decoder's parameters are reinitialised and their optimiser
+    state is discarded; the encoder's are kept. Then the schedule of beta begins. Until then, validations do not select
+    the best parameters and do not count towards the patience of early stopping, because the bound of an auto-encoder is
+    meaningless.
 
-    In the paper this goes with a floor and a schedule: ``regularizer=[pretrain,free_bits] anneal=linear`` (free bits
+    The paper combines this with free bits and a schedule: ``regularizer=[pretrain,free_bits] anneal=linear`` (free bits
     per dimension, ``fb=2`` there, with a budget of 8 nats).
 
-    The released code keeps the best epoch of the auto-encoder, by its distortion on the validation set, and makes both
-    optimisers anew; here training goes on from the last step, with the encoder's optimiser as it is.
+    The released code continues from the best epoch of the auto-encoder, by its distortion on the validation set, and
+    resets both optimisers. Here training continues from the last step and keeps the encoder's optimiser state.
 
     Args:
-        epochs: of the auto-encoder.
-        reset: "decoder", or "none" to keep what the decoder has learnt.
+        epochs: number of epochs as an auto-encoder.
+        reset: "decoder", or "none" to keep the pretrained decoder.
     """
 
     memory = ("preparing", "start")

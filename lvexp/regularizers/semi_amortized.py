@@ -1,4 +1,4 @@
-"""Posteriors that are improved text by text."""
+"""Improves the posterior of each text by gradient steps."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ Bound = Callable[[Tensor], Float[Tensor, " B"]]
 
 
 class SemiAmortized(Regularizer):
-    r"""Semi-amortised inference (Kim et al. 2018, algorithm 1): from the encoder's parameters λ₀ of each text,
+    r"""Semi-amortised inference (Kim et al. 2018, algorithm 1). Starting from the encoder's parameters λ₀ of each text,
 
     .. math:: v_{k+1} = m v_k - \mathrm{clip}(\nabla_\lambda L(\lambda_k)),\quad
               \lambda_{k+1} = \lambda_k + \eta\, v_{k+1}, \quad k = 0 … K-1
 
-    with the training loss L of that text, each step with new draws; the loss that trains everything is then that at
-    λ_K. In evaluation L is the true -ELBO, and the bound after the same steps is reported on its own
-    (``elbo_refined``, ``rate_refined``); all other figures, and the choice of the best parameters, remain those of the
-    encoder alone.
+    where L is the training loss of that text, computed with new draws in each step. All parameters are trained with the
+    loss at λ_K. In evaluation L is the true -ELBO, and the bound after the same steps is reported separately
+    (``elbo_refined``, ``rate_refined``). All other figures, and the selection of the best parameters, use the encoder
+    alone.
 
-    What the encoder and the decoder learn through the K steps:
+    How gradients flow to encoder and decoder through the K steps:
 
-    - ``through=exact``: the derivative of the whole computation, clipping included, by double backward; all K passes
+    - ``through=exact``: the derivative of the whole computation, including clipping, by double backward. All K passes
       are kept in memory, and on a CPU it takes three to four times as long as finite differences;
-    - ``through=finite_difference``: each product of a Hessian with a vector v is
-      :math:`(\nabla L(\lambda + r v) - \nabla L(\lambda)) / r` with the same draws, as in their released code. Our r
-      moves the text that moves most by ``epsilon``; theirs is 1e-5, whatever the length of v, which drowns in the
-      rounding of 32 bits where v is short;
-    - ``through=none``: the steps count as constants. The encoder gets the gradient at λ_K as if it were one at λ₀, and
-      the decoder only that of the final loss.
+    - ``through=finite_difference``: each product of a Hessian with a vector v is approximated by
+      :math:`(\nabla L(\lambda + r v) - \nabla L(\lambda)) / r` with the same draws, as in their released code. Here r
+      is such that the text with the largest change moves by ``epsilon``. Their r is 1e-5 for any length of v; if v is
+      short, the difference is then lost in the rounding of 32 bits;
+    - ``through=none``: the steps count as constants. The encoder gets the gradient at λ_K as if it were taken at λ₀,
+      and the decoder only that of the final loss.
 
-    Their loss is the mean over a batch of 32, so their η = 1 is 1/32 for the loss of a text, and their clipping is of
-    the whole batch's gradients (and of those on the way back, which we leave alone). Here a text's steps do not depend
-    on the others in its batch, unless its loss does (``free_bits.per=batch``).
+    Their loss is the mean over a batch of 32, so their η = 1 corresponds to 1/32 for the loss of a single text. They
+    clip the gradients of the whole batch, and also those of the backward pass, which we do not clip. Here the steps of
+    a text do not depend on the rest of its batch, unless its loss does (``free_bits.per=batch``).
 
     Args:
         steps: K.
-        lr: η, per nat of one text's loss.
+        lr: η, per nat of a single text's loss.
         momentum: m.
-        clip: largest norm of one text's gradient; 0 for none.
+        clip: largest norm of a single text's gradient; 0 for no clipping.
         through: "exact", "finite_difference" or "none".
-        epsilon: of the finite differences.
+        epsilon: step length of the finite differences.
     """
 
     refines = True
@@ -77,7 +77,7 @@ class SemiAmortized(Regularizer):
                 raise ConfigError(f"regularizer.semi_amortized.{name}={value}: must be {wanted}")
         self.steps, self.lr, self.momentum, self.clip = steps, lr, momentum, clip
         self.through, self.epsilon = through, epsilon
-        self.models: tuple[LatentModel, ...] = ()  # in a tuple, or its parameters would be ours
+        self.models: tuple[LatentModel, ...] = ()  # in a tuple, so that the model does not become a submodule
 
     def attach(self, model: LatentModel) -> None:
         self.models = (model,)
@@ -115,8 +115,8 @@ class SemiAmortized(Regularizer):
 
 
 class _Slope(torch.autograd.Function):
-    """The gradient of a loss in the posterior's parameters; its own derivative, in them and in the model's weights,
-    by one more gradient a small way further, with the same random numbers."""
+    """The gradient of a loss in the posterior's parameters. Its derivative, in these parameters and in the model's
+    weights, is a finite difference: it needs one more gradient, at a nearby point with the same random numbers."""
 
     @staticmethod
     def forward(ctx: Any, params: Tensor, bound: Bound, epsilon: float, *weights: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class _Slope(torch.autograd.Function):
 
 
 def _gradients(params: Tensor, bound: Bound, weights: Sequence[Tensor]) -> list[Tensor | None]:
-    """Of the summed loss in the parameters, then in each weight; None for weights it does not depend on."""
+    """The gradients of the summed loss in the parameters and in each weight; None for weights it does not depend on."""
     with torch.enable_grad(), _differentiable(params.device):
         at = params.detach().requires_grad_()
         wanted = [at, *(weight for weight in weights if weight.requires_grad)]
@@ -152,5 +152,5 @@ def _gradients(params: Tensor, bound: Bound, weights: Sequence[Tensor]) -> list[
 
 
 def _differentiable(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """cuDNN's recurrent layers have no second derivative, and outside of training no first one; torch's own have."""
+    """Disables cuDNN, whose recurrent layers have no second derivative, and no first one outside of training."""
     return torch.backends.cudnn.flags(enabled=False) if device.type == "cuda" else contextlib.nullcontext()

@@ -1,4 +1,4 @@
-"""A decoder that meets z in every layer."""
+"""Feeds z into every layer of the decoder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lvexp.regularizers.base import Regularizer
 class Skip(Regularizer):
     r"""Skip-VAE: z goes into every layer of the decoder and into the output (Dieng et al. 2019).
 
-    Layer l hands on :math:`h^{(l)}_t + W^{(l)} z` to the next layer, the last one to the softmax; its own recurrence
-    reads :math:`h^{(l)}_t` alone. A sum, with one matrix without bias for each layer, is our choice of how z joins a
-    state. It comes on top of ``decoder.entry``.
+    Layer l passes :math:`h^{(l)}_t + W^{(l)} z` to the next layer, and the last layer passes it to the softmax; the
+    recurrence of a layer reads only :math:`h^{(l)}_t`. Adding z by a matrix without bias for each layer is our choice.
+    It is used in addition to ``decoder.entry``.
 
-    It is part of the model: it acts in evaluation and generation too, and counts among its parameters.
+    It is part of the model: it also acts in evaluation and generation, and its parameters are the model's.
     """
 
     def attach(self, model: LatentModel) -> None:

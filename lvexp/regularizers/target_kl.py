@@ -1,4 +1,4 @@
-"""A rate held at a target by what it costs to leave it."""
+"""Holds the rate at a target by penalising deviations."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from lvexp.shapes import Float, Tensor
 
 
 class TargetKL(Regularizer):
-    r"""The loss holds :math:`\gamma\,|\overline{R} - C|` instead of R (Burgess et al. 2018, eq. 8).
+    r"""Replaces R in the loss by :math:`\gamma\,|\overline{R} - C|` (Burgess et al. 2018, eq. 8).
 
-    :math:`\overline{R}` is the mean over the batch, as where the method was released; pressed to C text by text, the
-    rate could not be large for one text and small for another. C may rise from 0 over a warm-up, as in the paper: z
-    then learns one thing after the other.
+    :math:`\overline{R}` is the mean over the batch, as in released code of the method; if the rate of each text were
+    pulled to C, it could not be large for one text and small for another. C may rise from 0 during a warm-up, as in the
+    paper; z then learns one factor after another.
 
-    The rate stays at C as long as gamma is more than the distortion that one nat more would save there, which is less
-    than 1 wherever C is more than the bound alone would choose. beta multiplies the whole term: the paper's loss is
-    ``anneal=constant``.
+    The rate stays at C as long as gamma is larger than the distortion that one additional nat would save at C. This
+    saving is less than 1 if C is larger than the rate that the bound alone would choose. beta multiplies the whole
+    term: the paper's loss is ``anneal=constant``.
 
     Args:
         nats: C, nats per text.
-        gamma: the cost of a nat off the target.
-        warmup: how long C rises from 0, in ``unit``; 0 for a target that stands.
+        gamma: the cost of each nat of deviation from the target.
+        warmup: how long C rises from 0, in ``unit``; 0 for a constant target.
         unit: "epochs" or "steps".
     """
 
@@ -41,7 +41,7 @@ class TargetKL(Regularizer):
             raise ConfigError(f"regularizer.target_kl.unit={unit}: it is one of steps, epochs")
         self.floor = nats
         self.nats, self.gamma, self.warmup, self.unit = nats, gamma, warmup, unit
-        # in the checkpoint, as a regularizer is told the step only in `update`
+        # kept in the checkpoint, because a regularizer learns the step only in `update`
         self.register_buffer("target", torch.tensor(0.0 if warmup else float(nats)))
 
     def rate(self, rate: Float[Tensor, " B"], per_dimension: Float[Tensor, "B D"] | None) -> Float[Tensor, " B"]:

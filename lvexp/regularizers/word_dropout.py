@@ -1,4 +1,4 @@
-"""Words the decoder does not get to see."""
+"""Hides words from the decoder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lvexp.shapes import Int, Tensor
 class WordDropout(Regularizer):
     """Replaces each input word of the decoder by ``<unk>`` with probability 1 - keep (Bowman et al. 2016, sec. 3.1.1).
 
-    The decoder can then no longer predict from the words before, and needs z. ``<bos>``, ``<eos>`` and padding stay.
-    In training only.
+    The decoder can then no longer rely on the preceding words, and needs z. ``<bos>``, ``<eos>`` and padding are never
+    replaced. It acts in training only.
 
     Args:
-        keep: share of the words it still sees; 0 is the inputless decoder.
+        keep: share of the words that the decoder still sees; 0 is the inputless decoder.
     """
 
     def __init__(self, keep: float = 0.75):
