@@ -1,4 +1,4 @@
-"""The two checkpoints of a run: the best parameters, and the last ones to resume from."""
+"""The two checkpoints of a run: the best parameters, and the latest state, to resume from."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from lvexp.training.validation import Validation
 
 
 class Best(Checkpoint):
-    """Keeps the parameters of the best validation that counts: in memory, in ``best.ckpt`` for all who want them, and,
-    as its state, in ``last.ckpt``.
+    """Keeps the parameters of the best validation that counts: in memory, in ``best.ckpt`` for other programs, and, as
+    the callback's state, in ``last.ckpt``.
 
-    A resumed run thus has the best parameters of the very moment that it goes on from, wherever its folder is now. On
-    the disk there may be those of a later moment, as ``best.ckpt`` is written more often: it is replaced, and found
-    again by the same steps.
+    A resumed run therefore has the best parameters as of the moment from which it continues, even if its folder was
+    moved. ``best.ckpt`` on disk may be from a later moment, because it is written more often; it is then overwritten,
+    and the same steps will produce it again.
 
     Args:
         path: of ``best.ckpt``.
-        validation: says which validation is the best.
+        validation: determines which validation is the best.
 
     Attributes:
-        step: optimiser steps at the best validation. parameters: the model's state then; None before the first.
+        step: number of optimiser steps at the best validation. parameters: the model's state then; None before the
+            first validation.
     """
 
     def __init__(self, path: Path, validation: Validation):
@@ -64,25 +65,26 @@ class Best(Checkpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt``, to resume from: written after each validation and every so many steps, never with parameters
-    that are not finite.
+    """Writes ``last.ckpt``, from which a run resumes, after each validation and every ``every`` steps, but never with
+    parameters that are not finite.
 
-    A checkpoint that is due where a validation follows waits for it, since Lightning skips that validation when it
-    resumes from before it. None is written after the last batch of an epoch alone, from where Lightning counts epochs
-    wrongly, nor while gradients are accumulated, since it would not hold them.
+    If a validation follows directly, the checkpoint is written after it, because Lightning would skip the validation
+    when resuming from before it. After the last batch of an epoch, a checkpoint is written only with a validation,
+    because otherwise Lightning counts epochs wrongly on resuming. While gradients are being accumulated none is
+    written, because it would not contain them.
     """
 
     def __init__(self, path: Path, every: int):
         self.path, self.every = path, every
         self.stepped = True  # whether the last batch ended an optimiser step
-        self.stopped = False  # whether training was over at the last checkpoint
+        self.stopped = False  # whether training had ended at the last checkpoint
 
     def save(self, trainer: L.Trainer) -> None:
         model: Training = trainer.lightning_module  # pyright: ignore[reportAssignmentType]
         model.require_finite()
         for logger in trainer.loggers:
             if isinstance(logger, CsvLogger):
-                logger.flush()  # a run that resumes from here logs no step before it again
+                logger.flush()  # a run that resumes from here does not log earlier steps again
         self.stopped = trainer.should_stop
         trainer.save_checkpoint(self.path)
 
@@ -93,7 +95,7 @@ class LastCheckpoint(Checkpoint):
         self.stopped = state_dict["stopped"]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        trainer.should_stop = self.stopped  # which Lightning forgets, and would go on
+        trainer.should_stop = self.stopped  # Lightning does not save it and would continue training
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

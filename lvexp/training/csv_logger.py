@@ -1,4 +1,4 @@
-"""``metrics.csv``: the curves of a run, a row for each logged step."""
+"""``metrics.csv``: the curves of a run, one row for each logged step."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ METRICS = "metrics.csv"
 
 
 class CsvLogger(Logger):
-    """Writes ``metrics.csv`` straight into the run folder, one row per logged step.
+    """Writes ``metrics.csv`` directly into the run folder, one row per logged step.
 
-    What is logged at the same step shares a row. Steps in the file only rise: logging an earlier step, as a resumed
-    run does, drops the rows after it, so that no step is there twice. The file is appended to where possible and
-    otherwise replaced in one move, so a killed job leaves a readable file. Lightning's own CSV logger deletes what
-    it finds in its folder and wants a sub-folder per version.
+    Values logged at the same step share a row. Steps in the file always increase: logging an earlier step, as a resumed
+    run does, removes the rows after it, so no step occurs twice. The file is appended to if possible and otherwise
+    replaced atomically, so a killed job leaves a readable file. Lightning's own CSV logger deletes existing files in
+    its folder and needs a subfolder per version.
 
     Args:
         run_dir: the run folder.
-        flush_every: rows to hold back at most; a validation is always written at once.
+        flush_every: largest number of rows that are buffered; a validation is always written at once.
     """
 
     def __init__(self, run_dir: str | Path, flush_every: int = 20):
@@ -39,8 +39,8 @@ class CsvLogger(Logger):
         self.path, self.flush_every = Path(run_dir) / METRICS, flush_every
         self.rows: list[Row] = read_metrics(self.path) if self.path.exists() else []
         self.columns = _columns(self.rows)
-        self.written = len(self.rows)  # rows on disk as they are in memory
-        self.stale = self.path.exists()  # the file may hold what memory does not, like a row cut off by a crash
+        self.written = len(self.rows)  # number of rows that are the same on disk and in memory
+        self.stale = self.path.exists()  # the file may differ from memory, for instance by a row cut off by a crash
         self.urgent = False
 
     @property
@@ -56,7 +56,7 @@ class CsvLogger(Logger):
         return str(self.path.parent)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the configuration is a file of its own."""
+        """Does nothing: the configuration has its own file."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float | int], step: int | None = None) -> None:
@@ -66,12 +66,12 @@ class CsvLogger(Logger):
         if not self.rows or self.rows[-1]["step"] != step:
             self.rows.append({"step": step})
         self.rows[-1].update({name: float(value) for name, value in metrics.items() if name != "step"})
-        if len(self.rows) <= self.written:  # rows were dropped, or one on disk was filled up
+        if len(self.rows) <= self.written:  # rows were removed, or a row on disk got more values
             self.written, self.stale = len(self.rows) - 1, True
         self.urgent = self.urgent or any(name.startswith("val/") for name in metrics)
 
     def save(self) -> None:
-        """Called by Lightning after each logging; writes when it is worth it."""
+        """Called by Lightning after each logging; writes after a validation or when enough rows are buffered."""
         if self.urgent or len(self.rows) - self.written >= self.flush_every:
             self.flush()
 
@@ -90,7 +90,7 @@ class CsvLogger(Logger):
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, columns).writerows(_cells(row) for row in self.rows[self.written :])
                 file.flush()
-                os.fsync(file.fileno())  # a checkpoint that is written next counts on these rows
+                os.fsync(file.fileno())  # a checkpoint that is written next relies on these rows
         self.columns, self.written, self.stale, self.urgent = columns, len(self.rows), False, False
 
     def finalize(self, status: str) -> None:
@@ -99,10 +99,10 @@ class CsvLogger(Logger):
 
 
 def read_metrics(path: str | Path) -> list[Row]:
-    """The rows of a ``metrics.csv``, without the cells that are empty. A row that a crash cut off is left out.
+    """The rows of a ``metrics.csv``, without empty cells. A row that was cut off by a crash is omitted.
 
     Raises:
-        RunError: it is damaged.
+        RunError: the file is damaged.
     """
     rows: list[Row] = []
     try:

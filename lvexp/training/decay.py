@@ -12,12 +12,13 @@ from lvexp.training.module import Training
 
 
 class DecayAndReload(Callback):
-    """Multiplies the learning rate by ``factor`` after ``patience`` validations without a better bound, and goes back
-    to the best parameters; what is to be bettered is from then on the bound at which that happened, however bad. The
-    decay of number ``limit`` ends training (He et al. 2019, their released code).
+    """Multiplies the learning rate by ``factor`` after ``patience`` validations without improvement of the monitored
+    metric, and returns to the best parameters. From then on, improvement is measured against the metric's value at the
+    decay, even if that is worse than the best. After ``limit`` decays training ends (He et al. 2019, their released
+    code).
 
     Args:
-        monitor: the metric, the lower the better.
+        monitor: the metric; lower is better.
         best: keeps the best parameters.
         factor, patience, start_epoch, limit: see conf/optimizer/sgd.yaml.
     """
@@ -48,7 +49,7 @@ class DecayAndReload(Callback):
                 trainer.should_stop = True
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int):
-        """Carried out here, before the next step, so that an interrupted run does it when it resumes."""
+        """Carries out the decay, before the next step, so that an interrupted run does it when it resumes."""
         if not self.reload:
             return
         self.reload = False

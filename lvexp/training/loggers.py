@@ -1,4 +1,4 @@
-"""Where metrics go while a model trains: always a CSV file in the run folder, and Weights & Biases unless dropped."""
+"""Loggers of training metrics: always a CSV file in the run folder, and Weights & Biases unless switched off."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from lvexp.training.csv_logger import CsvLogger
 
 #: the x-axis of every W&B chart
 STEP = "trainer/global_step"
-#: W&B refuses longer tags
+#: W&B rejects longer tags
 TAG_LENGTH = 64
 
-#: seconds that the end of a run waits for W&B's server to take what it lacks
+#: how long the end of a run waits for the upload to W&B's server to complete, in seconds
 FINISH = 300.0
 
 
 class WandbLogger(Logger):
-    """A W&B run of its own, whatever other runs the process has, with a quiet console.
+    """A separate W&B run, independent of other W&B runs of the process, without console output.
 
-    W&B never ends or spoils a run of ours: what cannot be reached online goes on offline, what fails later goes on
-    without, and one line says so.
+    A failure of W&B never ends or damages our run. If the server cannot be reached, the W&B run is offline; if W&B
+    fails later, our run continues without it. One line reports either.
 
     Args:
         mode: "online" or "offline".
         **options: for ``wandb.init``.
     """
 
-    reachable: ClassVar[bool] = True  # a server that one run of the process has waited for in vain
+    reachable: ClassVar[bool] = True  # false once a run of this process could not reach the server
 
     def __init__(self, mode: str, **options: Any):
         super().__init__()
@@ -54,7 +54,7 @@ class WandbLogger(Logger):
         return self.options["dir"]
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run was started with the whole configuration."""
+        """Does nothing: the run was started with the whole configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -62,7 +62,7 @@ class WandbLogger(Logger):
         self.attempt(lambda run: run.log({**metrics, **at}))
 
     def attempt(self, act: Callable[[Any], object]) -> None:
-        """Does something with the run, which starts at first use; nothing once W&B has failed."""
+        """Calls ``act`` with the W&B run, which is started at first use; does nothing once W&B has failed."""
         if self.lost:
             return
         try:
@@ -85,7 +85,7 @@ class WandbLogger(Logger):
             type(self).reachable, self.mode = False, "offline"
             import wandb
 
-            wandb.teardown()  # its process still holds the id of the run that did not start
+            wandb.teardown()  # its process still holds the id of the run that failed to start
             return self._start("offline")
 
     def _start(self, mode: str) -> Any:
@@ -94,8 +94,8 @@ class WandbLogger(Logger):
         run = wandb.init(
             mode=mode,  # pyright: ignore[reportArgumentType]
             resume="allow",
-            reinit="create_new",  # else the second job of a multirun would log into the first one's run
-            # a server that went away may not hold up the end of a run: what it lacks lies in the folder
+            reinit="create_new",  # otherwise the second job of a multirun would log into the run of the first
+            # a lost server must not delay the end of a run: data that was not uploaded is in the folder
             settings=wandb.Settings(silent=True, console="off", init_timeout=30, finish_timeout=FINISH),
             **self.options,
         )
@@ -105,7 +105,7 @@ class WandbLogger(Logger):
         return run
 
     def finish(self, failed: bool = False) -> None:
-        """Ends the run; without one, does nothing."""
+        """Ends the W&B run, if there is one."""
         run, self.run = self.run, None
         if run is not None:
             try:
@@ -135,15 +135,15 @@ def make_loggers(
 ) -> list[Logger]:
     """The loggers of a run.
 
-    W&B is online where a key is configured and offline otherwise, unless ``WANDB_MODE`` (or ``wandb offline``,
-    ``wandb disabled``) says what to do. It never asks for a key.
+    W&B is online if a key is configured and offline otherwise, unless ``WANDB_MODE`` (or ``wandb offline``,
+    ``wandb disabled``) sets the mode. It never asks for a key.
 
     Args:
         kind: "csv", or "wandb" for both.
         config: the resolved configuration, a plain dict.
 
     Raises:
-        ConfigError: W&B is to be online, but cannot be.
+        ConfigError: W&B was set to be online but cannot be.
     """
     if kind not in ("csv", "wandb"):
         raise ConfigError(f"logger={kind} is not known\ntry  logger=csv | logger=wandb")
@@ -166,7 +166,7 @@ def make_loggers(
 
 
 def _mode() -> str:
-    """:func:`wandb_mode`, and "disabled" where W&B cannot even say."""
+    """:func:`wandb_mode`, or "disabled" if W&B fails."""
     try:
         return wandb_mode()
     except ConfigError:
@@ -177,7 +177,7 @@ def _mode() -> str:
 
 
 def wandb_mode() -> str:
-    """ "online", "offline" or "disabled": what the user said, else whether a key is configured. Never prompts."""
+    """ "online", "offline" or "disabled", as the user set it or by whether a key is configured. Never prompts."""
     import wandb
 
     wandb.setup(settings=wandb.Settings(silent=True))
@@ -206,7 +206,7 @@ def log_report(
     sections: Sequence[Section],
     figures: Sequence[str | Path] = (),
 ) -> None:
-    """Hands the report to W&B: scores and verdict in the summary, texts as tables, figures as images."""
+    """Sends the report to W&B: scores and verdict in the summary, texts as tables, figures as images."""
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
@@ -239,7 +239,7 @@ def _log_media(run: Any, sections: Sequence[Section], figures: Sequence[str | Pa
 
 @rank_zero_only
 def finish(loggers: Iterable[Logger], failed: bool = False) -> None:
-    """Ends what must be ended, whatever state it is in: for a ``finally``, before the next run of the process."""
+    """Ends all loggers that must be ended, in any state; for use in ``finally``, before the process's next run."""
     for logger in loggers:
         if isinstance(logger, CsvLogger):
             logger.finalize("failed" if failed else "success")

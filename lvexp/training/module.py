@@ -1,4 +1,4 @@
-"""The LightningModule that trains every model: loss, beta, plans, clipping, optimiser, memory of a resumed run."""
+"""The LightningModule that trains every model: loss, beta, trained groups, clipping, optimiser, state for resuming."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Training(L.LightningModule):
 
     .. math:: D + \beta R' + \sum \text{penalties}
 
-    where R' is the rate after the regularizer that owns it. Validation always measures the true bound,
-    -ELBO = D + R with beta = 1, no floor, no corruption, no dropout.
+    where R' is the rate as replaced by a regularizer. Validation always measures the true bound, -ELBO = D + R with
+    beta = 1, no floor, no corruption, no dropout.
 
-    Its state dict is the model's: checkpoints know nothing of this wrapper.
+    Its state dict is the model's: checkpoints are independent of this wrapper.
 
     Args:
         model: to train.
-        anneal: beta(step).
-        optimizer: makes the optimiser from parameter groups.
-        new_decoder: makes a decoder like the model's, with new parameters.
+        anneal: the schedule, beta as a function of the step.
+        optimizer: creates the optimiser from parameter groups.
+        new_decoder: creates a decoder like the model's, with new parameters.
 
     Attributes:
-        measured: what the last training step measured, for the progress bar and the log.
-        beta: the weight of the rate in the last training step, or in the first one before any.
+        measured: figures of the last training step, for the progress bar and the log.
+        beta: the weight of the rate in the last training step; before the first step, the weight in that step.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class Training(L.LightningModule):
         super().__init__()
         self.model, self.anneal, self.optimizer, self.new_decoder = model, anneal, optimizer, new_decoder
         self.measured: dict[str, Tensor] = {}
-        self.parts: list[tuple[str, Tensor | float]] = []  # what the last training loss is the sum of
+        self.parts: list[tuple[str, Tensor | float]] = []  # the summands of the last training loss
         self.weight: Tensor | float | None = None  # beta of the last training step
         self.loss_since: Tensor | float = 0.0  # nats since the last optimiser step, summed over texts
-        self.words_since: Tensor | float = 0.0  # and tokens
-        self.validated: dict[str, float] = {}  # the last validation's metrics, which a resumed run would not know
-        self.turn: Turn | None = None  # of the optimiser step at hand
+        self.words_since: Tensor | float = 0.0  # predicted tokens since then
+        self.validated: dict[str, float] = {}  # the last validation's metrics, saved for a resumed run
+        self.turn: Turn | None = None  # of the current optimiser step
         self.trained: frozenset[str] = frozenset()  # the groups that it trains
 
-    # --- a checkpoint is the model's -----------------------------------------------------------------------------
+    # --- checkpoints of the model --------------------------------------------------------------------------------
 
     def state_dict(self, *args: Any, **more: Any) -> Any:
         return self.model.state_dict(*args, **more)
@@ -69,16 +69,16 @@ class Training(L.LightningModule):
     def load_state_dict(self, state_dict: Any, *args: Any, **more: Any) -> Any:
         return self.model.load_state_dict(state_dict, *args, **more)
 
-    # --- what is asked of it -------------------------------------------------------------------------------------
+    # --- beta and the loss ---------------------------------------------------------------------------------------
 
     @property
     def regularizers(self) -> list[Regularizer]:
-        """The regularizers, in the order they act."""
+        """The regularizers, in the order in which they act."""
         return regularizers(self.model)
 
     @property
     def preparing(self) -> bool:
-        """Whether a regularizer only prepares the training yet, so that validations are not judged by their bound."""
+        """Whether a regularizer is still preparing the training, so that validations are disregarded."""
         return any(regularizer.preparing for regularizer in self.regularizers)
 
     @property
@@ -89,26 +89,26 @@ class Training(L.LightningModule):
 
     @property
     def scheduled(self) -> float:
-        """The weight of the rate that the schedule has for the next step."""
+        """The schedule's weight of the rate in the next step."""
         return 0.0 if self.clock is None else self.anneal(self.clock)
 
     @property
     def clock(self) -> int | None:
-        """The step at which the schedule of beta stands; None while the rate is left out of the loss."""
+        """The position of the schedule of beta, in steps; None while the loss omits the rate."""
         step: int | None = self.global_step
         for regularizer in self.regularizers:
             step = None if step is None else regularizer.clock(step)
         return step
 
     def weighed(self, beta: float) -> Tensor | float:
-        """The weight of the rate in the loss, given the schedule's."""
+        """The weight of the rate in the loss, given that of the schedule."""
         weight: Any = beta
         for regularizer in self.regularizers:
             weight = regularizer.weigh(weight)
         return weight
 
     def loss(self, terms: Terms, beta: Tensor | float) -> Float[Tensor, " B"]:
-        """The training loss of each text: D + beta R' + penalties, as the model weighs texts."""
+        """The training loss of each text, D + beta R' + penalties, weighted by the model."""
         parts: list[tuple[str, Tensor | float]] = [("distortion", terms.distortion)]
         if terms.rate is not None:
             priced = terms.rate
@@ -158,7 +158,7 @@ class Training(L.LightningModule):
         reading = model.read(batch)
         params, observed = model.observe(batch, model.params(reading))
         refining = [regularizer for regularizer in self.regularizers if regularizer.refines]
-        # what refines goes backward before the step does, and would free the graph of a reading that others share
+        # refinement runs backward before the step does, and would free the graph of a shared reading
         kept = reading if reading.only_features or not refining else None
         params = refined(
             refining, params, lambda p: self.loss(model.terms(batch, model.samples, p, inputs, kept), beta)
@@ -169,16 +169,16 @@ class Training(L.LightningModule):
         return losses + observed, terms
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Terms:
-        """The true bound with one draw, in full precision; the metrics are kept by whoever watches validation."""
+        """The true bound with one draw, in full precision; the metrics are computed by the validation callback."""
         with torch.autocast(self.device.type, enabled=False):
             return self.model.terms(batch)
 
     # --- what a step trains --------------------------------------------------------------------------------------
 
     def _planned(self) -> Turn:
-        """What this optimiser step descends, decided once for all of its batches. Groups that it leaves alone take no
-        part in the backward pass; gradients of several processes are exchanged for all parameters or for none, so
-        there they are computed and dropped."""
+        """The loss that this optimiser step minimises, decided once for all of its batches. Groups that it does not
+        train are excluded from the backward pass. With several processes, gradients are exchanged for all parameters
+        or for none; there, the gradients of these groups are computed and discarded."""
         if self.turn is not None:
             return self.turn
         progress = self.progress()
@@ -196,16 +196,16 @@ class Training(L.LightningModule):
 
     @functools.cached_property
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters that training may move, by group."""
+        """The parameters that training may change, by group."""
         named = self.model.groups().items()
         return {name: [part for part in parameters if part.requires_grad] for name, parameters in named}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Rests the groups that this step does not train: without gradients even Adam's state stays as it is. Clears
-        that state where the schedule of beta restarts; as this depends on the step alone, a resumed run does the
-        same."""
+        """Removes the gradients of groups that this step does not train, so that even Adam's state is unchanged. Clears
+        the optimiser state when the schedule of beta restarts. This depends on the step alone, so a resumed run does
+        the same."""
         step = self.clock
-        # while the generative group rests the schedule may stand still: it restarts once, not at every such step
+        # the schedule may pause while the generative group is not trained: the restart must happen only once
         if step is not None and "generative" in self.trained and self.anneal.restarts(step):
             optimizer.state.clear()
         for group in optimizer.param_groups:
@@ -226,7 +226,7 @@ class Training(L.LightningModule):
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        optimizer.zero_grad()  # not only before the next backward pass: the next forward pass needs the memory
+        optimizer.zero_grad()  # now and not before the next backward pass: the next forward pass needs the memory
 
     def configure_gradient_clipping(
         self,
@@ -234,15 +234,15 @@ class Training(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        # Lightning refuses to clip for a fused optimiser in any mixed precision, but only "16-mixed" scales the
-        # gradients; lvexp.checks rejects that one
+        # Lightning refuses to clip for a fused optimiser in any mixed precision, although only "16-mixed" scales the
+        # gradients, and lvexp.checks rejects that combination
         if not gradient_clip_val:
             return
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         if self.looks and not math.isfinite(norm.item()):
             raise Diverged(f"gradient norm {norm.item()}")
-        # on a CPU a look costs less than a pass over all gradients that multiplies them by 1
+        # on a CPU, reading the norm costs less than multiplying all gradients by 1
         if self.device.type != "cpu" or norm > gradient_clip_val:
             nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
 
@@ -253,18 +253,18 @@ class Training(L.LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)
 
-    # --- what regularizers may do to the course of training ------------------------------------------------------
+    # --- the interface for regularizers, lvexp.regularizers.base.Course ------------------------------------------
 
     def progress(self) -> Progress:
-        """Where training stands, with loss and words since the last optimiser step."""
+        """The state of training, with loss and words since the last optimiser step."""
         batches = 1 if self._trainer is None else int(self.trainer.num_training_batches)
         return Progress(
             self.global_step, self.current_epoch, batches, self.validated, self.loss_since, self.words_since
         )
 
     def extra_step(self) -> None:
-        """An optimiser step as the trainer takes it, with its precision, clipping and exchange between processes, on a
-        batch of the epoch that is drawn at random; no counter goes up."""
+        """Takes an optimiser step with the trainer's precision, clipping and exchange between processes, on a randomly
+        drawn batch of the epoch; no counter is increased."""
         trainer, optimizer = self.trainer, self.optimizers()
         assert not isinstance(optimizer, list)
         loader: Any = trainer.train_dataloader
@@ -290,19 +290,19 @@ class Training(L.LightningModule):
         return float(sums[0] / sums[1])
 
     def renew_decoder(self) -> None:
-        """Draws the decoder's parameters anew and forgets their optimiser state."""
+        """Reinitialises the decoder's parameters and discards their optimiser state."""
         assert self.new_decoder is not None
         decoder, fresh = self.model.get_submodule("decoder"), self.new_decoder().state_dict()
         for name, part in decoder.named_modules():
-            if isinstance(part, nn.Linear) and f"{name}.weight" not in fresh:  # a regularizer added it
+            if isinstance(part, nn.Linear) and f"{name}.weight" not in fresh:  # added by a regularizer
                 part.reset_parameters()
-        # every process must get the same
+        # every process must get the same parameters
         decoder.load_state_dict(self.trainer.strategy.broadcast({**decoder.state_dict(), **fresh}))
         for optimizer in self.trainer.optimizers:
             for parameter in decoder.parameters():
                 optimizer.state.pop(parameter, None)
 
-    # --- what a resumed run must remember ------------------------------------------------------------------------
+    # --- state for resuming --------------------------------------------------------------------------------------
 
     def on_validation_end(self) -> None:
         self.validated |= {name: float(value) for name, value in self.trainer.callback_metrics.items()}
@@ -310,7 +310,7 @@ class Training(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         checkpoint["validated"] = self.validated | metrics
-        # by name: the order of regularizers is the user's, and the same job whatever it is
+        # by name, because the order in which the user gives the regularizers does not change the job
         checkpoint["remedies"] = {
             type(part).__name__: {name: getattr(part, name) for name in part.memory} for part in self.regularizers
         }
@@ -321,21 +321,21 @@ class Training(L.LightningModule):
             for name, value in checkpoint.get("remedies", {}).get(type(regularizer).__name__, {}).items():
                 setattr(regularizer, name, value)
 
-    # --- figures that are not finite -----------------------------------------------------------------------------
+    # --- values that are not finite ------------------------------------------------------------------------------
 
     @property
     def looks(self) -> bool:
-        """Whether every step looks for figures that are not finite. A GPU would be waited for, and of several processes
-        one that ended alone would leave the others waiting: they all look at the parameters, now and then."""
+        """Whether every step checks for values that are not finite. On a GPU this would wait for the device, and if one
+        of several processes ended, the others would wait for it; instead, parameters are checked periodically."""
         return self.device.type == "cpu" and not several_processes()
 
     def broken(self) -> str:
-        """The parts of the last training loss that are not finite, with what they are instead; empty without any."""
+        """The parts of the last training loss that are not finite, with their values; empty if all are finite."""
         means = {name: float(torch.as_tensor(part, dtype=torch.float32).mean()) for name, part in self.parts}
         return ", ".join(f"{name} {mean}" for name, mean in means.items() if not math.isfinite(mean))
 
     def require_finite(self) -> None:
-        """Raises :class:`Diverged` where a parameter is not finite."""
+        """Raises :class:`Diverged` if a parameter is not finite."""
         named = self.model.named_parameters()
         bad = [name for name, parameter in named if not torch.isfinite(parameter).all()]
         if bad:

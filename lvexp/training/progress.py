@@ -1,4 +1,4 @@
-"""What a training shows while it runs: one bar on a terminal, one line per epoch elsewhere."""
+"""Progress of training: a bar on a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from lvexp.data.batch import Batch
     from lvexp.training.module import Training
 
-#: seconds between two looks at the tensors: on a GPU a look waits for all work queued so far
+#: seconds between two readings of tensors: on a GPU, reading waits for all queued work
 REFRESH = 0.5
 
 
 class Progress(ProgressBar):
     """Epoch, step, tokens per second, D, R, beta and the best validation -ELBO.
 
-    D and R are the training's, mean over the texts of the epoch so far (those of single batches are noise where
-    batches hold texts of equal length); what was measured on the validation set is marked ``val``. Speed counts
-    predicted tokens over the time spent in training, validation left out, and goes on counting after a resume.
+    D and R are those of training, the mean over the texts of the epoch so far (values of single batches are noisy,
+    because a batch holds texts of equal length). Figures of the validation set are marked ``val``. Speed is the number
+    of predicted tokens divided by the time spent in training, without validation; a resumed run continues the count.
 
     Args:
-        console: where to show it; a new one on standard output by default.
-        bar: draw a bar; by default where the console is a terminal.
+        console: where to show progress; by default a new console on standard output.
+        bar: whether to draw a bar; by default if the console is a terminal.
     """
 
     def __init__(self, console: Console | None = None, bar: bool | None = None):
@@ -40,7 +40,7 @@ class Progress(ProgressBar):
         self.enabled = True
         self.tokens, self.seconds = 0, 0.0
         self.best = math.inf
-        self.improved = False  # the epoch's last validation was the best so far
+        self.improved = False  # whether the epoch's last validation was the best so far
         self._since: float | None = None  # when the clock was started
         self._looked = 0.0
         self._batches: list[Batch] = []  # not yet counted
@@ -49,7 +49,7 @@ class Progress(ProgressBar):
         self._live: Any = None
         self._task: Any = None
 
-    # --- what it knows -------------------------------------------------------------------------------------------
+    # --- speed and saved state -----------------------------------------------------------------------------------
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -142,10 +142,10 @@ class Progress(ProgressBar):
         self._count()
         self._close()
 
-    # --- what it shows -------------------------------------------------------------------------------------------
+    # --- display -------------------------------------------------------------------------------------------------
 
     def line(self, trainer: L.Trainer, model: Training) -> str:
-        """The epoch in one line."""
+        """One line for the epoch."""
         metrics = trainer.callback_metrics
         parts = [f"epoch {_of(trainer.current_epoch + 1, trainer.max_epochs)}", f"step {trainer.global_step}"]
         parts += self._figures(model)

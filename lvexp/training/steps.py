@@ -1,4 +1,4 @@
-"""What happens around training steps: seeds, memory, figures that are not finite, curves."""
+"""Callbacks around training steps: seeds, memory, values that are not finite, curves."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lvexp.training.module import Training
 
 
 def derive(*parts: object) -> int:
-    """A seed from other numbers, the same on every machine."""
+    """A seed derived from other values, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()[:6], "big")
 
 
 class Seeds(Callback):
-    """Seeds every step from (seed, step, rank): a resumed run then draws what an uninterrupted one would have."""
+    """Seeds every step from (seed, step, rank), so that a resumed run makes the same draws as an uninterrupted one."""
 
     def __init__(self, seed: int):
         self.seed = seed
 
     def _set(self, device: torch.device, *parts: object) -> None:
-        # torch.manual_seed would go through every kind of device, and note each call for those not yet in use
+        # torch.manual_seed would loop over all kinds of devices, and queue a call for those not yet in use
         seed = derive(self.seed, *parts)
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
@@ -37,15 +37,15 @@ class Seeds(Callback):
         self._set(pl_module.device, trainer.global_step, batch_idx, trainer.global_rank)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule):
-        # the same noise at every validation: differences between epochs are then the model's
+        # the same noise at every validation, so that differences between epochs come from the model
         self._set(pl_module.device, "validation", trainer.global_rank)
 
 
 class ReturnMemory(Callback):
-    """Hands freed memory back to the system every ``every`` steps, where the C library is glibc.
+    """Returns freed memory to the system every ``every`` steps, if the C library is glibc.
 
-    Batches of ever other lengths leave holes of ever other sizes in its heap, which otherwise grows to twice of what
-    training needs.
+    Batches of constantly varying lengths fragment its heap, which would otherwise grow to twice the size that training
+    needs.
     """
 
     def __init__(self, every: int = 50):
@@ -58,9 +58,9 @@ class ReturnMemory(Callback):
 
 
 class Finite(Callback):
-    """Looks every ``every`` steps, and before each validation, whether all parameters are finite, on all processes
-    alike; where :attr:`Training.looks` each loss and gradient was looked at before. Says where training stood when
-    it diverged."""
+    """Checks every ``every`` steps, and before each validation, whether all parameters are finite, on all processes at
+    the same time. If :attr:`Training.looks` is true, every loss and gradient is checked already, and only the check
+    before validations remains. Records where training diverged."""
 
     def __init__(self, every: int):
         self.every = every
@@ -85,8 +85,8 @@ class Finite(Callback):
 
 
 class TrainingCurves(Callback):
-    """Logs what the training steps measured, ``train/…``, as the mean over the texts of each ``every`` steps (one batch
-    holds texts of one length, and says little of the others), and ``train/beta`` as the last of these steps had it."""
+    """Logs the figures of training steps as ``train/…``, averaged over the texts of every ``every`` steps (a single
+    batch holds texts of one length and is not representative), and ``train/beta`` of the last of these steps."""
 
     def __init__(self, every: int):
         self.every = every

@@ -1,4 +1,4 @@
-"""Validations by the true bound, and stopping early by them."""
+"""Validations with the true bound, and early stopping based on them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lvexp.training.module import Training
 
 
 class Validation(Callback):
-    """Shows each validation to the instruments, and logs what they measure as ``val/…``.
+    """Passes each validation to the instruments, and logs their figures as ``val/…``.
 
     Args:
         settings: of the evaluation. monitor: the figure that selects the best parameters, with ``val/``.
-        more: instruments of the user's own.
+        more: the user's own instruments.
 
     Attributes:
-        best: what the validation with the lowest monitored figure measured. lowest: that figure.
-        step: optimiser steps at the last validation.
+        best: figures of the validation with the lowest monitored figure. lowest: that figure.
+        step: number of optimiser steps at the last validation.
     """
 
     def __init__(self, settings: EvaluationSettings, monitor: str, more: Sequence[Make] = ()):
@@ -67,7 +67,7 @@ class Validation(Callback):
 
 
 class Stop(EarlyStopping):
-    """Lightning's early stopping, over the validations that count."""
+    """Lightning's early stopping, restricted to the validations that count."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Training)
