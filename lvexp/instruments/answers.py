@@ -1,4 +1,4 @@
-"""Answer selection: rankings, what word counts do without and with the model, attention."""
+"""Answer selection: rankings by the model, by word counts and by both; attention."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lvexp.models.base import LatentModel
 from lvexp.report import figures
 from lvexp.report.findings import NONE, Findings, Group, Row, Score, Section
 
-DRAWS, SHOWN = 20, 4  # of p(h|q); questions in the picture of attention
+DRAWS, SHOWN = 20, 4  # draws from p(h|q); number of questions in the picture of attention
 
 
 class Answers(Instrument):
-    """MAP and MRR on the test set, of the model, of the two counts of common words (+Cnt) and of both together.
+    """MAP and MRR on the test set: of the model, of the two counts of common words, and of both together (+Cnt).
 
-    Both are combined by a logistic regression fitted on the validation set, whose answers the model was not trained
-    on; idf is counted in the answers of the training set. Without these splits that part is left out.
+    The scores are combined by a logistic regression. It is fitted on the validation set, on which the model was not
+    trained; idf is computed from the answers of the training set. Without these splits that part is omitted.
     """
 
     order = 0
@@ -106,7 +106,7 @@ def _report(model: AnswerModel, splits: Mapping[str, Iterable[Batch]], settings:
 
 
 def _verdict(scores: Mapping[str, Score]) -> str:
-    """MAP and MRR, and whether counting common words does better."""
+    """MAP and MRR, and whether counting common words is better than the model."""
     if scores["map"] is None:
         return "answers: no question of the test set has a right one"
     line = f"answers: MAP {scores['map']:.4f}, MRR {scores['mrr']:.4f} over {scores['questions']} questions"
@@ -116,7 +116,7 @@ def _verdict(scores: Mapping[str, Score]) -> str:
 
 
 class _Pairs:
-    """What the model says of every pair of a split, in the order of their rows."""
+    """The model's results for every pair of a split, in the order of their rows."""
 
     def __init__(self, model: AnswerModel, batches: Iterable[Batch]):
         self.model = model
@@ -140,7 +140,7 @@ class _Pairs:
         return torch.cat(columns).cpu().numpy()[self.order]
 
     def best(self) -> list[int]:
-        """The place of the answer ranked first to each question that has a right one."""
+        """The index of the answer ranked first, for each question that has a right answer."""
         found = []
         for group in np.unique(self.group):
             places = np.flatnonzero(self.group == group)
@@ -173,7 +173,7 @@ class _Pairs:
 
 
 def _ranked(pairs: _Pairs, score: np.ndarray, suffix: str) -> dict[str, Score]:
-    """MAP and MRR with their intervals, over the questions with a right answer and over those that have both kinds."""
+    """MAP and MRR over the questions with a right answer, with intervals, and over those that also have a wrong one."""
     found = ranking.questions(pairs.group, score, pairs.label)
     both = ranking.mixed(found)
     scores: dict[str, Score] = {"questions": len(found), "questions_mixed": len(both)}
@@ -190,13 +190,13 @@ def _ranked(pairs: _Pairs, score: np.ndarray, suffix: str) -> dict[str, Score]:
 
 
 def _pair(name: str, scores: Mapping[str, Score], suffix: str, how: str = "") -> Row:
-    """MAP, and MRR where the usual rows have a unit."""
+    """A row with MAP as its value, and MRR in the column of units."""
     first, second = (scores.get(f"{figure}{suffix}") for figure in ("map", "mrr"))
     return (name, NONE, NONE, how) if first is None else (name, f"{first:.4f}", f"{second:.4f}", how)
 
 
 def _bound(model: AnswerModel, pairs: _Pairs, scores: dict[str, Score], settings: EvaluationSettings) -> Group:
-    """D, R and what they bound; figures per word, which the usual report has, would mean nothing here."""
+    """D, R and the NLL that they bound; figures per word, as in the usual report, would be meaningless here."""
     count, distortion, rate, nll = len(pairs.label), 0.0, 0.0, 0.0
     for batch, reading in zip(pairs.batches, pairs.readings, strict=True):
         terms = model.terms(batch, reading=reading)

@@ -1,4 +1,4 @@
-"""What every instrument is: one figure or family of figures, from its measurement to its place in the report."""
+"""Base class of all instruments; each measures one figure or family of figures and places it in the report."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Scores = Mapping[str, Score]
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What an instrument is given to begin with.
+    """What an instrument is constructed with.
 
     Attributes:
         model: the model that is measured, in evaluation mode, without gradients.
-        settings: how closely to look.
-        alone: whether one process measures (a report) or all of them do (a validation).
+        settings: of the evaluation.
+        alone: whether a single process measures (a report) or all processes do (a validation).
         labels: names of the classes.
-        splits: the batches of ``test`` and, where they are at hand, of ``train`` and ``valid``, each text once; they
-            may be read more than once. Empty at a validation.
+        splits: the batches of ``test`` and, if available, of ``train`` and ``valid``, each text once; they may be
+            iterated more than once. Empty at a validation.
     """
 
     model: LatentModel
@@ -42,7 +42,7 @@ class Context:
 
     @property
     def metric(self) -> dict[str, bool]:
-        """Options of a ``torchmetrics.Metric``: where one process measures, no other would answer."""
+        """Options of a ``torchmetrics.Metric``; if a single process measures, it must not synchronise with others."""
         return {"sync_on_compute": False} if self.alone else {}
 
 
@@ -52,9 +52,9 @@ class Look:
 
     Attributes:
         terms: the true bound, beta = 1, with one draw.
-        value: another draw of z for each text, [B, …]; None where no instrument needs one.
+        value: another draw of z for each text, [B, …]; None if no instrument needs one.
         number: of the batch.
-        before: the state of the random numbers before the terms were computed; None at a validation.
+        before: the state of the random number generator before the terms were computed; None at a validation.
     """
 
     terms: Terms
@@ -64,15 +64,15 @@ class Look:
 
 
 class Instrument(abc.ABC):
-    """Measures a figure, or a family of them, on validation and test sets, and says how the report shows it.
+    """Measures a figure, or a family of figures, on validation and test sets, and defines how the report shows it.
 
-    One file of ``lvexp/instruments`` with a subclass is found by itself; one of a user's own is an option of the group
+    Subclasses in the files of ``lvexp/instruments`` are found automatically; a user's own is an option of the group
     ``instrument``. Figures must not depend on how a model was trained: the terms are those of the true bound.
 
     Attributes:
-        order: instruments act and appear in this order; those of one kind of model come first.
-        figures: names of the figures of a report, which are None there for a model that has not got them; empty for an
-            instrument of one kind of model.
+        order: instruments act and appear in this order; those for a single kind of model come first.
+        figures: names of its figures in a report, which are None for a model that does not have them; empty for an
+            instrument for a single kind of model.
     """
 
     order: ClassVar[int] = 100
@@ -84,7 +84,7 @@ class Instrument(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def applies(cls, model: LatentModel) -> bool:
-        """Whether a model has such a figure."""
+        """Whether a model has these figures."""
 
     @classmethod
     def validates(cls, model: LatentModel) -> tuple[str, ...]:
@@ -92,31 +92,31 @@ class Instrument(abc.ABC):
         return ()
 
     def update(self, look: Look) -> None:  # noqa: B027
-        """Takes what it needs from a batch; called for every batch."""
+        """Processes a batch; called for every batch."""
 
     def measure(self) -> dict[str, Score]:
         """The figures, after the last batch."""
         return {}
 
     def report(self, scores: Scores) -> Findings:
-        """Rows, texts and pictures, given the figures of all instruments. Reports only. Random numbers begin at the
-        evaluation's seed."""
+        """Rows, texts and pictures, given the figures of all instruments. Called for reports only, with the random
+        number generator set to the evaluation's seed."""
         return Findings()
 
 
 def finite(*tensors: Tensor | None) -> bool:
-    """Whether all numbers are."""
+    """Whether all numbers are finite."""
     return all(tensor is None or bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def finite_or_none(score: Score) -> Score:
-    """A score, or None for one that JSON cannot hold."""
+    """The score, or None if JSON cannot represent it."""
     return None if isinstance(score, float) and not math.isfinite(score) else score
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The global generators from ``seed``, and afterwards as they were."""
+    """Seeds the global generators, and restores their state afterwards."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

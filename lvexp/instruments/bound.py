@@ -17,7 +17,8 @@ class Bound(Instrument):
 
     ``elbo`` (negative), ``distortion``, ``rate``: nats per text; ``ppl`` from the ELBO, over ``tokens`` predicted
     tokens of ``sentences`` texts; ``rate_floor``, ``rate_floor_by``: nats at which a regularizer holds the rate or
-    stops pressing it, and which one does. Validations have ``nelbo`` instead, with the sign of a loss.
+    stops pushing it down, and the name of that regularizer. Validations have ``nelbo`` instead of ``elbo``, with the
+    sign of a loss.
     """
 
     order = 10
@@ -87,7 +88,7 @@ class Bound(Instrument):
 
 
 def _name(regularizer: Regularizer) -> str:
-    """As the menu has it: of its file."""
+    """Its name as an option, which is that of its file."""
     return type(regularizer).__module__.rpartition(".")[2]
 
 

@@ -1,4 +1,4 @@
-"""Which of its values a discrete z is put to use with, and how they agree with labels."""
+"""Which values of a discrete z are used, and how they agree with labels."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Codes(Instrument):
         perplexity = scores.get("code_perplexity")
         if perplexity is None:
             return "Use of z", []
-        # where z tells nothing, modes may differ from text to text all the same
+        # even if z carries no information, modes may differ between texts
         mi = scores.get("mi")
         idle = mi is not None and float(mi) < NEGLIGIBLE and float(perplexity) >= ONE_VALUE
         name, how = ("modes", "perplexity; they tell nothing") if idle else ("values in use", "perplexity of the modes")

@@ -1,4 +1,4 @@
-"""Documents as bags of words: perplexity per document, topics, what the posterior means know of the labels."""
+"""Documents as bags of words: perplexity per document, topics, information of posterior means about the labels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TOP, _DIVERSE, _NEAREST = (5, 10), 25, (10, 100)
 
 
 class Documents(Instrument):
-    r"""Perplexities, topics, and what the posterior means know of the labels.
+    r"""Perplexities, topics, and information of the posterior means about the labels.
 
-    ``ppl`` and ``ppl_document`` from the ELBO, ``ppl_iw`` and ``ppl_iw_document`` from the importance-weighted NLL: of
-    the corpus, :math:`\exp(\sum_d l_d / \sum_d N_d)`, and per document, :math:`\exp(\frac1D \sum_d l_d / N_d)`, the one
-    in papers on topic models. ``npmi_5``, ``npmi_10`` and their mean ``npmi`` are of the reference corpus
-    ``npmi_reference``, ``train``.
+    ``ppl`` and ``ppl_document`` are computed from the ELBO, ``ppl_iw`` and ``ppl_iw_document`` from the
+    importance-weighted NLL. The perplexity of the corpus is :math:`\exp(\sum_d l_d / \sum_d N_d)`, that per document
+    :math:`\exp(\frac1D \sum_d l_d / N_d)`, which papers on topic models report. ``npmi_5``, ``npmi_10`` and their mean
+    ``npmi`` are computed on the reference corpus ``npmi_reference``, which is ``train``.
     """
 
     order = 0
@@ -81,7 +81,7 @@ class Documents(Instrument):
         return Findings(found, _groups(found, model.draws), sections=[Section("Topics", lines)], pictures=pictures)
 
     def _map(self, test: _Seen) -> functools.partial[None]:
-        """Documents, spread evenly over the test set, on a t-SNE map of their codes."""
+        """A t-SNE map of the codes of documents that are evenly spaced over the test set."""
         from sklearn.manifold import TSNE
 
         assert isinstance(self.model, DocumentModel)
@@ -96,10 +96,10 @@ class Documents(Instrument):
 
 
 class _Seen:
-    """What a pass over a split left: nats of each document, its length N_d, its code at the posterior mean.
+    """The results of a pass over a split: nats of each document, its length N_d, its code at the posterior mean.
 
     Args:
-        samples: draws of z for the importance-weighted NLL (0: none). draws: for the bound.
+        samples: draws of z for the importance-weighted NLL (0: none). draws: those for the bound.
     """
 
     labels: Int[Tensor, " D"] | None

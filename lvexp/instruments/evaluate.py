@@ -1,5 +1,5 @@
-"""The walk over a set of texts with all instruments, and the honest report: beta = 1, no floor, no corruption, no
-dropout, whatever a model was trained with."""
+"""The walk over a set of texts with all instruments, and the report: beta = 1, no floor, no corruption, no dropout,
+however the model was trained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Make = Callable[[Context], Instrument]
 
 @functools.cache
 def shipped() -> tuple[type[Instrument], ...]:
-    """The instruments of this package, one or more a file, in their order."""
+    """The instruments of this package, one or more in each file, in their order."""
     found: set[type[Instrument]] = set()
     for module in pkgutil.iter_modules(lvexp.instruments.__path__):
         inside = vars(importlib.import_module(f"lvexp.instruments.{module.name}")).values()
@@ -40,25 +40,25 @@ def shipped() -> tuple[type[Instrument], ...]:
 
 
 def _class(make: Make) -> type[Instrument]:
-    """The class of what makes an instrument: itself, or a partial call of it."""
+    """The class of an instrument, given the class itself or a ``functools.partial`` of it."""
     return make.func if isinstance(make, functools.partial) else make  # pyright: ignore
 
 
 def applying(model: LatentModel, more: Sequence[Make] = ()) -> list[Make]:
-    """The instruments that have something to say of a model, shipped ones and a user's own, in their order."""
+    """The instruments that apply to a model, shipped ones and the user's own, in their order."""
     return sorted((make for make in (*shipped(), *more) if _class(make).applies(model)), key=lambda x: _class(x).order)
 
 
 def validated(model: LatentModel, *makes: Make) -> list[str]:
-    """The names of what validations of the model measure by these instruments."""
+    """The names of the figures that validations of the model measure with these instruments."""
     return list(dict.fromkeys(name for make in makes for name in _class(make).validates(model)))
 
 
 class Walk:
-    """Shows batches to instruments.
+    """Passes batches to instruments.
 
     Args:
-        context: what the instruments are given. makes: them.
+        context: given to every instrument. makes: make the instruments.
     """
 
     def __init__(self, context: Context, makes: Sequence[Make]):
@@ -67,8 +67,8 @@ class Walk:
         self.again = "use" in context.model.reported and latent.has_prior
 
     def show(self, terms: Terms, before: torch.Tensor | None = None) -> None:
-        """Shows the next batch; ``before``: the state of the random numbers before its terms were computed, which a
-        report knows."""
+        """Passes on the next batch; ``before`` is the state of the random number generator before its terms were
+        computed, which only a report knows."""
         look = Look(terms, terms.q.sample() if self.again else None, self.number, before)
         for instrument in self.instruments:
             instrument.update(look)
@@ -81,16 +81,17 @@ class Walk:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
-        scores: figure by name, the ``test`` part of result.json; None where a figure does not exist for the model.
-        verdict: one line for a reader in a hurry.
+        scores: figure by name, the ``test`` part of result.json; None if a figure does not exist for the model.
+        verdict: a summary in one line.
         groups: title and rows of each part of the table.
         sections: texts to read.
-        pictures: stem of a file → what draws it, given the path of the PNG.
-        reported: the parts of the usual report that make sense for the model, of :data:`lvexp.report.findings.PARTS`.
-        monitor: what selected the best validation, see :attr:`LatentModel.monitor`.
+        pictures: stem of a file → function that draws it, given the path of the PNG.
+        reported: the parts of the usual report that make sense for the model, a subset of
+            :data:`lvexp.report.findings.PARTS`.
+        monitor: the figure that selected the best validation, see :attr:`LatentModel.monitor`.
     """
 
     scores: Mapping[str, Score]
@@ -110,19 +111,19 @@ def evaluate(
     others: Mapping[str, Iterable[Batch]] | None = None,
     more: Sequence[Make] = (),
 ) -> Evaluation:
-    """All that the report says of a trained model on a test set.
+    """Evaluates a trained model on a test set; the result is the content of the report.
 
-    Leaves the model's training mode and the global random numbers as they were, and gives the same figures for the
-    same seed. A model that diverged gets that verdict, not an exception. Every figure is described in the docstring of
-    its instrument.
+    The model's training mode and the global random numbers are restored afterwards. The same seed gives the same
+    figures. For a model that diverged, the verdict says so; no exception is raised. Every figure is described in the
+    docstring of its instrument.
 
     Args:
-        model: to judge, on its own device.
+        model: to evaluate, on its own device.
         loader: the test set; read once, and again by some instruments.
-        settings: how closely to look.
+        settings: of the evaluation.
         label_names: names of the classes.
         others: the batches of ``train`` and ``valid``, each text once, for instruments that need them.
-        more: instruments of the user's own.
+        more: the user's own instruments.
 
     Raises:
         DataError: for a test set without texts.
@@ -139,7 +140,7 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
     broken: Terms | None = None
     for batch in context.splits["test"]:
         sentences, tokens = sentences + len(batch), tokens + batch.predicted()
-        if good:  # else a distribution with such parameters cannot even be drawn from: only count the rest
+        if good:  # otherwise not even a draw from such a distribution is possible: only count the remaining texts
             batch = batch.to(model.device)
             before = torch.get_rng_state()
             terms = model.terms(batch)
@@ -165,7 +166,7 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
     pictures: dict[str, Callable[[Path], None]] = {}
     line = None
     for instrument in walk.instruments:
-        torch.manual_seed(settings.seed)  # what was drawn until here depends on the test set and on the others
+        torch.manual_seed(settings.seed)  # the draws so far depend on the test set and on the other instruments
         found = instrument.report(scores)
         scores |= {name: finite_or_none(score) for name, score in found.scores.items()}
         for title, rows in found.groups:
@@ -179,13 +180,13 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
     )  # fmt: skip
 
 
-#: figures of validations that a report has by another name
+#: figures of validations that have another name in a report
 _VALIDATED = ("nelbo",)
 
 
 @contextlib.contextmanager
 def _judging(model: LatentModel) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module's mode is what it was."""
+    """Evaluation mode without gradients; the mode of every module is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

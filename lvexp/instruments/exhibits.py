@@ -1,4 +1,4 @@
-"""The texts a report shows: samples, reconstructions and what lies between two texts."""
+"""The texts that a report shows: samples, reconstructions and interpolations between two texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lvexp.models.base import LatentModel
 from lvexp.networks.writing import Decoding
 from lvexp.shapes import Float, Tensor
 
-_CODES = 256  # texts written at once
+_CODES = 256  # number of texts written at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Interpolation:
 
 
 def sample(model: LatentModel, count: int, length: int) -> list[str]:
-    """Texts drawn from the model: z from the prior, words from p(x|z) as they are; cut after ``length`` tokens."""
+    """Texts drawn from the model: z from the prior, words from the full p(x|z); cut after ``length`` tokens."""
     prior = model.latent.prior()
     if prior is None:
         code = torch.zeros(count, model.latent.width, device=model.device)
@@ -33,12 +33,12 @@ def sample(model: LatentModel, count: int, length: int) -> list[str]:
 
 
 def reconstruct(model: LatentModel, value: Float[Tensor, "N ..."], length: int) -> list[str]:
-    """The text that greedy decoding makes of each z; cut after ``length`` tokens."""
+    """The text that greedy decoding produces from each z, cut after ``length`` tokens."""
     return _decode(model, model.latent.code(value[None])[0], Decoding(max_length=length))
 
 
 def interpolate(model: LatentModel, start: Tensor, end: Tensor, steps: int, length: int) -> list[str]:
-    """:func:`reconstruct` at ``steps`` points evenly spaced on the line from z = ``start`` to ``end``, both counted."""
+    """:func:`reconstruct` at ``steps`` evenly spaced points on the line from z = ``start`` to ``end``, inclusive."""
     line = [model.latent.between(start, end, number / (steps - 1)) for number in range(steps)]
     return reconstruct(model, torch.stack(line), length)
 
@@ -48,18 +48,18 @@ def _decode(model: LatentModel, code: Float[Tensor, "N W"], how: Decoding) -> li
 
 
 def pairs(texts: Sequence[Sequence[int]], count: int) -> list[tuple[int, int]]:
-    """Rows of ``count`` pairs of different texts near the median length, no text twice, the same in every run."""
-    first = {tuple(text): row for row, text in reversed(list(enumerate(texts)))}  # of equal texts
+    """Row numbers of ``count`` pairs of different texts near the median length, no text twice, equal in every run."""
+    first = {tuple(text): row for row, text in reversed(list(enumerate(texts)))}  # the first of equal texts
     rows = sorted(first.values())
     median = sorted(len(texts[row]) for row in rows)[len(rows) // 2]
     count = min(count, len(rows) // 2)
-    # the tenth nearest to the median; of it, texts far apart in the corpus
+    # the tenth of the texts with lengths nearest to the median; from these, pairs that are far apart in the corpus
     near = sorted(rows, key=lambda row: abs(len(texts[row]) - median))[: max(2 * count, len(rows) // 10)]
     near = [sorted(near)[at] for at in spread(len(near), 2 * count)]
     return list(zip(near[:count], near[count:], strict=True))
 
 
 def spread(size: int, count: int) -> list[int]:
-    """``count`` of the numbers below ``size``, evenly spaced; all of them if there are no more."""
+    """``count`` evenly spaced numbers below ``size``; all of them if there are not more than ``count``."""
     count = min(size, count)
     return [number * size // count for number in range(count)]

@@ -1,4 +1,4 @@
-"""How much z tells about x."""
+"""How much information z carries about x."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from lvexp.metrics.mutual_information import MutualInformation
 from lvexp.models.base import LatentModel
 from lvexp.report.findings import Findings, Group, Score, error, number, row
 
-_DRAWS = 10_000  # of all texts together: a second's work, an error of 0.02 nats
-_NEAR = 0.95  # share of its cap from which the mutual information is "near" it
+_DRAWS = 10_000  # over all texts together: takes about a second, with an error of 0.02 nats
+_NEAR = 0.95  # the mutual information is "near" its cap from this share of it
 
 
 class Information(Instrument):
-    """``mi`` in nats over ``mi_n`` texts, at most ``mi_cap`` = log of that, or of the number of values of z if these
-    are fewer; ``mi_exact`` if it is a sum over all values of z, else an estimate from 10,000 draws, at least two for
-    each text, with the standard error ``mi_se``, and ``mi_near_cap`` if that is within 5 % of its cap; ``mi_batch``
-    over groups of ``mi_batch_size``. Validations take one draw of each text."""
+    """``mi`` in nats over ``mi_n`` texts. It is at most ``mi_cap``, the log of ``mi_n`` or, if smaller, of the number
+    of values of z. If ``mi_exact``, it is a sum over all values of z; otherwise it is an estimate from 10,000 draws, at
+    least two for each text, with the standard error ``mi_se``, and ``mi_near_cap`` tells whether it is within 5 % of
+    its cap. ``mi_batch``: the same over groups of ``mi_batch_size`` texts. Validations use one draw for each text."""
 
     order = 30
     figures = ("mi", "mi_se", "mi_n", "mi_exact", "mi_cap", "mi_near_cap", "mi_batch", "mi_batch_size")

@@ -1,4 +1,4 @@
-"""The likelihood, as exactly as it can be had."""
+"""The likelihood, exact if possible."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
 from lvexp.models.base import LatentModel
 from lvexp.report.findings import Findings, Group, Row, Score, error, number, row
 
-FEW = 0.05  # share of texts from which a likelihood that rests on few draws is mentioned
+FEW = 0.05  # share of texts from which the report mentions that a likelihood is based on few draws
 
 
 class Likelihood(Instrument):
-    """``nll``, the best statement of -log p(x), nats per text, and ``nll_kind``, which that is: "exact" (no latent
+    """``nll``, the most accurate available -log p(x), nats per text, and ``nll_kind``, which is "exact" (no latent
     variable), "exact marginal" (the sum over all values of a discrete z, if there are at most 256) or
-    "importance-weighted": ``nll_iw`` with its standard error ``nll_iw_se`` from ``iw_samples`` draws (``iw_draws`` in
-    the mean, where a tolerance stopped some), worth ``iw_effective`` equal ones in the mean over texts; for ``iw_few``
-    of the texts fewer than ten decide, and their estimate is biased upward. ``ppl_iw``, ``ppl_marginal``: perplexity
-    from either.
+    "importance-weighted".
+
+    ``nll_iw`` is the importance-weighted estimate from ``iw_samples`` draws (``iw_draws`` on average, if a tolerance
+    stopped some texts early), with the standard error ``nll_iw_se``. ``iw_effective``: effective number of draws, mean
+    over texts. ``iw_few``: share of texts with fewer than ten effective draws, whose estimates are biased upward.
+    ``ppl_iw``, ``ppl_marginal``: perplexity from the estimate or from the exact marginal.
     """
 
     order = 20
@@ -46,7 +48,7 @@ class Likelihood(Instrument):
         if terms.p is None:
             return
         self.texts, self.tokens = self.texts + len(terms.batch), self.tokens + terms.batch.predicted()
-        with seeded(self.settings.seed + look.number):  # on its own, so that K moves no other figure
+        with seeded(self.settings.seed + look.number):  # seeded separately, so that K affects no other figure
             if self.counted:
                 self.exact.update(marginal(self.model, terms.batch, terms.reading))
             else:
@@ -85,7 +87,7 @@ class Likelihood(Instrument):
 
 
 def effective(scores: Scores) -> list[Row]:
-    """On how many draws an importance-weighted estimate rests."""
+    """How many effective draws an importance-weighted estimate is based on."""
     if scores.get("iw_effective") is None:
         return []
     few = float(scores["iw_few"] or 0)

@@ -1,4 +1,4 @@
-"""What a linear classifier reads off z."""
+"""How well a linear classifier predicts labels from z."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lvexp.shapes import Tensor
 
 class Probe(Instrument):
     """``probe_accuracy``, ``majority_accuracy``, ``probe_n``, ``probe_fitted``, for labels that q(z|x) does not see:
-    what a linear classifier reads off z, and what it would get without (:func:`lvexp.metrics.probe.probe`)."""
+    the accuracy of a linear classifier on z, and the accuracy without z (:func:`lvexp.metrics.probe.probe`)."""
 
     order = 36
     figures = ("probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted")

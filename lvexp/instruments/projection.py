@@ -1,4 +1,4 @@
-"""Where texts lie in the space of z."""
+"""Where texts are in the space of z."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lvexp.shapes import Tensor
 
 
 class Projection(Instrument):
-    """A picture of the posterior means of what is continuous in z on their principal components, by label. Not drawn
-    where q(z|x) sees the labels: it would separate them by construction."""
+    """A picture of the posterior means of the continuous part of z, projected on their principal components, by label.
+    It is not drawn if q(z|x) sees the labels, because it would then separate them by construction."""
 
     order = 37
 

@@ -16,9 +16,10 @@ from lvexp.shapes import Tensor
 
 
 class Reconstruction(Instrument):
-    """``recon_bleu`` of greedy decoding from the posterior mean (the mode of what is discrete), over
-    ``recon_bleu_sentences`` texts; the reference is the text as the model can write it, out-of-vocabulary words as
-    ``<unk>``. ``text_unit``: what words are for BLEU and distinct-n, "words" (what blanks separate) or "characters".
+    """``recon_bleu`` of greedy decoding from the posterior mean (the mode if z is discrete), over
+    ``recon_bleu_sentences`` texts. The reference is the text as the model could write it, with out-of-vocabulary words
+    replaced by ``<unk>``. ``text_unit``: the unit of BLEU and distinct-n, "words" (separated by blanks) or
+    "characters".
     """
 
     order = 38

@@ -1,4 +1,4 @@
-"""The bound at posteriors that a regularizer refined text by text."""
+"""The bound at posteriors that a regularizer refined for each text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lvexp.shapes import Float, Tensor
 
 
 class Refined(Instrument):
-    """``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at refined posteriors. All other figures are those
-    of the encoder's own posteriors."""
+    """``elbo_refined``, ``rate_refined``: as ``elbo`` and ``rate``, at refined posteriors. All other figures use the
+    encoder's own posteriors."""
 
     order = 12
     figures = ("elbo_refined", "rate_refined")
@@ -31,14 +31,14 @@ class Refined(Instrument):
         terms, model = look.terms, self.model
 
         def nelbo(params: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
-            # read anew: the descent goes backward through what it is given
+            # read again: the refinement runs backward through the reading
             found = model.terms(terms.batch, params=params, reading=_again(model, look))
             return found.distortion if found.rate is None else found.distortion + found.rate
 
         with seeded(self.settings.seed + look.number):
             params = refined([part for part in regularizers(model) if part.refines], terms.params, nelbo)
             assert look.before is not None
-            torch.set_rng_state(look.before)  # the same draws as the encoder's own posteriors were measured with
+            torch.set_rng_state(look.before)  # the same draws as for the encoder's own posteriors
             self.metric.update(model.terms(terms.batch, params=params, reading=terms.reading))
 
     def measure(self) -> dict[str, Score]:
@@ -58,5 +58,5 @@ class Refined(Instrument):
 
 
 def _again(model: LatentModel, look: Look):
-    """What the text's reading may give to a computation that goes backward."""
+    """A reading of the batch through which a computation may run backward."""
     return look.terms.reading if look.terms.reading.only_features else model.read(look.terms.batch)

@@ -1,4 +1,4 @@
-"""Texts drawn from the model, and how different they are from one another."""
+"""Texts drawn from the model, and their diversity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lvexp.report.findings import Findings, Group, Score, Section, number, row
 
 class Samples(Instrument):
     """``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
-    from p(x|z), no truncation, for language models too. ``unk``, ``samples_unk``: share of ``<unk>`` among the words
-    (tokens but for ``<eos>``) of the test set, and of the samples."""
+    from p(x|z) without truncation; for language models too. ``unk``, ``samples_unk``: share of ``<unk>`` among the
+    words (all tokens except ``<eos>``) of the test set and of the samples."""
 
     order = 40
     figures = ("distinct_1", "distinct_2", "self_bleu", "samples", "unk", "samples_unk", "text_unit")
@@ -31,7 +31,7 @@ class Samples(Instrument):
     def update(self, look: Look) -> None:
         batch = look.terms.batch
         self.unknown += int((batch.tokens == self.model.vocabulary.special.unk).sum())
-        self.words += batch.predicted() - len(batch)  # <eos> is no word
+        self.words += batch.predicted() - len(batch)  # <eos> is not a word
 
     def measure(self) -> dict[str, Score]:
         unit = "characters" if self.model.vocabulary.kind == "characters" else "words"

@@ -1,4 +1,4 @@
-"""How closely a report looks."""
+"""Settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lvexp.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How closely a report looks at a model.
+    """Settings of an evaluation.
 
     Attributes:
         iw_samples: K of the importance-weighted likelihood.
-        iw_tolerance: standard error of a text, in nats, at which it needs no more draws; 0 draws K for every text.
-        mi_sentences: texts in the aggregate posterior, at most.
-        mi_batch: texts in a group of the minibatch mutual information.
+        iw_tolerance: standard error of a text, in nats, at which it needs no more draws; with 0 every text gets K.
+        mi_sentences: largest number of texts in the aggregate posterior.
+        mi_batch: number of texts in each group of the minibatch mutual information.
         active_threshold: variance of the posterior mean above which a dimension is active.
-        samples: texts drawn from the model, for diversity and to read.
-        reconstructions: texts reconstructed to read.
-        interpolations: pairs of texts; interpolation_steps: texts along each line, both ends counted.
-        bleu_sentences: texts reconstructed for BLEU, at most.
-        max_decode: tokens after which a written text is cut.
+        samples: number of texts drawn from the model, for diversity and to read.
+        reconstructions: number of reconstructed texts to read.
+        interpolations: number of pairs of texts; interpolation_steps: texts along each line, including both ends.
+        bleu_sentences: largest number of texts reconstructed for BLEU.
+        max_decode: number of tokens after which a written text is cut.
         seed: of all draws.
     """
 

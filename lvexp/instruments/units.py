@@ -1,4 +1,4 @@
-"""The dimensions of z: which vary from text to text, and what rate each has."""
+"""The dimensions of z: which of them vary between texts, and the rate of each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lvexp.report.findings import Findings, Group, Score, number, row
 
 
 class Units(Instrument):
-    """``active_units`` of ``latent_dim``, where z is continuous: dimensions whose posterior mean has a variance over
-    texts above the threshold (:class:`~lvexp.metrics.active_units.ActiveUnits`). The picture has each dimension's
-    rate."""
+    """``active_units`` out of ``latent_dim``, for a continuous z: the number of dimensions whose posterior mean varies
+    over texts by more than the threshold (:class:`~lvexp.metrics.active_units.ActiveUnits`). The picture shows the rate
+    of each dimension."""
 
     order = 34
     figures = ("active_units",)
@@ -54,10 +54,10 @@ class Units(Instrument):
         rates = self.rates.compute()["rate_per_dimension"]
         shown = "use" in self.model.reported and (self.model.latent.continuous or not self.model.latent.values)
         groups = [self.rows(scores)] if shown else []
-        # one bar is no picture
+        # a single bar is not worth a picture
         if rates is None or not all(map(math.isfinite, rates)) or (len(rates) < 2 and self.model.latent.values):
             return Findings(groups=groups)
-        whole = self.variances is not None and len(self.variances) == len(rates)  # not where part of z is discrete
+        whole = self.variances is not None and len(self.variances) == len(rates)  # false if part of z is discrete
         drawn = functools.partial(figures.rate_per_dimension, rates, self.variances if whole else None)
         return Findings(groups=groups, pictures={"rate_per_dimension": drawn})
 
