@@ -1,16 +1,16 @@
-"""What an option says it does not go with: a trait of another option, or values anywhere. Free of torch.
+"""Conflicts: an option declares a trait of another option, or values anywhere, as incompatible with it. Free of torch.
 
-A part of :mod:`lvexp.checks.refusals`. Where traits speak of what is missing, a conflict speaks of what is there::
+A part of :mod:`lvexp.checks.refusals`. Traits are about what is missing; a conflict is about what is present::
 
     conflicts:
-      - if: {fused: true}                               # where this holds of the option's own values,
-        because: clips before the scale is taken out    # (what is said of it)
-        with: {trainer.precision: 16-mixed}             # it does not go with these values, or with a trait,
-        which: scales the gradients                     # (what is said of the other)
-        unless: attends                                 # but for an option that offers this trait
+      - if: {fused: true}                               # if this holds for the option's own values,
+        because: clips before the scale is taken out    # (message about the option)
+        with: {trainer.precision: 16-mixed}             # it is incompatible with these values, or with a trait,
+        which: scales the gradients                     # (message about the other choice)
+        unless: attends                                 # unless an option offers this trait
         try: [optimizer.fused=false]                    # what to type instead
 
-``if`` and ``unless`` may be left out. ``{key}`` in any of it is the option's own value, ``{self}`` where it stands.
+``if`` and ``unless`` are optional. Anywhere in it, ``{key}`` is the value of the option's own key, ``{self}`` its path.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lvexp.checks.values import at
 
 
 def check(plain: Mapping[str, Any], options: Sequence[Option]) -> None:
-    """Raises :class:`lvexp.errors.Refusal` for the first conflict that a configuration has."""
+    """Raises :class:`lvexp.errors.Refusal` for the first conflict in a configuration."""
     for option in options:
         for declared in option.node.get("conflicts") or []:
             conflict = filled(declared, option)
@@ -38,7 +38,7 @@ def check(plain: Mapping[str, Any], options: Sequence[Option]) -> None:
 
 
 def _other(named: str | Mapping[str, Any], plain: Mapping[str, Any], option: Option, options: Sequence[Option]) -> str:
-    """What an option conflicts with, as it is typed; empty where it is not there."""
+    """What an option conflicts with, as it is typed; empty if it is not present."""
     if isinstance(named, Mapping):
         there = {path: at(plain, path) for path in named}
         return " ".join(f"{path}={typed(value)}" for path, value in there.items()) if holds(named, there) else ""

@@ -1,19 +1,20 @@
-"""What an option's yaml says of the option itself, beside the values that its class takes. Free of torch.
+"""Declarations: what an option's yaml states about the option, besides its class's arguments. Free of torch.
 
 ========================  ==============================================================================
-``provides: [rate]``      traits that the option offers to the others (:data:`lvexp.checks.traits.TRAITS`)
-``requires: [rate]``      traits that one of the others must offer
-``owns: [beta]``          slots that only one option may hold
+``provides: [rate]``      traits that the option offers to other options (:data:`lvexp.checks.traits.TRAITS`)
+``requires: [rate]``      traits that another option must offer
+``owns: [beta]``          slots that only one option may own
 ``provides_if``, …        the same under a condition, ``requires_if: {simplex: {mixture: words}}``
-``because``               trait → what the option says of its need, in place of the usual words
-``conflicts``             what the option does not go with, and why (:mod:`lvexp.checks.conflicts`)
+``because``               trait → why the option needs it, in place of the usual message
+``conflicts``             what the option is incompatible with, and why (:mod:`lvexp.checks.conflicts`)
 ``starts_from: [run]``    keys that name the folder of a finished language model (:mod:`lvexp.checks.parent`)
-``ignores: [dim]``        keys that it has for the sake of sweeps, and does not use
+``ignores: [dim]``        keys that the option accepts for the sake of sweeps but does not use
 ``limits``, ``one_of``    key → limit, key → list of words (:mod:`lvexp.checks.values`)
 ========================  ==============================================================================
 
-A *condition* is a mapping: key → limit, in the language of :mod:`lvexp.checks.limits`. It holds where each key is there
-and keeps its limit: ``{attention: false}``, ``{per: dimension or batch}``, ``{beta: "< 1 or > 1"}``.
+A *condition* is a mapping from keys to limits, in the language of :mod:`lvexp.checks.limits`. It holds if every key is
+present and its value is within its limit: ``{attention: false}``, ``{per: dimension or batch}``,
+``{beta: "< 1 or > 1"}``.
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ from lvexp.errors import ConfigError, Refusal
 CONDITIONAL = ("requires_if", "provides_if", "owns_if")
 #: declarations that are lists of names
 _LISTS = ("requires", "provides", "owns", "ignores", "starts_from")
-#: what a yaml says of its option, to be told from what the option takes
+#: all keys that are declarations, as opposed to arguments of the option's class
 DECLARED = (*_LISTS, *CONDITIONAL, "because", "conflicts", "limits", "one_of")
-#: keys of a conflict → whether it must have them
+#: keys of a conflict → whether they are mandatory
 _OF_A_CONFLICT = {"if": False, "because": True, "with": True, "unless": False, "which": True, "try": True}
-#: groups of which one option is chosen
+#: groups with exactly one chosen option
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
-#: groups of which any number of options is chosen, each under its name, and what they are
+#: groups with any number of chosen options, each under its name → the name of such options in messages
 SEVERAL = {"regularizer": "remedies", "instrument": "instruments"}
-#: groups that say how a run is carried out
+#: groups that determine how a run is carried out
 AROUND = ("optimizer", "trainer", "logger", "paths")
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option that was chosen.
+    """A chosen option.
 
     Args:
-        group: the group that it is an option of.
-        path: where it stands in the configuration, such as ``regularizer.mdr``.
+        group: the group of the option.
+        path: its path in the configuration, such as ``regularizer.mdr``.
         typed: how it was typed, such as ``regularizer=mdr``.
-        node: what the configuration holds there.
-        block: whether it stands for a block of another option of its group.
+        node: its part of the configuration.
+        block: whether it is a block of another option of its group.
     """
 
     group: str
@@ -66,21 +67,21 @@ class Option:
 
     @property
     def offers(self) -> frozenset[str]:
-        """The traits that the others may count on. Those of a corpus follow from its columns, those of a block are for
-        the option that it is a block of."""
+        """The traits that it offers to other options. Those of a corpus follow from its columns. A block offers none:
+        its traits concern only the option that contains it."""
         if self.block:
             return frozenset()
         return columns(self.node) if self.group == "data" else frozenset(traits(self.node, "provides"))
 
     def spelled(self, condition: Mapping[str, Any]) -> str:
-        """The values that a condition speaks of, as they are typed; the option itself where it has none of them."""
+        """The values that a condition refers to, as they are typed; the option itself if it has none of them."""
         there = [f"{self.path}.{key}={typed(self.node[key])}" for key in condition if key in self.node]
         return " ".join(there) or self.typed
 
 
 def chosen(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[Option]:
-    """Every option of a configuration: one of each group with its blocks, those of which there may be several, and what
-    is around a run."""
+    """Every option of a configuration: those of groups with one option, with their blocks, then those of groups with
+    several, then those that determine how a run is carried out."""
     for group in GROUPS:
         node = plain.get(group)
         if not isinstance(node, Mapping):
@@ -99,24 +100,24 @@ def chosen(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> Iterator[Opt
 
 
 def holds(condition: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether every key of a condition is among the values and keeps its limit there."""
+    """Whether the values have every key of a condition, each within its limit."""
     return all(key in values and read(typed(limit))[0](values[key]) for key, limit in condition.items())
 
 
 def traits(node: Mapping[str, Any], kind: str) -> list[str]:
-    """What an option ``requires``, ``provides`` or ``owns`` with the values that it has."""
+    """What an option ``requires``, ``provides`` or ``owns``, given its values."""
     conditional = (node.get(f"{kind}_if") or {}).items()
     return [*(node.get(kind) or []), *(trait for trait, condition in conditional if holds(condition, node))]
 
 
 def condition(node: Mapping[str, Any], kind: str, trait: str) -> Mapping[str, Any]:
-    """The condition under which an option ``requires``, ``provides`` or ``owns`` a trait; empty where there is none."""
+    """The condition under which an option ``requires``, ``provides`` or ``owns`` a trait; empty if there is none."""
     return {} if trait in (node.get(kind) or []) else (node.get(f"{kind}_if") or {}).get(trait, {})
 
 
 def filled(said: Any, option: Option) -> Any:
-    """A part of a conflict with the option's values in it: ``{hidden}`` is that of its key ``hidden``, ``{self}`` where
-    the option stands."""
+    """A part of a conflict with the option's values filled in: ``{hidden}`` is the value of its key ``hidden``,
+    ``{self}`` its path."""
     if isinstance(said, Mapping):
         return {key: filled(value, option) for key, value in said.items()}
     if isinstance(said, list):
@@ -126,8 +127,8 @@ def filled(said: Any, option: Option) -> Any:
 
 
 def apart(first: tuple[str, str], second: tuple[str, str], advice: Sequence[str]) -> Refusal:
-    """The refusal of two choices, each as it is typed and with what is said of it; ``advice`` is what to type instead,
-    a line each."""
+    """The refusal of two incompatible choices, each given as it is typed and with a message about it; ``advice`` is a
+    list of lines that say what to type instead."""
     width = max(len(first[0]), len(second[0]))
     lines = [f"  {name:<{width}}   {why}" for name, why in (first, second)]
     starts = ("try  ", *["or   "] * len(advice))
@@ -136,16 +137,16 @@ def apart(first: tuple[str, str], second: tuple[str, str], advice: Sequence[str]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# their form
+# the form of declarations
 
 
 def check(plain: Mapping[str, Any], known: Mapping[str, Any], at: str = "") -> None:
-    """Raises :class:`ConfigError` for a declaration that cannot be read, wherever it stands.
+    """Raises :class:`ConfigError` for a malformed declaration anywhere in the configuration.
 
     Args:
         plain: the configuration, or a part of it.
-        known: the traits there are.
-        at: where the part stands.
+        known: all existing traits.
+        at: path of the part.
     """
     for key, said in plain.items():
         path = f"{at}.{key}" if at else str(key)
@@ -159,7 +160,7 @@ def check(plain: Mapping[str, Any], known: Mapping[str, Any], at: str = "") -> N
 
 
 def _form(key: str, said: Any, node: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Raises :class:`ValueError` with what is wrong with a declaration of an option; that of nothing is none."""
+    """Raises :class:`ValueError` saying what is wrong with a declaration; null counts as no declaration."""
     if said is None:
         return
     if key in _LISTS:
@@ -192,7 +193,7 @@ def _conflict(conflict: Mapping[str, Any], node: Mapping[str, Any], known: Mappi
     _wanted(all(_is_text(conflict[key]) for key in ("because", "which")), "'because' and 'which' must be texts")
     tries = conflict["try"]
     _wanted(isinstance(tries, list) and all(map(_is_text, tries)), "'try' must be a list of what to type instead")
-    try:  # whatever its values are, which are looked at later
+    try:  # with placeholders for its values, which are checked later
         conflict = filled(conflict, Option("", "", "", dict.fromkeys(node, 1)))
     except (LookupError, ValueError, AttributeError) as error:
         raise ValueError(f"{{…}} must name a key of the option, or be {{self}}: {error}") from error

@@ -1,6 +1,6 @@
-"""Whether an estimator can draw a latent variable, said before torch is loaded; block by block where there are blocks.
+"""Checks whether an estimator can draw a latent variable, for each block if there are blocks. Free of torch.
 
-A part of :mod:`lvexp.checks.refusals`: what declarations cannot say, because it depends on values of both.
+A part of :mod:`lvexp.checks.refusals`: declarations cannot express it, because it depends on values of both options.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from lvexp.checks.traits import TRAITS
 
 
 def check(options: Sequence[Option]) -> None:
-    """Raises :class:`lvexp.errors.Refusal` where the estimator does not fit the latent variable.
+    """Raises :class:`lvexp.errors.Refusal` if the estimator does not fit the latent variable.
 
     Args:
-        options: those that were chosen, blocks included.
+        options: all chosen options, including blocks.
     """
     estimator, latent = (
         next(option for option in options if option.group == group and not option.block)
@@ -43,7 +43,7 @@ def check(options: Sequence[Option]) -> None:
 
 
 def _passes(estimator: Option, latent: Option) -> None:
-    """An enumeration, which has a ``limit``, costs a decoder pass for each value of z."""
+    """Checks the ``limit`` of an enumeration, which costs one decoder pass for each value of z."""
     if "limit" not in estimator.node:
         return
     variables = 1 if "dim" in (latent.node.get("ignores") or []) else latent.node["dim"]

@@ -1,7 +1,8 @@
-"""Keys: each that is given is read by the option it is given to. Free of torch, which is not asked but read.
+"""Keys: checks that every given key is read by its option. Free of torch.
 
-A part of :mod:`lvexp.checks.refusals`. What a class takes is looked up in its source; the keys of groups without a
-class are those of their files, and of the trainer those that Lightning reads and that have a meaning here.
+A part of :mod:`lvexp.checks.refusals`. The arguments of a class are read from its source, without importing it. The
+keys of a group without a class are those of its files; those of the trainer also include keys of Lightning that are
+meaningful here.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from lvexp.checks.targets import OURS
 from lvexp.checks.values import yaml
 from lvexp.errors import ConfigError
 
-#: Lightning's, besides those in conf/trainer/cpu.yaml
+#: keys of Lightning's trainer in addition to those in conf/trainer/cpu.yaml
 TRAINER = (
     *("num_nodes", "min_epochs", "min_steps", "max_time", "check_val_every_n_epoch", "deterministic", "benchmark"),
     *("detect_anomaly", "inference_mode", "sync_batchnorm"),
 )
-#: what `build` hands to the classes, whatever a configuration says
+#: arguments that `build` passes to the classes, independent of the configuration
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params", "context"),
 )
-#: what a node has beside the arguments of its class
+#: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",)}
 
 
@@ -39,7 +40,7 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
     """Raises :class:`ConfigError` for a key that nothing reads.
 
     Args:
-        raw: the configuration, unresolved, its ``hydra`` node included: what another value refers to is read.
+        raw: the configuration, unresolved, with its ``hydra`` node; a key that another value refers to counts as read.
         choices: group → option. menu: the folder of the options.
     """
     config = yaml(menu / "config.yaml")[1]
@@ -51,7 +52,7 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
             raise _unread(key, node, "nothing", [*config, *groups])
         if isinstance(node, Mapping) and isinstance(config.get(key), Mapping):
             _among(key, node, list(config[key]))
-        elif isinstance(node, Mapping):  # an option's own, such as the embeddings of a model
+        elif isinstance(node, Mapping):  # a key of an option, such as the embeddings of a model
             file = menu / "model" / f"{choices.get('model')}.yaml"
             _among(key, node, list((yaml(file)[1].get(key) if file.exists() else None) or node))
     for group in (*GROUPS, "optimizer"):
@@ -65,7 +66,7 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
 
 
 def _referred(node: Any) -> Iterator[str]:
-    """Every name in a ``${…}``."""
+    """Every name that occurs in a ``${…}``."""
     if isinstance(node, Mapping):
         for value in node.values():
             yield from _referred(value)
@@ -81,10 +82,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner: tuple[str, ...]) -> None:
-    """The keys of a node that becomes an object, and of the mappings in it. ``inner``: where the node is within the
-    files of ``folder``."""
+    """Checks the keys of a node that becomes an object, and of the mappings in it. ``inner`` is the node's path within
+    the files of ``folder``."""
     if path.partition(".")[0] in SEVERAL and "_target_" not in node:
-        return  # not among the chosen regularizers, as `refusals` says
+        return  # not a chosen regularizer; `refusals` reports it
     target = typed(node.get("_target_"))
     ours = target.startswith(OURS)
     known = takes(target) if ours else None
@@ -92,7 +93,7 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
         raise ConfigError(f"{path}._target_={target}: there is no such class\ntry  leave out {path}._target_")
     _of_its_own(path, node, known)
     if known is None:
-        return  # a class of the user's own: building it tells
+        return  # a class of the user's own: errors appear when it is built
     free = {"_target_", *DECLARED, *(node.get("ignores") or ())}
     free |= {*_BESIDE.get(path, ())} | ({"_partial_"} if path.startswith("latent.") else set())
     names = [name for name in known if path == "data" or name not in GIVEN]
@@ -108,9 +109,9 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
 
 
 def _of_its_own(path: str, node: Mapping[str, Any], known: tuple[str, ...] | None) -> None:
-    """What an option declares of its keys must be of keys that it has, or that its class takes."""
+    """Checks that an option's declarations refer to keys that it has or that its class takes."""
     if known is None and path == "data":
-        return  # what all corpora declare, of keys that a class of the user's own may not take
+        return  # declarations for all corpora may refer to keys that the user's own class does not take
     declared = [(kind, node.get(kind) or ()) for kind in ("ignores", "starts_from", "limits", "one_of")]
     declared += [(kind, condition) for kind in CONDITIONAL for condition in (node.get(kind) or {}).values()]
     declared += [("conflicts", conflict.get("if") or {}) for conflict in node.get("conflicts") or []]
@@ -122,7 +123,7 @@ def _of_its_own(path: str, node: Mapping[str, Any], known: tuple[str, ...] | Non
 
 
 def _shown(folder: Path, path: tuple[str, ...]) -> Iterator[str]:
-    """The keys that any option of the group has in the mapping at ``path``."""
+    """All keys that options of the group have in the mapping at ``path``."""
     for file in _files(folder):
         node: Any = yaml(file)[1]
         for part in path:
@@ -156,9 +157,10 @@ def _unread(path: str, value: Any, by: str, known: list[str]) -> ConfigError:
 
 @functools.cache
 def takes(target: str) -> tuple[str, ...] | None:
-    """What the constructor of the class ``target`` takes, by its source alone; None where that does not show.
+    """Arguments of the constructor of the class ``target``, read from its source; None if the source does not show
+    them.
 
-    What it hands on to that of its base counts (``**parts``); blocks of any name do not.
+    Arguments that it passes on to its base class count (``**parts``); blocks with arbitrary names do not.
     """
     module, _, name = target.rpartition(".")
     found = _source(module)
@@ -183,7 +185,7 @@ def takes(target: str) -> tuple[str, ...] | None:
 @functools.cache
 def _source(module: str) -> ast.Module | None:
     top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)  # of the package itself: that of a module in it would import it
+    spec = importlib.util.find_spec(top)  # of the package itself; asking for a module in it would import the package
     if spec is None or not spec.submodule_search_locations:
         return None
     path = Path(spec.submodule_search_locations[0], *rest)

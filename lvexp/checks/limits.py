@@ -1,7 +1,8 @@
-"""The little language of ``limits``: what a value may be, as a test and in words. Free of torch.
+"""The small language of ``limits``, which defines the allowed values, as a test and in words. Free of torch.
 
-A limit is made of what may be, joined by ``or``: a kind (``whole``, ``share``, ``number``, ``text``, ``file``,
-``truth``, ``null``, ``list of`` a kind), bounds after it (``> 0 <= 1``), or a value itself (``-1``, ``english``)::
+A limit is a list of alternatives, joined by ``or``. Each is a kind (``whole``, ``share``, ``number``, ``text``,
+``file``, ``truth``, ``null``, ``list of`` a kind), possibly followed by bounds (``> 0 <= 1``); or bounds alone; or a
+single value (``-1``, ``english``)::
 
     share > 0 <= 1 or whole >= 1        whole >= 1 or -1        list of whole >= 1 or null
 """
@@ -41,7 +42,7 @@ def _whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; a truth value is none."""
+    """Whether a value is a number; a truth value is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -59,7 +60,7 @@ KINDS: dict[str, Test] = {
 
 
 def complete(limit: str) -> bool:
-    """Whether a limit says of what kind a value is; else the default does."""
+    """Whether a limit determines the kind of a value; otherwise the default value does."""
     return limit.split()[0] not in _SIGNS
 
 
@@ -70,7 +71,7 @@ def reads_null(limit: str) -> bool:
 
 @functools.cache
 def read(limit: str) -> Test:
-    """A limit as a test, and in words."""
+    """A limit as a test and in words."""
     tests = [_alternative(words.split(), limit) for words in limit.split(" or ")]
     return lambda value: any(fits(value) for fits, _ in tests), ", or ".join(wanted for _, wanted in tests)
 
@@ -84,7 +85,7 @@ def _alternative(words: list[str], limit: str) -> Test:
         )
     fits, wanted = KINDS.get(words[0], (is_number, ""))
     bounds = words[words[0] in KINDS :]
-    if len(words) == 1 and words[0] not in (*KINDS, *_SIGNS):  # a value itself
+    if len(words) == 1 and words[0] not in (*KINDS, *_SIGNS):  # a single value
         return lambda value: typed(value) == bounds[0], bounds[0]
     try:
         rules = [(*_SIGNS[sign], float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True)]

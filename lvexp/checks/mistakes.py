@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say of a mistake, said shortly: what was typed, why not, what to do."""
+"""Short explanations of errors from Hydra and OmegaConf: what was typed, why it is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lvexp.errors import LvexpError
 
 
 def explain(error: BaseException) -> str:
-    """A few lines for a mistake on the command line or in a configuration file."""
+    """Explains a mistake on the command line or in a configuration file in a few lines."""
     named: BaseException | None = error
     while named is not None and not isinstance(named, LvexpError):
         named = named.__cause__ or named.__context__
@@ -24,7 +24,7 @@ def explain(error: BaseException) -> str:
 
 
 def _internal(line: str) -> bool:
-    """Lines on Hydra's own machinery, of no help to a user."""
+    """Whether a line is about Hydra's internals and of no help to a user."""
     return line.lstrip().startswith(("full_key", "object_type", "reference_type", "Config search path", "provider="))
 
 
@@ -66,7 +66,7 @@ def _referred(key: str) -> str:
 
 def _swept(typed: str) -> str:
     key, _, values = typed.partition("=")
-    again = [f"'{key}=\"{values}\"'"]  # what the sweeper reads as a text, and then as a list
+    again = [f"'{key}=\"{values}\"'"]  # the sweeper reads this as a text, which then becomes a list
     if key.startswith("hydra.sweeper.params."):
         again.insert(0, f"{key.removeprefix('hydra.sweeper.params.')}={values}")
     return (

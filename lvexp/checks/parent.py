@@ -1,4 +1,4 @@
-"""A finished run that another one starts from: whether it fits, and what identifies it. Free of torch."""
+"""A finished run that another run starts from: checks whether it fits, and identifies it. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lvexp.errors import ConfigError, Refusal
 
-#: the sizes in which an encoder and the decoder it starts from must agree
+#: the settings in which an encoder and the decoder that it starts from must agree
 SIZES = ("cell", "embedding", "hidden", "layers")
 
 
@@ -21,7 +21,7 @@ def checkpoint(folder: str | Path) -> Path:
 
 
 def run_id(folder: str | Path | None) -> str:
-    """The id of the run in a folder, whatever the folder is called now; the folder itself where there is none."""
+    """The id of the run in a folder, even if the folder was renamed; the folder itself if it holds no run."""
     try:
         text = (Path(folder or "").expanduser() / "result.json").read_text(encoding="utf-8")
         return str(json.loads(text)["run_id"])
@@ -30,14 +30,14 @@ def run_id(folder: str | Path | None) -> str:
 
 
 def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
-    """Refuses a folder that holds no finished language model of the encoder's sizes.
+    """Rejects a folder that does not hold a finished language model with the encoder's sizes.
 
     Args:
         where: the key that names the folder, such as ``regularizer.lm_init.run``. folder: its value.
         encoder: the resolved ``encoder`` group.
 
     Raises:
-        Refusal: none is named, or the encoder is of other sizes. ConfigError: the folder cannot be started from.
+        Refusal: no folder is named, or the encoder has other sizes. ConfigError: the folder cannot be used.
     """
     train = "try  " + " ".join(["python -m lvexp model=rnnlm", *_sizes(encoder)])
     if folder is None:
@@ -53,7 +53,7 @@ def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
         config: Any = OmegaConf.to_container(OmegaConf.load(path / ".hydra" / "config.yaml"), resolve=False)
         decoder, provides = config["decoder"], config["latent"].get("provides") or ()
         decoder.get("cell")
-    except Exception as error:  # yaml has more errors than one for a damaged file
+    except Exception as error:  # yaml raises errors of several classes for a damaged file
         raise ConfigError(
             f"{typed}: its .hydra/config.yaml is missing or damaged\n{train} force=true\nand its folder"
         ) from error

@@ -1,10 +1,10 @@
-"""Refusals: what cannot work is said before anything expensive starts. Free of torch.
+"""Refusals: configurations that cannot work are rejected before anything expensive starts. Free of torch.
 
-Every option declares in its yaml what it needs of the others and does not go with
-(:mod:`lvexp.checks.declarations`), so that an option of a user's own is judged by the same rules as those of the menu.
-What no yaml can say is written by hand: here, what the folder of an earlier run must hold; in
-:mod:`lvexp.checks.drawing`, whether an estimator fits a latent variable block by block, and how many values there are
-to enumerate.
+Every option declares in its yaml what it needs from other options and what it is incompatible with
+(:mod:`lvexp.checks.declarations`), so a user's own options are checked by the same rules as the shipped ones. Only what
+declarations cannot express is coded by hand: here, what the folder of an earlier run must hold; in
+:mod:`lvexp.checks.drawing`, whether an estimator fits every block of a latent variable, and how many values an
+enumeration has.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
 
 
 def _parents(plain: Mapping[str, Any], options: Sequence[Option]) -> None:
-    """What an option starts from must be a finished run that fits."""
+    """Checks that every run that an option starts from is finished and fits."""
     for option in options:
         for key in option.node.get("starts_from") or []:
             parent.check(f"{option.path}.{key}", option.node.get(key), plain["encoder"])
 
 
 def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A configuration as plain values, without some of its nodes.
+    """A configuration as plain values, without the nodes in ``leave_out``.
 
     Raises:
-        ConfigError: a group has no option, or an option declares what cannot be read.
+        ConfigError: a group has no option, or an option has a malformed declaration.
     """
     nodes = {str(key): config[key] for key in config if key not in leave_out}
     plain: dict[str, Any] = {

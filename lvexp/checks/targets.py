@@ -1,8 +1,8 @@
-"""Which class a configuration may name: one of ours or PyTorch's optimisers, or one that the user vouches for.
+"""The classes that a configuration may name: those of lvexp, PyTorch's optimisers, and those that the user trusts.
 
-A ``_target_`` is a name that gets imported and called, and a checkpoint may come from anybody. So nothing is looked up
-that is neither under ``lvexp.`` or ``torch.optim.`` nor trusted by its full name, and what is found must be a class of
-the kind that its place in the configuration calls for: ``lvexp.run.shutil.rmtree`` is none.
+A ``_target_`` is imported and called, and a checkpoint may come from anybody. Therefore only names under ``lvexp.`` or
+``torch.optim.``, and names that are trusted in full, are looked up. The result must be a class of the kind that its
+place in the configuration requires; ``lvexp.run.shutil.rmtree`` is rejected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from lvexp.errors import ConfigError
 
 TARGET, PARTIAL = "_target_", "_partial_"
-#: where classes are that need nobody's word
+#: prefixes of classes that are always trusted
 OURS = ("lvexp.", "torch.optim.")
 
 
@@ -26,11 +26,11 @@ def named(node: Any) -> set[str]:
 
 
 def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] = ()) -> type:
-    """The class ``name``, which is to be one of ``kinds`` or derive from one.
+    """The class ``name``, which must be one of ``kinds`` or a subclass.
 
     Args:
-        where: the place in the configuration, as it is typed.
-        trust: full names of classes from elsewhere that may be imported.
+        where: its path in the configuration, as it is typed.
+        trust: full names of other classes that may be imported.
 
     Raises:
         ConfigError: the class may not be imported, does not exist, or is of another kind.
@@ -51,7 +51,7 @@ def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] 
             f"try  package.module.Class, a class at the top of a module on PYTHONPATH"
         ) from error
     wanted = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
-    # what a module of ours has merely imported is not ours
+    # a name that one of our modules merely imports is not ours
     strange = known and not str(getattr(found, "__module__", "")).startswith(OURS)
     if strange or not isinstance(found, type) or not issubclass(found, kinds):
         raise ConfigError(f"{typed}: that is no class for {where}\ntry  a class derived from {wanted}")
@@ -59,10 +59,10 @@ def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] 
 
 
 def arguments(where: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    """What a node gives its class.
+    """The arguments that a node gives to its class.
 
     Raises:
-        ConfigError: it holds another of Hydra's words (``_args_``, ``_recursive_``, …), or names a class in a value.
+        ConfigError: it uses another keyword of Hydra (``_args_``, ``_recursive_``, …), or names a class in a value.
     """
     kept = {key: value for key, value in node.items() if key != TARGET}
     for key in kept:

@@ -1,6 +1,6 @@
-"""Traits: what one option needs, another must offer; what one owns, no other may. Free of torch.
+"""Traits: what one option needs, another must offer; what one owns, no other may own. Free of torch.
 
-A part of :mod:`lvexp.checks.refusals`; how an option declares its traits says :mod:`lvexp.checks.declarations`.
+A part of :mod:`lvexp.checks.refusals`; :mod:`lvexp.checks.declarations` describes how an option declares its traits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lvexp.checks.limits import typed
 from lvexp.checks.values import yaml
 from lvexp.errors import Refusal
 
-#: trait → what an option says that lacks it, what one says that needs it
+#: trait → message about an option that lacks it, message about an option that needs it
 TRAITS = {
     "rate": ("has no prior, so no rate", "needs a rate"),
     "no_latent": ("is a latent variable", "has none"),
@@ -49,7 +49,7 @@ TRAITS = {
     "source": ("has no source texts", "needs one for each text"),
     "counts": ("has no bags of words", "needs them"),
 }
-#: trait → the group whose options may offer it, to name the one that does not
+#: trait → the group whose options may offer it, used to name the option that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent")
 _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(("autoregressive", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder")
@@ -59,10 +59,10 @@ _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 
 
 def check(options: Sequence[Option], menu: Path) -> None:
-    """Raises :class:`lvexp.errors.Refusal` for a need that no option meets, or a slot that two hold.
+    """Raises :class:`lvexp.errors.Refusal` for a required trait that no option offers, or a slot that two options own.
 
     Args:
-        options: those that were chosen. menu: the folder of all options, to name alternatives.
+        options: the chosen options. menu: the folder of all options, to name alternatives.
     """
     options = [option for option in options if not option.block and option.group not in AROUND]
     offered = {trait for option in options for trait in option.offers}
@@ -79,7 +79,7 @@ def check(options: Sequence[Option], menu: Path) -> None:
 
 
 def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) -> Refusal:
-    """Names who lacks the trait, who needs it, and what to type instead."""
+    """Names the option that lacks the trait, the option that needs it, and what to type instead."""
     giver = _GIVERS[trait]
     lacking = next(other for other in options if other.group == giver)
     lack, need = TRAITS[trait]
@@ -87,7 +87,7 @@ def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) ->
     needed_if, offered_if = condition(option.node, "requires", trait), condition(lacking.node, "provides", trait)
 
     def unmet(node: Mapping[str, Any], instead_of: Option) -> set[tuple[str, str]]:
-        """Needs, and whose, that are not met once another option stands for a chosen one."""
+        """The unmet requirements, with their groups, if an option with values ``node`` replaces a chosen option."""
         others = [other for other in options if other is not instead_of]
         there = {offer for other in others for offer in other.offers} | {*traits(node, "provides")}
         there |= instead_of.offers if instead_of.group == "data" else set()
@@ -104,7 +104,7 @@ def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) ->
     offers = {name: node for name, node in _options(menu, giver) if trait in traits(node, "provides")}
     offers.pop(lacking.name, None)
     other_model = ""
-    if giver == "data":  # whether texts come as words or as counts is a value, not a choice
+    if giver == "data":  # whether texts are tokens or counts is a value, not an option
         givers = [*(["data.view=tokens"] if trait == "tokens" else []), *(f"data={name}" for name in offers)]
     else:
         left = {name: unmet(node, lacking) for name, node in offers.items()}
@@ -120,7 +120,7 @@ def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) ->
 
 
 def _owned(first: Option, second: Option, slot: str, menu: Path) -> Refusal:
-    """Names the two that set the same, of which one must go."""
+    """Names two options that own the same slot, and what to type to resolve it."""
     under = [condition(option.node, "owns", slot) for option in (first, second)]
     names = [option.spelled(owned_if) for option, owned_if in zip((first, second), under, strict=True)]
     advice = names
@@ -134,7 +134,7 @@ def _owned(first: Option, second: Option, slot: str, menu: Path) -> Refusal:
 
 
 def _mended(option: Option, said: Mapping[str, Any], wanted: bool, menu: Path) -> list[str]:
-    """What to type so that a condition on an option's values holds, or (``wanted`` false) no longer does."""
+    """What to type so that a condition on an option's values holds or, if ``wanted`` is false, no longer holds."""
     known = dict(_options(menu, option.group)).get(option.name, {})
     mended = []
     for key, limit in said.items():
@@ -151,7 +151,7 @@ def _mended(option: Option, said: Mapping[str, Any], wanted: bool, menu: Path) -
 
 @functools.cache
 def _options(menu: Path, group: str) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Name and values of every option of a group, by its file alone."""
+    """Name and values of every option of a group, as in its file."""
     found = []
     for file in sorted((menu / group).glob("*.yaml")):
         _, node = yaml(file)

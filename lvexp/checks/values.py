@@ -1,10 +1,10 @@
-"""Single values: each of the kind, in the range and among the words that its option allows. Free of torch.
+"""Single values: checks that each has the kind, the range or one of the words that its option allows. Free of torch.
 
-A part of :mod:`lvexp.checks.refusals`. The kind is that of the default in the option's yaml, which is also what may be
-null: a default of null. Ranges and words an option declares there itself, ``limits: {decay: ">= 0 < 1"}`` and
-``one_of: {prior: [uniform, learned]}``, in the language of :mod:`lvexp.checks.limits`; what all corpora share is
-declared in ``conf/config.yaml``. The tables below are for what is handed on as it is and can declare nothing: keys of
-the trainer, which are Lightning's, those of the evaluation, and a few single ones. No number is ever nan or infinite.
+A part of :mod:`lvexp.checks.refusals`. The kind is that of the default in the option's yaml; a key whose default is
+null may be null or of any kind. An option declares ranges and words in its yaml, ``limits: {decay: ">= 0 < 1"}`` and
+``one_of: {prior: [uniform, learned]}``, in the language of :mod:`lvexp.checks.limits`. Declarations for all corpora are
+in ``conf/config.yaml``. The tables below are for keys without declarations: those of Lightning's trainer, those of the
+evaluation, and a few others. No number may be nan or infinite.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lvexp.checks.declarations import AROUND, DECLARED, GROUPS, SEVERAL
 from lvexp.checks.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 from lvexp.errors import ConfigError
 
-MOST = 3.4e38  # the largest number of 32 bits
+MOST = 3.4e38  # the largest number in 32 bits
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -34,7 +34,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
 
 
 def nodes(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping within, with its path, but for what options declare."""
+    """Every nested mapping, with its path, except for declarations."""
     for key, value in node.items():
         if isinstance(value, Mapping) and key not in DECLARED:
             inner = f"{path}.{key}" if path else str(key)
@@ -43,7 +43,7 @@ def nodes(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mappin
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value within that is no mapping, with its path; what an option declares is one value, whatever it is."""
+    """Every nested value that is not a mapping, with its path; a declaration counts as a single value."""
     if isinstance(node, Mapping) and path.rpartition(".")[2] not in DECLARED:
         for key, value in node.items():
             yield from leaves(value, f"{path}.{key}" if path else str(key))
@@ -52,7 +52,7 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _numbers(value: Any) -> Iterator[Any]:
-    """Every number of a value, whatever it is part of."""
+    """Every number in a value, at any depth."""
     if isinstance(value, list | Mapping):
         for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _numbers(inner)
@@ -60,7 +60,7 @@ def _numbers(value: Any) -> Iterator[Any]:
         yield value
 
 
-#: type of a default → the kind that a value must be of
+#: type of a default → the kind that a value must have
 _OF_DEFAULT: dict[type, Test] = {
     bool: KINDS["truth"],
     int: KINDS["whole"],
@@ -74,7 +74,7 @@ _OF_DEFAULT: dict[type, Test] = {
 
 
 def _types(plain: dict, known: Mapping[str, Any]) -> None:
-    """A value must be there, finite, and of the kind its option's yaml holds: whole number, truth value, list, …"""
+    """Checks that every value is present, finite, and of the same kind as its default (whole number, list, …)."""
     for path, value in leaves(plain):
         for number in _numbers(value):
             if isinstance(number, float) and not abs(number) <= MOST:
@@ -112,7 +112,7 @@ def _declared(path: str) -> bool:
 
 
 def _unchanged(path: str, given: Any, default: Any) -> None:
-    """Raises for a declaration that was typed; a corpus of the user's own may add to what all corpora declare."""
+    """Raises if a declaration was overridden; a user's own corpus may add to the declarations for all corpora."""
     kept = isinstance(default, Mapping) and isinstance(given, Mapping)
     same = all(given.get(key) == value for key, value in default.items()) if kept else given == default
     if not same:
@@ -123,7 +123,7 @@ def _unchanged(path: str, given: Any, default: Any) -> None:
 
 
 def _fits(path: str, value: Any, default: Any, limits: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    """Raises for a value of another kind than the default's, unless its limit says what kind it is of."""
+    """Raises if a value has another kind than its default, unless its limit determines the kind."""
     if default is None or (path in limits and complete(limits[path])):
         return
     fits, wanted = _OF_DEFAULT[type(default)]
@@ -138,7 +138,7 @@ def _advice(path: str, known: Mapping[str, Any]) -> str:
 
 
 def defaults(choices: Mapping, several: Iterable[tuple[str, str]], menu: Path) -> Iterator[tuple[str, Any]]:
-    """Path and value of all that the chosen options' files hold; of the same path, the last prevails."""
+    """Path and value of everything in the files of the chosen options; if a path occurs twice, the last one counts."""
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*GROUPS[1:], *AROUND)]
     files += [(group, menu / group / f"{name}.yaml") for group, name in several]
     for choice, option in choices.items():  # blocks: latent@latent.c
@@ -156,8 +156,8 @@ def defaults(choices: Mapping, several: Iterable[tuple[str, str]], menu: Path) -
 
 @functools.cache
 def yaml(file: Path) -> tuple[bool, dict[str, Any]]:
-    """What a file of the menu holds, unresolved, with what it starts from in its own folder; and whether it speaks of
-    the whole configuration."""
+    """The content of a file of the menu, unresolved, including the files of its folder that it is based on; and whether
+    it applies to the whole configuration."""
     node = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     assert isinstance(node, dict)
     bases = [base for base in node.get("defaults") or [] if isinstance(base, str) and base != "_self_"]
@@ -166,7 +166,7 @@ def yaml(file: Path) -> tuple[bool, dict[str, Any]]:
     return whole, inherited | {str(key): value for key, value in node.items()}
 
 
-#: path → limit, of what declares none
+#: path → limit, for keys without declarations
 _LIMITS = {
     "seed": "whole >= 0 < 4294967296",
     "objective": "text or null",
@@ -208,7 +208,7 @@ _LIMITS = {
     "trainer.checkpoint_steps": ">= 1",
     "trainer.threads": "whole >= 1 or null",
 }
-#: path → words, of what declares none
+#: path → words, for keys without declarations
 _ONE_OF = {
     "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
     "trainer.precision": (
@@ -221,22 +221,22 @@ _ABSENT = object()
 
 
 def _limits(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Path and limit of every value that has one, there or not."""
+    """Path and limit of every value with a limit, even if the value is absent."""
     yield from _LIMITS.items()
-    # what is referred to elsewhere (model.embeddings) is named by its shorter path
+    # a mapping that is referred to elsewhere (model.embeddings) is named by its shorter path
     for path, node in sorted(nodes(plain), key=lambda found: found[0].count(".")):
         yield from ((f"{path}.{key}", limit) for key, limit in (node.get("limits") or {}).items())
 
 
 def _words(plain: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Path and words of every value that is one of some, there or not."""
+    """Path and words of every value that must be one of several words, even if the value is absent."""
     yield from _ONE_OF.items()
     for path, node in nodes(plain):
         yield from ((f"{path}.{key}", words) for key, words in (node.get("one_of") or {}).items())
 
 
 def at(plain: Mapping[str, Any], path: str, absent: Any = None) -> Any:
-    """The value at a path; ``absent`` where there is none."""
+    """The value at a path; ``absent`` if there is none."""
     found: Any = plain
     for part in path.split("."):
         if not isinstance(found, Mapping) or part not in found:
@@ -246,7 +246,7 @@ def at(plain: Mapping[str, Any], path: str, absent: Any = None) -> Any:
 
 
 def words(plain: Mapping[str, Any]) -> set[str]:
-    """The paths of values that are one of a list of words."""
+    """The paths of values that must be one of several words."""
     return set(dict(_words(plain)))
 
 
