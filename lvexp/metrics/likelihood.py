@@ -20,13 +20,13 @@ from lvexp.terms import Terms
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
-    """What K draws say of -log p(x), text by text.
+    """Estimates of -log p(x) from K draws, one for each text.
 
     Attributes:
         nll: the estimate, nats per text, [B].
         error: its Monte-Carlo standard error by the jackknife, nats; nan for K = 1. [B]
         effective: effective number of draws, between 1 and those used, (sum w)^2 / sum w^2. [B]
-        draws: how many were used: K, or fewer where a tolerance was met before. [B]
+        draws: number of draws used: K, or fewer if a tolerance was met earlier. [B]
     """
 
     nll: Float[Tensor, " B"]
@@ -35,9 +35,9 @@ class Likelihood:
     draws: Float[Tensor, " B"]
 
 
-#: draws of each text that are scored before the next; a tolerance is looked at after each round
+#: number of draws for each text in a round; the tolerance is checked after each round
 ROUND = 32
-#: effective draws of a text below which its estimate is biased upward by a tenth of a nat and more
+#: number of effective draws below which a text's estimate is biased upward by a tenth of a nat or more
 FEW = 10.0
 
 
@@ -49,35 +49,36 @@ def importance_weighted(
     tolerance: float = 0.0,
     positions: int = 2**13,
 ) -> Likelihood:
-    r"""-log p(x) by K draws from the posterior (Burda et al. 2016, eq. 8), nats per text.
+    r"""-log p(x) estimated with K draws from the posterior (Burda et al. 2016, eq. 8), nats per text.
 
     .. math:: -\log \frac1K \sum_{k=1}^K w_k, \qquad w_k = \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)}, \quad z_k \sim q(z|x)
 
-    In expectation an upper bound on -log p(x) that falls with K; K = 1 is -ELBO. The decoder scores few draws at a
-    time and a weight is one number, so memory hardly grows with K; the result does not depend on ``positions``. Draws
-    come from the global generator.
+    In expectation this is an upper bound on -log p(x) that decreases with K; K = 1 gives -ELBO. The decoder scores few
+    draws at a time and a weight is a single number, so memory hardly grows with K. The result does not depend on
+    ``positions``. Draws come from the global generator.
 
-    The error is the jackknife's (Quenouille 1956; Tukey 1958),
+    The standard error is that of the jackknife (Quenouille 1956; Tukey 1958),
 
     .. math:: \sqrt{\tfrac{K-1}{K} \sum_k (\ell_{-k} - \bar\ell)^2}, \qquad
               \ell_{-k} = -\log \tfrac{1}{K-1} \sum_{j \ne k} w_j,
 
-    whose square is in expectation no smaller than the variance (Efron & Stein 1981). The delta method's
-    :math:`\sqrt{(\overline{w^2}/\bar w^2 - 1)/(K-1)}` agrees with it while many draws share the weight, cannot exceed
-    1 and is half the true error where a handful decides. No error knows the bias of the bound, which is about half the
-    error's square and grows to more than the error itself where few draws decide: see :data:`FEW`.
+    The expectation of its square is at least the variance (Efron & Stein 1981). The delta method's
+    :math:`\sqrt{(\overline{w^2}/\bar w^2 - 1)/(K-1)}` agrees with it if the weight is spread over many draws, but it
+    cannot exceed 1, and it is half the true error if a few draws dominate. Neither error includes the bias of the
+    bound, which is about half the squared error and becomes larger than the error if a few draws dominate: see
+    :data:`FEW`.
 
-    With a ``tolerance`` a text is drawn for only until its error is no larger, which is looked at every
-    :data:`ROUND` draws. The mean of the weights is then no longer unbiased: drawing stops sooner where no large
-    weight has come up yet, so the estimate is biased upward, by less than the tolerance as a rule. Figures meant
-    to be compared with published ones are better made without it.
+    With a ``tolerance``, drawing for a text stops once its error is no larger, which is checked every :data:`ROUND`
+    draws. The mean of the weights is then no longer unbiased: drawing tends to stop before a large weight has come up,
+    so the estimate is biased upward, usually by less than the tolerance. For comparisons with published figures, do not
+    use a tolerance.
 
     Args:
         model: in evaluation mode, with a prior.
-        of: the texts, or their terms, if they are known already.
+        of: the texts, or their terms if they are already known.
         samples: K, at least 1.
-        tolerance: standard error of a text, in nats, at which it needs no more draws; 0 draws K for every text.
-        positions: tokens (draws x texts x T) the decoder scores at once; at least one draw of one text.
+        tolerance: standard error of a text, in nats, at which it needs no more draws; with 0 every text gets K draws.
+        positions: number of tokens (draws x texts x T) that the decoder scores at once; at least one draw of one text.
     """
     batch = of.batch if isinstance(of, Terms) else of
     reading = of.reading if isinstance(of, Terms) else model.read(of)
@@ -88,7 +89,7 @@ def importance_weighted(
     left = torch.arange(len(batch), device=params.device)  # texts that need more draws
     drawn: list[Tensor] = []  # log weights of these, all rounds
     for start in range(0, samples, ROUND):
-        # one by one, and for all texts: the stream of random numbers is then the same whatever is scored with what
+        # one by one and for all texts, so that the random numbers do not depend on which texts are still scored
         value = torch.stack([q.sample() for _ in range(min(ROUND, samples - start))])
         log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
         log_p = _scored(model, batch[left], reading[left], model.latent.code(value)[:, left], positions)
@@ -109,14 +110,14 @@ def importance_weighted(
 def marginal(
     model: LatentModel, batch: Batch, reading: Reading | None = None, positions: int = 2**13
 ) -> Float[Tensor, " B"]:
-    r"""-log p(x) itself, for a z of finitely many values, nats per text: :math:`-\log \sum_z p(z)\, p(x|z)`.
+    r"""The exact -log p(x) for a z with finitely many values, nats per text: :math:`-\log \sum_z p(z)\, p(x|z)`.
 
-    Costs a decoder pass for each value of z, as many draws would.
+    It costs one decoder pass for each value of z, the same as that many draws.
 
     Args:
-        model: in evaluation mode, its z discrete.
-        batch: the texts. reading: of them, if they were read already.
-        positions: as :func:`importance_weighted` takes it.
+        model: in evaluation mode, with a discrete z.
+        batch: the texts. reading: of the texts, if they were read already.
+        positions: as in :func:`importance_weighted`.
     """
     reading = model.read(batch) if reading is None else reading
     p = model.latent.prior(reading.condition)
@@ -127,15 +128,15 @@ def marginal(
 
 
 def countable(model: LatentModel) -> bool:
-    """Whether :func:`marginal` is to be had: z has at most :data:`~lvexp.distributions.support.ENUMERATED` values."""
+    """Whether :func:`marginal` is feasible: z has at most :data:`~lvexp.distributions.support.ENUMERATED` values."""
     return (model.latent.configurations or math.inf) <= ENUMERATED
 
 
 def _scored(
     model: LatentModel, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], positions: int
 ) -> Float[Tensor, "S B"]:
-    """log p(x|z) in pieces of at most ``positions`` tokens: all draws of a few texts, which share what a decoder
-    computes of the words."""
+    """log p(x|z) in pieces of at most ``positions`` tokens: all draws of a few texts, because draws of the same text
+    share what a decoder computes from the words."""
     length = batch.tokens.shape[1]
     draws = max(1, min(len(code), positions // length))
     rows = max(1, positions // (length * draws))
@@ -148,13 +149,13 @@ def _scored(
 
 
 def _jackknife(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
-    """The standard error of log mean w, from the K estimates that leave one draw out; nan for one draw."""
+    """The standard error of log mean w, from the K estimates that each leave one draw out; nan for one draw."""
     draws = len(log_w)
     if draws == 1:
         return torch.full_like(log_w[0], math.nan)
     total = log_w.logsumexp(0, keepdim=True)
     without = torch.log1p(-(log_w - total).exp())
-    # of a draw that has all but all of the weight, 1 minus its share is rounding: what the others sum to is not
+    # if one draw has nearly all of the weight, 1 minus its share is only rounding error; sum the other weights instead
     largest = log_w.argmax(0, keepdim=True)
     rest = log_w.scatter(0, largest, -math.inf).logsumexp(0, keepdim=True)
     return (without.scatter(0, largest, rest - total).var(0, correction=0) * (draws - 1)).sqrt()
@@ -165,20 +166,20 @@ class ImportanceWeighted(Metric):
 
     ``compute`` returns a dict of
 
-    - ``nll_iw``: mean over texts, nats per sentence;
-    - ``nll_iw_se``: :math:`\sqrt{\sum_i s_i^2} / N`, the Monte-Carlo standard error of that mean from the errors
-      s_i of the N texts: how far another seed would move it. It is not the spread of texts about their mean, nor
-      what another test set would change, and it leaves out the bound's bias. None for K = 1;
-    - ``ppl_iw``: :func:`lvexp.metrics.bound.perplexity` from it;
+    - ``nll_iw``: mean over texts, nats per text;
+    - ``nll_iw_se``: :math:`\sqrt{\sum_i s_i^2} / N`, the Monte-Carlo standard error of that mean, from the errors s_i
+      of the N texts: how much it would vary between seeds. It measures neither the spread of texts about their mean
+      nor the variation between test sets, and it excludes the bias of the bound. None for K = 1;
+    - ``ppl_iw``: :func:`lvexp.metrics.bound.perplexity` computed from it;
     - ``iw_samples``: K;
-    - ``iw_draws``: draws used, mean over texts: K, or fewer with a tolerance;
-    - ``iw_effective``: effective number of draws, mean over texts: near 1, a single draw decides;
-    - ``iw_few``: share of texts with fewer than :data:`FEW` of them. Theirs is an NLL that more draws would lower by
-      more than the error says.
+    - ``iw_draws``: number of draws used, mean over texts: K, or fewer with a tolerance;
+    - ``iw_effective``: effective number of draws, mean over texts; near 1, a single draw dominates;
+    - ``iw_few``: share of texts with fewer than :data:`FEW` effective draws. More draws would lower their NLL by more
+      than the standard error suggests.
 
     Args:
         samples: K.
-        tolerance, positions: as :func:`importance_weighted` takes them.
+        tolerance, positions: as in :func:`importance_weighted`.
         more: options of every ``torchmetrics.Metric``.
     """
 
