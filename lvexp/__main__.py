@@ -27,7 +27,7 @@ from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
 from lvexp.job import environment, identity, sweep
 
 _HERE = Path(__file__).parent
-#: the options: inside an installed package, beside it in a checkout
+#: folder of the options: inside the package if installed, next to it in a checkout
 MENU = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 _mistakes: list[Exception] = []
 _crashes: list[Exception] = []
@@ -35,7 +35,7 @@ _crashes: list[Exception] = []
 
 @hydra.main(config_path=str(MENU), config_name="config", version_base="1.3")
 def _job(config: DictConfig) -> float | None:
-    """One job; in a multirun a failure is recorded and the others go on."""
+    """Runs one job; in a multirun a failure is recorded and the other jobs continue."""
     settings = HydraConfig.get()
     many = settings.mode == RunMode.MULTIRUN
     folder = Path(settings.runtime.output_dir)
@@ -47,12 +47,12 @@ def _job(config: DictConfig) -> float | None:
     try:
         record |= _checked(config, folder)
     except (LvexpError, OmegaConfBaseException) as error:
-        # a folder that cannot be used says nothing of the choices, and may be another process's
+        # a folder that cannot be used says nothing about the choices, and may belong to another process
         refused = isinstance(error, LvexpError) and not isinstance(error, RunError | Diverged)
         record |= {"status": "refused" if refused else "failed", "message": str(error)}
         if not many:
             _discard(folder)
-            _mistakes.append(error)  # raised from main(): Hydra would print a line of its own
+            _mistakes.append(error)  # raised again in main(), because Hydra would print its own message here
             return None
         if not isinstance(error, RunError | Diverged):
             (folder / identity.REFUSED).write_text(f"{error}\n", encoding="utf-8")
@@ -80,7 +80,7 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     source.check(plain["data"])
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
-    from lvexp.run import run  # torch, lightning: only now
+    from lvexp.run import run  # imports torch and lightning, so not before the checks
 
     composed = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": settings.overrides.task}
     choices |= {group: sorted(plain[group] or {}) for group in SEVERAL}
@@ -97,19 +97,19 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def _discard(folder: Path) -> None:
-    """Takes away the folder that Hydra made for a job that never began."""
-    with contextlib.suppress(OSError):  # something is in it
+    """Removes the folder that Hydra made for a job that never began."""
+    with contextlib.suppress(OSError):  # it is not empty
         folder.rmdir()
 
 
 def _legible() -> None:
-    """A letter that standard output cannot show becomes a question mark: no report dies of an arrow."""
+    """Prints a question mark for every character that standard output cannot encode, instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
 def _once(words: Iterable[str]) -> None:
-    """Refuses a group that is given two options, of which Hydra would take the last, or what is no option's name."""
+    """Rejects a group with two options, of which Hydra would take the last, and words that cannot name an option."""
     first: dict[str, str] = {}
     for word in filter(_is_override, words):
         group = word.partition("=")[0].lstrip("+")
@@ -118,7 +118,7 @@ def _once(words: Iterable[str]) -> None:
         try:
             override = OverridesParser.create().parse_override(word)
         except HydraException:
-            continue  # Hydra says so itself
+            continue  # Hydra reports it
         chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
         if any(name == "null" or not isinstance(name, str | list) for name in chosen):
             advice = f"{group}=none" if group in SEVERAL else f"leave out {group}=…"
@@ -134,14 +134,14 @@ def _is_override(word: str) -> bool:
 
 
 def main() -> None:
-    """The entry point: exit code 0 when all is well, 1 when a job failed or diverged, 2 for a mistake in what was
-    typed, such as a sweep of which every job is refused."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors then reach us, and we say them shortly
+    """The entry point. Exit codes: 0 on success, 1 if a job failed or diverged, 2 for a mistake in what was typed, such
+    as a sweep in which every job is refused."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach us, so that we can print a short message
     _legible()
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` has it: classes of the user's own are found from either
+        sys.path.insert(0, os.getcwd())  # as `python -m` does, so that the user's own classes are found either way
     identity.register()
-    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse wants them in one run; -m may stand anywhere
+    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse needs contiguous overrides; -m may be anywhere
     try:
         _once(sys.argv[1:])
         _job()

@@ -1,4 +1,4 @@
-"""From a configuration to objects: the only place where what it names is imported and called."""
+"""Builds objects from a configuration; the only module that imports and calls the classes it names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer, equip
 from lvexp.training.module import Training
 
-#: group → what the class that it names must be
+#: group → base classes, one of which the named class must derive from
 _KINDS: dict[str, tuple[type, ...]] = {
     "data": (TextData,),
     "encoder": (AbstractEncoder,),
@@ -47,12 +47,12 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "model": (LatentModel,),
 }
 
-#: what is given to a class only if its constructor asks for it by name
+#: arguments that are passed to a class only if its constructor has a parameter of that name
 OFFERED = ("special", "states")
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Raises :class:`ConfigError` where a configuration of the user's own names what cannot be its class."""
+    """Raises :class:`ConfigError` if the user's own configuration names a class that cannot be used in its place."""
     trust = targets.named(config)
     for where, node in _nodes(config):
         _read(where, node, trust)
@@ -74,13 +74,14 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 
 
 def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[type, dict[str, Any]]:
-    """The class that a node names, and its arguments. Blocks of a latent variable, which it makes itself once it knows
-    their width, are what makes them; an estimator's parts are made."""
+    """The class that a node names, and its arguments. The blocks of a latent variable are passed as factories, because
+    the latent variable builds them itself once it knows their width; the parts of an estimator are built here."""
     group = where.partition(".")[0]
     found = targets.find(where, node.get(targets.TARGET), _KINDS[group], trust)
     given, parts = arguments(node), dict[str, Any]()
     if "${oc.env:" in str(given) and node[targets.TARGET] in trust:
-        # kept as typed (lvexp.job.environment); one of ours needs nothing of it, and a stranger's file may read nothing
+        # ${oc.env:…} is kept as typed (lvexp.job.environment) and resolved only here: our own classes need no
+        # environment variables, and a file from somebody else must not read any
         known: Any = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
         given = known
     if group in ("latent", "estimator"):
@@ -89,11 +90,11 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
             if group == "estimator":
                 parts[name] = _make(inner, block, trust)
             else:
-                # Hydra's word for the same, which says here what the code does anyway
+                # Hydra's keyword for a factory is redundant here
                 made, settings = _read(inner, {k: v for k, v in block.items() if k != targets.PARTIAL}, trust)
                 parts[name] = functools.partial(made, **settings)
     if group == "optimizer":
-        given.pop("decay", None)  # the trainer's
+        given.pop("decay", None)  # for the trainer
     return found, targets.arguments(where, given) | parts
 
 
@@ -110,7 +111,7 @@ def _make(where: str, node: Mapping[str, Any], trust: Collection[str], **given: 
 
 
 def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
-    """Refuses settings that the optimiser itself refuses, which it would only say when training begins."""
+    """Rejects settings that the optimiser rejects; otherwise the error would appear only when training begins."""
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:
@@ -120,21 +121,21 @@ def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
 
 
 def data(config: Mapping[str, Any]) -> TextData:
-    """The data module of a resolved configuration of the user's own."""
+    """The data module of a resolved configuration, which must be the user's own."""
     return _make("data", config["data"], targets.named(config["data"]))
 
 
 def model(
     config: Mapping[str, Any], vocabulary: Vocabulary | Bag, *, trust: Collection[str] | None = None
 ) -> LatentModel:
-    """The model of a resolved configuration with its regularizers, its parameters new.
+    """The model of a resolved configuration, with its regularizers and newly initialised parameters.
 
     Args:
-        trust: full names of classes from elsewhere that may be imported; None: all that are named, for a configuration
-            of the user's own.
+        trust: full names of other classes that may be imported; None for all that are named, if the configuration is
+            the user's own.
 
     Raises:
-        ConfigError: a class cannot be used, see :func:`lvexp.checks.targets.find`, or rejects its arguments.
+        ConfigError: a class cannot be used (see :func:`lvexp.checks.targets.find`), or rejects its arguments.
     """
     make, first = _maker(config, trust), _init(config, trust)
     encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
@@ -163,12 +164,12 @@ def training(
     kept: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
 ) -> Training:
-    """What trains a model that :func:`model` made of the same configuration.
+    """The training module for a model that :func:`model` built from the same configuration.
 
     Args:
-        trust: as :func:`model` takes it.
-        kept: the configuration as it is to be written into checkpoints, if that is another one.
-        labels: names of the classes, for checkpoints too.
+        trust: as in :func:`model`.
+        kept: the configuration to be written into checkpoints, if it is a different one.
+        labels: names of the classes, also written into checkpoints.
     """
     make, encoder = _maker(config, trust), model.get_submodule("encoder")
     found, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
@@ -181,14 +182,14 @@ def training(
         optimizer,
         functools.partial(_decoder, config, *sizes, trust),
     )
-    # all that `lvexp.load` needs, as plain values: the file then opens with weights_only=True
+    # all that `lvexp.load` needs, as plain values, so that the file can be loaded with weights_only=True
     hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
     built.save_hyperparameters(hyper, logger=False)
     return built
 
 
 def instruments(config: Mapping[str, Any]) -> list[Make]:
-    """The instruments of the user's own in a resolved configuration."""
+    """The user's own instruments in a resolved configuration."""
     trust = targets.named(config)
     read = (_read(f"instrument.{name}", node, trust) for name, node in (config.get("instrument") or {}).items())
     return [functools.partial(found, **settings) for found, settings in read]

@@ -24,17 +24,17 @@ from lvexp.shapes import Float, Tensor
 def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) -> Run:
     """The best model of a run, rebuilt from its checkpoint alone.
 
-    The file may come from anybody: of the classes it names, those of lvexp and of ``torch.optim`` are used, and others
-    refused before they are imported.
+    The file may come from anybody: only classes of lvexp and ``torch.optim`` are used; others are rejected before they
+    are imported.
 
     Args:
         run_dir: a run folder, or a checkpoint file.
-        device: where the model goes.
-        trust: full names of other classes that may be imported, ``["mypackage.MyClass"]``, for a run with options of
-            your own.
+        device: of the model.
+        trust: full names of other classes that may be imported, ``["mypackage.MyClass"]``, for a run with your own
+            options.
 
     Raises:
-        RunError: there is no checkpoint, or it is none of ours, or it names a class that is not trusted.
+        RunError: there is no checkpoint, it was not written by lvexp, or it names a class that is not trusted.
     """
     path = Path(run_dir)
     file = path if path.suffix == ".ckpt" else path / "checkpoints" / "best.ckpt"
@@ -50,22 +50,22 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         model.labels = kept.get("labels", ())
     except ConfigError as error:
         raise RunError(f"{file}: {error}") from error
-    except Exception as error:  # what parts of another version say is of many kinds
+    except Exception as error:  # a checkpoint of another version can cause many kinds of errors
         raise RunError(f"{file}: not a checkpoint that this version can read ({error})") from error
     return Run(model.to(device).eval(), kept["config"])
 
 
 class Run:
-    """A trained model with plain text on both sides.
+    """A trained model with plain text as input and output.
 
-    Where a method takes records, each is a text; or a pair (source, text), for a model that reads two; or a dict with
-    the columns text, source and label. What only some models can do, such as ``topics`` or ``rank``, is a method too:
-    see ``offers``.
+    If a method takes records, each record is a text, or a pair (source, text) for a model that reads two texts, or a
+    dict with the columns text, source and label. Some kinds of models have additional methods, such as ``topics`` or
+    ``rank``; see ``offers``.
 
     Attributes:
         model: the :class:`~lvexp.models.base.LatentModel`, in evaluation mode.
-        config: the configuration it was trained with.
-        offers: names of the methods that this kind of model has beside those of every run.
+        config: the configuration with which it was trained.
+        offers: names of the additional methods of this kind of model.
     """
 
     def __init__(self, model: LatentModel, config: dict[str, Any]):
@@ -82,8 +82,8 @@ class Run:
         raise NotOffered(f"{name}: this run offers {', '.join([*known, *(model.offers if model else ())])}")
 
     def encode(self, records: Sequence[Record], batch_size: int = 64) -> Float[Tensor, "N W"]:
-        """The code of each record's posterior mean (the mode of a discrete z), [N, W], ``batch_size`` texts of similar
-        length at a time. Raises :class:`RunError` without a latent variable."""
+        """The code of each record's posterior mean (the mode if z is discrete), [N, W], computed for ``batch_size``
+        texts of similar length at a time. Raises :class:`RunError` if the model has no latent variable."""
 
         def code(q: Distribution) -> Tensor:
             return self.model.latent.code(self.model.latent.point(q)[None])[0]
@@ -91,8 +91,8 @@ class Run:
         return self._posteriors(records, code, batch_size)
 
     def decode(self, z: Float[Tensor, "N W"], sources: Sequence[str] | None = None, **how: Any) -> list[str]:
-        """A text for each code, greedily unless ``how`` says else (see :class:`~lvexp.networks.writing.Decoding`);
-        given their ``sources``, if the model reads any."""
+        """A text for each code, decoded greedily unless ``how`` sets another method (see
+        :class:`~lvexp.networks.writing.Decoding`); ``sources`` are needed if the model reads them."""
         z = torch.as_tensor(z, dtype=torch.float32, device=self.model.device)
         width = self.model.latent.width
         if z.ndim != 2 or z.shape[1] != width:
@@ -124,12 +124,12 @@ class Run:
             return self.decode(z, **{"method": "sample", **how})
 
     def reconstruct(self, texts: Sequence[str], **how: Any) -> list[str]:
-        """What decoding from each text's posterior mean gives."""
+        """The texts decoded from the posterior mean of each text."""
         return self.decode(self.encode(texts), **how)
 
     def interpolate(self, a: str, b: str, steps: int = 5, **how: Any) -> list[str]:
-        """``steps`` texts on the line between the posterior means of two texts, both ends included. Of a z that is
-        partly discrete, that part stays as it is in ``a``."""
+        """``steps`` texts on the line between the posterior means of two texts, including both ends. If part of z is
+        discrete, that part keeps its value for ``a``."""
         latent = self.model.latent
         if latent.dim is not None and not latent.continuous:
             raise RunError("interpolate: between two values of a discrete latent variable lies nothing")
@@ -141,9 +141,9 @@ class Run:
             return self.decode(latent.code(torch.stack(line)[None])[0], **how)
 
     def score(self, records: Sequence[Record], samples: int = 100, seed: int = 0, batch_size: int = 64) -> list[float]:
-        """-log p(x) of each record in nats, ``<eos>`` counted: exact for a language model and for a discrete z of up to
-        256 values, else the importance-weighted estimate with ``samples`` draws. ``batch_size`` texts of similar length
-        are scored at a time; the draws of a text depend on those beside it.
+        """-log p(x) of each record in nats, including ``<eos>``. It is exact for a language model and for a discrete z
+        with up to 256 values; otherwise it is the importance-weighted estimate with ``samples`` draws. ``batch_size``
+        texts of similar length are scored at a time; the draws of a text depend on the other texts of its batch.
 
         Raises:
             RunError: the model has no likelihood (a plain auto-encoder).
@@ -172,7 +172,7 @@ class Run:
     def _posteriors(
         self, records: Sequence[Record], ask: Callable[[Distribution], Tensor], batch_size: int = 64
     ) -> Tensor:
-        """What ``ask`` says of each record's posterior."""
+        """The results of ``ask`` for the posterior of each record."""
         model = self.model
         if model.latent.dim is None:
             raise RunError("a language model has no latent variable to encode into\ntry  a run of model=svae")
@@ -185,4 +185,4 @@ class Run:
 
 
 class NotOffered(RunError, AttributeError):
-    """A method that this kind of model has not got."""
+    """A method that this kind of model does not have."""

@@ -1,4 +1,4 @@
-"""What a model reads of a batch, once, before anything is scored or written."""
+"""What a model computes from a batch once, before it scores or writes texts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lvexp.shapes import Bool, Float, Int, Tensor
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """A sequence of states that a decoder may look at beside the code: those of a source, of an answer, of the code.
+    """A sequence of states that a decoder may read in addition to the code: those of a source, an answer, or the code.
 
     Attributes:
         states: one for each position, [B, T, H].
-        mask: True where a position counts, [B, T].
-        summary: one vector for the whole, [B, H].
+        mask: whether a position counts, [B, T].
+        summary: one vector for the whole sequence, [B, H].
     """
 
     states: Float[Tensor, "B T H"]
@@ -28,12 +28,12 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What posterior, prior, likelihood and writing are given of a batch.
+    """The part of a batch that posterior, prior, likelihood and writing use.
 
     Attributes:
-        features: what q(z|x) is made from, [B, H].
-        condition: what the prior is conditioned on, [B, C]; None where it is not.
-        memories: name → what a decoder may look at beside the code; empty where there is nothing.
+        features: input of q(z|x), [B, H].
+        condition: what the prior is conditioned on, [B, C]; None if the prior is unconditional.
+        memories: name → memory that a decoder may read in addition to the code; may be empty.
     """
 
     features: Float[Tensor, "B H"]
@@ -47,5 +47,5 @@ class Reading:
 
     @property
     def only_features(self) -> bool:
-        """Whether nothing but the posterior depends on it."""
+        """Whether only the posterior depends on the reading."""
         return self.condition is None and not self.memories

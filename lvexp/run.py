@@ -43,7 +43,7 @@ from lvexp.training.progress import Progress
 from lvexp.training.steps import Finite, ReturnMemory, Seeds, TrainingCurves
 from lvexp.training.validation import Stop, Validation
 
-#: what a disk says that is full, broken or may not be written to
+#: errors of a disk that is full, damaged or not writable
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
 
@@ -55,28 +55,28 @@ def run(
     written: Mapping[str, Any] | None = None,
     **identity_of_job: Any,
 ) -> dict[str, Any]:
-    """Runs a job in its folder, or what is left of it, or nothing where it is done.
+    """Runs a job in its folder: from the start, from the last checkpoint, or not at all if it is already done.
 
     Args:
-        config: resolved, plain.
-        folder: of the run; what lies there decides between a new run, a resumed one and a skipped one.
+        config: the resolved configuration, as plain values.
+        folder: of the run; its content decides whether the run is new, resumed or skipped.
         composed: files of the folder's ``.hydra`` → their text.
-        written: the configuration as checkpoints and W&B get it, see :mod:`lvexp.job.environment`; None: as it is.
-        identity_of_job: run_id, group_id, choices and overrides, as result.json holds them.
+        written: the configuration for checkpoints and W&B, see :mod:`lvexp.job.environment`; None for ``config``.
+        identity_of_job: run_id, group_id, choices and overrides, as in result.json.
 
     Returns:
-        a record for the closing table of a multirun: status, and the figures of result.json.
+        a record for the final table of a multirun: status, and the figures of result.json.
 
     Raises:
         RunError: the folder is in use, holds another run, is damaged, or cannot be written to.
     """
     console = Console()
     place = Folder(folder, identity_of_job["run_id"])
-    if rank_zero_only.rank != 0:  # works in the folder of the first process, which holds it
+    if rank_zero_only.rank != 0:  # works in the folder that the first process has locked
         if place.done and not config["force"]:
             return _record(place.result(), "skipped", config)
         if place.diverged() is not None and not config["force"]:
-            return {"status": "failed", "test": {}}  # the first process tells
+            return {"status": "failed", "test": {}}  # the first process reports it
         return _record(_execute(config, place, console, identity_of_job, written or config), "done", config)
     with place.alone(), _disk(place):
         if config["force"]:
@@ -98,9 +98,9 @@ def run(
 
 
 def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run found, with the figure of its best validation that a search is told: one of the test set would have
-    the search choose by it."""
-    valid = result.get("valid") or {}  # without a validation that counts there is nothing to tell
+    """The result of a run, with the figure that a search optimises. It is one of the best validation, because a search
+    must not select by the test set."""
+    valid = result.get("valid") or {}  # empty if no validation counted
     if valid:
         preflight.objective(config.get("objective"), valid)
     name = config.get("objective") or result.get("monitor")
@@ -109,7 +109,7 @@ def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -
 
 @contextlib.contextmanager
 def _disk(place: Folder) -> Iterator[None]:
-    """Says shortly that the disk is full, or that the folder cannot be written to."""
+    """Turns errors of a disk that is full or not writable into a short message."""
     try:
         yield
     except OSError as error:
@@ -184,7 +184,7 @@ def _execute(
         failed = False
         return result
     except Diverged as error:
-        if rank_zero_only.rank:  # the first process tells
+        if rank_zero_only.rank:  # the first process reports it
             return {"status": "failed", "test": {}}
         result = {
             **job, "status": "failed", "seed": config["seed"], "commit": identity.commit(),
@@ -198,7 +198,7 @@ def _execute(
 
 
 def _quiet() -> None:
-    """Silences what is no news to a user: Lightning's greetings and its advice on loaders that we do not use."""
+    """Silences messages that do not concern the user: Lightning's greetings and its advice on loaders."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
@@ -210,7 +210,7 @@ def _tags(choices: Mapping[str, Any]) -> list[str]:
 
 
 def _name(job: Mapping[str, Any]) -> str:
-    """A name to read in a list of runs: the model and what was typed."""
+    """A readable name for a list of runs: the model and what was typed."""
     return " ".join([job["run_id"], *job["overrides"]])[:120]
 
 
@@ -247,7 +247,7 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, trainin
 
 
 def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
-    """Optimiser steps that training can take at most."""
+    """The largest number of optimiser steps that training can take."""
     limits = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
     if trainer["max_epochs"] > 0:
         limits.append(trainer["max_epochs"] * per_epoch // trainer["accumulate_grad_batches"])
@@ -282,7 +282,7 @@ def _trainer(
             enable_progress_bar=True, use_distributed_sampler=False, default_root_dir=place.path,
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
-        # Lightning's own words on a setting of its own, such as a device that is not there
+        # Lightning's own message about one of its settings, such as a missing device
         typed = " ".join(f"trainer.{key}={ours[key]}" for key in ("accelerator", "devices", "strategy", "precision"))
         raise ConfigError(f"{typed}: {error}\ntry  trainer=cpu") from error
     return trainer, validation, best
@@ -297,7 +297,7 @@ def _profiler(name: str | None, folder: Path) -> Profiler | None:
 def _fit(trainer: L.Trainer, validation: Validation, training: Training, data: Any, place: Folder) -> None:
     try:
         trainer.fit(training, datamodule=data, ckpt_path=place.last if place.last.exists() else None, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
+    except SystemExit:  # raised by Lightning after Ctrl-C
         kept = "the same command resumes from its last checkpoint" if place.last.exists() else "nothing was saved yet"
         print(f"\nlvexp: interrupted at step {trainer.global_step}; {kept}", file=sys.stderr)
         sys.exit(130)
@@ -307,7 +307,7 @@ def _fit(trainer: L.Trainer, validation: Validation, training: Training, data: A
 
 
 def _diverged(error: Diverged, place: Folder, result: dict[str, Any], config: Mapping[str, Any]) -> Diverged:
-    """Writes the result of a run that diverged; the error that tells of it."""
+    """Writes the result of a run that diverged, and returns the error that reports it."""
     when = error.place or "the evaluation"
     kept = f"the last good parameters are in {place.last}" if place.last.exists() else "nothing was saved before"
     advice = f"try  optimizer.lr={config['optimizer']['lr'] / 10:g} | trainer.gradient_clip_val=1.0"
@@ -317,7 +317,7 @@ def _diverged(error: Diverged, place: Folder, result: dict[str, Any], config: Ma
 
 
 def _load_best(model: LatentModel, best: Best) -> None:
-    if best.parameters is not None:  # no validation counted: the report is of the last ones
+    if best.parameters is not None:  # otherwise no validation counted, and the report is on the last parameters
         model.load_state_dict(best.parameters)
 
 
@@ -330,7 +330,7 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
     drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()
-    log_report(loggers, result, evaluation.sections, drawn)  # last: whatever becomes of it, the run is done
+    log_report(loggers, result, evaluation.sections, drawn)  # last: the run is done even if this fails
 
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:

@@ -14,14 +14,14 @@ from lvexp.shapes import Float, Tensor
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """All that a loss, a regularizer, an instrument or a picture may want to know of a batch.
+    """Everything that a loss, a regularizer, an instrument or a picture may need to know about a batch.
 
     Attributes:
         batch: the texts. reading: what the model read of them.
         distortion: D = -E_q log p(x|z), nats per text, [B].
-        rate: R = KL(q(z|x)‖p(z)), nats per text, [B]; None where the model has no prior.
-        rate_per_dimension: its split, [B, D]; None where the dimensions are not independent.
-        draw: the draws of z. code: what the decoder read for them, [S, B, W].
+        rate: R = KL(q(z|x)‖p(z)), nats per text, [B]; None if the model has no prior.
+        rate_per_dimension: the rate of each dimension, [B, D]; None if the dimensions are not independent.
+        draw: the draws of z. code: the code that the decoder read for each draw, [S, B, W].
         params: the posterior's parameters. q, p: posterior and prior.
     """
 
