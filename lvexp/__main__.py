@@ -156,7 +156,7 @@ def main() -> None:
         # Hydra makes the folders before any job begins
         print(
             f"lvexp: {error.filename}: this folder cannot be made or written to ({error.strerror or error})\n"
-            "try  paths.outputs=DIR, where there is room and leave to write",
+            "try  paths.outputs=DIR, a writable folder with free space",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -117,7 +117,7 @@ def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
     except (TypeError, ValueError, RuntimeError) as error:
         given = {key: value for key, value in arguments(node).items() if key[0] != "_" and key != "decay"}
         words = " ".join(f"optimizer.{key}={typed(value)}" for key, value in given.items())
-        raise ConfigError(f"{words}: {error}\ntry  leave out what it speaks of") from error
+        raise ConfigError(f"{words}: {error}\ntry  leave out the settings that it names") from error
 
 
 def data(config: Mapping[str, Any]) -> TextData:

@@ -118,7 +118,7 @@ def _disk(place: Folder) -> Iterator[None]:
         kept = "its last checkpoint is whole" if place.last.exists() else "nothing was saved yet"
         raise RunError(
             f"{error.filename or place.path}: {error.strerror}; {kept}\n"
-            "try  make room, or give leave to write there; the same command then goes on"
+            "try  make room, or permit writing there; the same command then continues"
         ) from error
 
 

@@ -81,7 +81,7 @@ def _alternative(words: list[str], limit: str) -> Test:
         each, wanted = _alternative(words[2:], limit)
         return (
             lambda value: isinstance(value, list) and len(value) > 0 and all(map(each, value)),
-            f"a list, of which each is {wanted}",
+            f"a list in which every element is {wanted}",
         )
     fits, wanted = KINDS.get(words[0], (is_number, ""))
     bounds = words[words[0] in KINDS :]

@@ -117,7 +117,7 @@ def _unchanged(path: str, given: Any, default: Any) -> None:
     same = all(given.get(key) == value for key, value in default.items()) if kept else given == default
     if not same:
         raise ConfigError(
-            f"{path}={typed(given)}: {path.rpartition('.')[2]} is what the option says of itself, whatever is typed"
+            f"{path}={typed(given)}: {path.rpartition('.')[2]} is a declaration of the option and cannot be changed"
             f"\ntry  leave out {path}"
         )
 

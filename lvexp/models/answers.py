@@ -132,7 +132,7 @@ class AnswerModel(LatentModel):
         """The answers, each with p(y=1|q,a), the probability that it is right, best first; ties keep their order. If
         there is a latent variable, h is the mean of p(h|q)."""
         if isinstance(answers, str) or not answers:
-            raise ValueError("rank: a list of one answer or more is wanted")
+            raise ValueError("rank: needs a list of at least one answer")
         asked, *texts = cast(Vocabulary, self.vocabulary).encode([question, *answers])
         batch = Batch.of(texts, [asked] * len(texts)).to(self.device)
         odds = self.relevance(self.read(batch, labelled=False))

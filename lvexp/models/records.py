@@ -78,7 +78,7 @@ def each(records: Sequence[Record], ask: Callable[[Sequence[Record]], Tensor], s
     """Results of ``ask`` for all records, in their order. ``ask`` gets ``size`` texts of similar length at a time;
     if all were padded to the longest, most of the work would be padding."""
     if isinstance(records, str):
-        raise TypeError("a list of texts is wanted, not one text: put it in [ ]")
+        raise TypeError("needs a list of texts, not a single text: put it in [ ]")
     if not records:
         raise ValueError("no text was given")
     if size < 1:

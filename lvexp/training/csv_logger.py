@@ -119,8 +119,8 @@ def read_metrics(path: str | Path) -> list[Row]:
                     rows.append(row)
     except (ValueError, KeyError, csv.Error) as error:
         raise RunError(
-            f"{path}: this file is damaged\ntry  rm {path}, and curves begin where the run goes on | force=true, which "
-            "trains anew"
+            f"{path}: this file is damaged\ntry  rm {path}; the curves then begin where the run continues | "
+            "force=true, which trains anew"
         ) from error
     return rows
 
