@@ -55,14 +55,16 @@ def validated(model: LatentModel, *makes: Make) -> list[str]:
 
 
 class Walk:
-    """Passes batches to instruments.
+    """Passes batches to instruments; what one of them draws changes no figure of another.
 
     Args:
         context: given to every instrument. makes: make the instruments.
     """
 
     def __init__(self, context: Context, makes: Sequence[Make]):
-        self.context, self.instruments, self.number = context, [make(context) for make in makes], 0
+        self.context, self.number = context, 0
+        with self._apart():
+            self.instruments = [make(context) for make in makes]
         latent = context.model.latent
         self.again = "use" in context.model.reported and latent.has_prior
 
@@ -71,12 +73,22 @@ class Walk:
         computed, which only a report knows."""
         look = Look(terms, terms.q.sample() if self.again else None, self.number, before)
         for instrument in self.instruments:
-            instrument.update(look)
+            with self._apart():
+                instrument.update(look)
         self.number += 1
 
     def measure(self) -> dict[str, Score]:
         """The figures of all instruments."""
-        return {name: score for instrument in self.instruments for name, score in instrument.measure().items()}
+        scores: dict[str, Score] = {}
+        for instrument in self.instruments:
+            with self._apart():
+                scores |= instrument.measure()
+        return scores
+
+    def _apart(self) -> contextlib.AbstractContextManager[None]:
+        """Leaves the global random numbers as they were."""
+        device = self.context.model.device
+        return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 @dataclasses.dataclass(frozen=True)
