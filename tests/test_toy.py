@@ -37,9 +37,8 @@ def test_the_means_of_the_models_posterior_are_those_of_a_model_known_by_heart(t
     model = SimpleNamespace(
         latent=Gaussian(2, 1),
         read=lambda batch: None,
-        log_likelihood=lambda batch, reading, code: (
-            -((batch.tokens[:, 1] - code[..., 0]) ** 2) / 2
-        ),  # x ~ N(z, 1), z ~ N(0, 1)
+        # x ~ N(z, 1), z ~ N(0, 1)
+        log_likelihood=lambda batch, reading, code: -((batch.tokens[:, 1] - code[..., 0]) ** 2) / 2,
     )
     assert torch.allclose(toy.model_means(model, batch), torch.tensor([3.5, 2.0, 0.0]), atol=1e-4)
 

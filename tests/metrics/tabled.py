@@ -17,6 +17,8 @@ def grouped(scores: Mapping[str, Any]) -> list[Group]:
     made = [part for part in shipped() if hasattr(part, "rows")]
     if scores.get("latent_dim") is None:
         made = [Bound, Likelihood, Samples]
+    if scores.get("rate") is None:
+        made = [part for part in made if part.__name__ != "Information"]
     if scores.get("active_units") is None and scores.get("code_perplexity") is not None:
         made = [part for part in made if part.__name__ != "Units"]
     groups: dict[str, list[Row]] = {}
