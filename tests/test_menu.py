@@ -31,10 +31,11 @@ BATCH.counts = torch.nn.functional.one_hot(BATCH.tokens, WORDS.size).sum(1).floa
 def step(config: dict) -> tuple[float, float]:
     """One step as the trainer takes it; the loss and how far the parameters moved."""
     torch.manual_seed(0)
-    model = build.model(config, WORDS, steps_per_epoch=3)
-    optimizer = model.configure_optimizers()
+    model = build.model(config, WORDS)
+    training = build.training(config, model, steps_per_epoch=3)
+    optimizer = training.configure_optimizers()
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    loss = model.training_step(BATCH, 0)
+    loss = training.training_step(BATCH, 0)
     loss.backward()
     loss = loss.detach()
     optimizer.step()
