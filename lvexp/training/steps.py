@@ -101,7 +101,7 @@ class TrainingCurves(Callback):
         texts = state_dict.get("texts")  # of earlier versions one number, or none, of means over batches
         if texts is not None:
             self.sums = dict(state_dict["sums"])
-            self.texts = dict(texts) if isinstance(texts, dict) else dict.fromkeys(self.sums, texts)
+            self.texts = texts if isinstance(texts, dict) else dict.fromkeys(self.sums, int(texts))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any):
         assert isinstance(pl_module, Training)

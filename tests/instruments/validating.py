@@ -10,7 +10,8 @@ import lightning as L
 import tiny
 import torch
 
-from lvexp.training.callbacks import Seeds, Validation
+from lvexp.training.steps import Seeds
+from lvexp.training.validation import Validation
 
 
 def validations(kind: str, folder: Path, *more) -> dict[str, float]:
