@@ -111,19 +111,22 @@ def subsets(names: list[str]) -> list[tuple[str, ...]]:
     return [chosen for size in range(3) for chosen in itertools.combinations(names, size)]
 
 
-def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("model", OPTIONS["model"])
+def test_the_whole_product_takes_a_finite_step_or_is_refused(
+    model: str, composed: Compose, monkeypatch: pytest.MonkeyPatch
+):
     for single in ("_types", "_values"):  # of each option by itself, which the test above has checked
         monkeypatch.setattr(values, single, lambda *_: None)
-    groups = ("model", "encoder", "decoder", "latent", "estimator", "anneal")
+    groups = ("encoder", "decoder", "latent", "estimator", "anneal")
     sizes = ["latent.dim=4", "encoder.hidden=8", "decoder.hidden=8", "encoder.embedding=8", "decoder.embedding=8"]
     quick = "regularizer.semi_amortized.steps=2"
     everything = plain(composed(*sizes, f"regularizer=[{','.join(REMEDIES)}]", quick))
     # each option is composed once, and the product put together from their nodes: composing is what takes time
-    corpora = {paired: plain(composed(f"data={'wikiqa' if paired else 'snips'}"))["data"] for paired in (False, True)}
+    own = plain(composed(f"model={model}", *sizes))
+    data = plain(composed("data=wikiqa"))["data"] if "source" in own["model"]["requires"] else own["data"]
     nodes = {(g, o): plain(composed(f"{g}={o}", *sizes))[g] for g in groups for o in OPTIONS[g]}
-    views = {model: plain(composed(f"model={model}"))["data"] for model in OPTIONS["model"]}  # a model chooses its own
     taken, met, refused, advised = set(), set(), 0, 0
-    # what is refused without a remedy and with beta = 1: nothing added makes it good
+    # what is refused without a regularizer and with beta = 1: nothing added makes it good
     hopeless: set[tuple[str, ...]] = set()
     plainest = sorted(OPTIONS["anneal"], key=lambda name: name != "constant")
     for *chosen, remedies in itertools.product(*(OPTIONS[group] for group in groups[:-1]), plainest, subsets(REMEDIES)):
@@ -134,21 +137,21 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, 
             continue  # the two kinds of cell meet nowhere: each with itself is enough
         common = choices["decoder"] == "lstm" and choices["estimator"] == "auto"
         if len(remedies) > 1 and not (common and choices["anneal"] == "linear"):
-            continue  # what two remedies do to each other hangs on none of these
+            continue  # what two regularizers do to each other depends on none of these
         if remedies and choices["anneal"] != "constant" and not common:
-            continue  # nor does what a schedule and a remedy do to each other
+            continue  # nor does what a schedule and a regularizer do to each other
         config = everything | {group: nodes[group, option] for group, option in choices.items()}
-        config["data"] = corpora[True] if "source" in config["model"]["requires"] else views[choices["model"]]
+        config |= {"model": own["model"], "data": data}
         config["regularizer"] = {name: everything["regularizer"][name] for name in remedies}
         try:
-            refusals.check(config, choices, MENU)
+            refusals.check(config, {**choices, "model": model}, MENU)
         except Refusal as error:
             refused += 1
             advised += "try" in str(error)
             if choices["anneal"] == "constant" and not remedies:
                 hopeless.add(tuple(chosen[:-1]))
             continue
-        taken.add((choices["model"], choices["anneal"], *remedies))
+        taken.add((choices["anneal"], *remedies))
         pairs = set(itertools.combinations([*choices.items(), *remedies], 2))
         if pairs <= met:
             continue  # every two of these have taken a step together before
@@ -157,8 +160,9 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(composed: Compose, 
         assert 0 < loss < 1000, (choices, remedies)
         assert moved > 0, (choices, remedies)
     assert 0 < refused == advised, "a refusal says what to type instead"
-    assert {model for model, *_ in taken} == set(OPTIONS["model"]), "every model runs in some combination"
-    assert ("svae", "linear", "free_bits", "word_dropout") in taken
+    assert taken, "the model runs in some combination"
+    if model == "svae":
+        assert ("linear", "free_bits", "word_dropout") in taken
 
 
 @pytest.mark.parametrize("file", sorted(MENU.rglob("*.yaml")), ids=lambda file: str(file.relative_to(MENU)))

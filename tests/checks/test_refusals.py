@@ -22,7 +22,7 @@ FINE = [
     "regularizer=[aggressive,semi_amortized,word_dropout] estimator=pathwise",
     "trainer.limit_train_batches=3 trainer.max_steps=10",
     "decoder.entry=initial encoder=gru decoder=gru",
-    "optimizer=sgd optimizer.decay.limit=0",
+    "optimizer=sgd optimizer.decay.limit=1",
     "latent=categorical estimator=enumerate",
     "latent=categoricals latent.dim=2 latent.categories=16 estimator=enumerate",
     "latent=binary estimator=gumbel regularizer=free_bits",
