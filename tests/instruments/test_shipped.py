@@ -25,8 +25,10 @@ def evaluated(kind: str) -> Evaluation:
     return evaluate(model, kinds.texts(kind), kinds.SETTINGS, kinds.CLASSES, kinds.others(kind))
 
 
+@functools.cache
 def alone(part: type[Instrument], kind: str) -> tuple[dict, Findings]:
     """What an instrument finds that no other stands beside."""
+    known = evaluated(kind).scores
     model, splits = kinds.MODELS[kind]().eval(), {**kinds.others(kind), "test": kinds.texts(kind)}
     with torch.no_grad(), seeded(kinds.SETTINGS.seed):
         walk = Walk(Context(model, kinds.SETTINGS, labels=kinds.CLASSES, splits=splits), [part])
@@ -35,7 +37,7 @@ def alone(part: type[Instrument], kind: str) -> tuple[dict, Findings]:
             walk.show(model.terms(batch), before)
         measured = walk.measure()
         torch.manual_seed(kinds.SETTINGS.seed)
-        return measured, walk.instruments[0].report({**evaluated(kind).scores, **measured})
+        return measured, walk.instruments[0].report({**known, **measured})
 
 
 def test_every_instrument_is_found_and_walked():
