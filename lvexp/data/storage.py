@@ -13,9 +13,9 @@ import mmap
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,6 @@ class Split:
     Attributes:
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [N].
         labels: class of each text, -1 if it is not observed, [N]; None if the corpus has no labels.
-        groups: number of each text's group, [N]; None if the corpus has none.
         order: rows sorted by length, ties by row, [N].
         buckets: (length, number of texts of that length), ascending; consecutive in :attr:`order`.
     """
@@ -80,7 +79,6 @@ class Split:
         self.lengths = Stored(folder / f"{name}.lengths", LENGTH).array
         self.order = self._order.array
         self.labels = None if self._labels is None else self._labels.array
-        self.groups = None if self._groups is None else self._groups.array
 
     def __len__(self) -> int:
         return self._size
@@ -91,10 +89,6 @@ class Split:
             raise IndexError(f"row {number} of split {self.name}, which has {len(self)}")
         start, end = self._offsets.array[number : number + 2].tolist()
         return self._tokens.array[start:end]
-
-    def rows(self, numbers: Iterable[SupportsIndex]) -> list[np.ndarray]:
-        """The ids of several texts."""
-        return [self.row(int(number)) for number in numbers]
 
     def sorted(self, places: np.ndarray) -> npt.NDArray[np.int64]:
         """The rows at ``places`` of :attr:`order`, [B]."""

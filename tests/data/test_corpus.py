@@ -133,7 +133,7 @@ def test_order_and_lengths(make):
     assert [length for length, count in split.buckets for _ in range(count)] == sorted(lengths)
     rows = split.order[-3:]
     if len({lengths[row] for row in rows}) == 1:
-        assert split.block(rows, lengths[rows[0]]).tolist() == [row.tolist() for row in split.rows(rows)]
+        assert split.block(rows, lengths[rows[0]]).tolist() == [split.row(row).tolist() for row in rows.tolist()]
     with pytest.raises(IndexError):
         split.row(len(split))
 
@@ -148,7 +148,7 @@ def test_any_lengths_are_sorted_in_chunks(tmp_path_factory, lengths, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lvexp.data.storage.CHUNK", chunk)
         split = Split(folder, "train", writer.finish())
-    assert [row.tolist() for row in split.rows(range(len(split)))] == rows
+    assert [split.row(number).tolist() for number in range(len(split))] == rows
     assert split.order.tolist() == np.argsort(lengths, kind="stable").tolist()
     assert split.labels is not None
     assert split.labels.tolist() == list(range(len(rows)))
@@ -282,4 +282,4 @@ def test_the_treebank_as_published():
     assert int(train.lengths.sum()) - len(train) == 887_521 + 42_068
     # 9,998 words, <unk> and <eos> are the 10,000 entries of the literature; <pad> and <bos> come on top.
     assert corpus.vocabulary.size == 10_002
-    assert sum(int((row == UNK).sum()) for row in train.rows(range(len(train)))) == 45_020
+    assert sum(int((train.row(number) == UNK).sum()) for number in range(len(train))) == 45_020
