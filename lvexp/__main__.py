@@ -23,6 +23,7 @@ from lvexp.checks import keys, refusals
 from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.mistakes import explain
 from lvexp.data import source
+from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
 from lvexp.job import environment, identity, sweep
 
@@ -77,7 +78,7 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     raw: Any = OmegaConf.to_container(config, resolve=False)
     keys.check({**raw, "hydra": OmegaConf.to_container(settings, resolve=False)}, choices, MENU)
     refusals.check(plain, choices, MENU)
-    source.check(plain["data"])
+    source.check(DataSettings.of(plain["data"]))
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
     from lvexp.run import run  # imports torch and lightning, so not before the checks

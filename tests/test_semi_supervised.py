@@ -13,6 +13,7 @@ from helpers import Compose, plain
 
 from lvexp import build
 from lvexp.data.batch import Batch
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import check
 from lvexp.data.special import EOS
 from lvexp.draws import expect
@@ -144,7 +145,7 @@ def test_labels_that_are_not_there(made, composed: Compose, small: list[str]):
     with pytest.raises(ConfigError, match="training texts have a label"):
         made("data.labelled=5000")[1].train_dataloader()
     with pytest.raises(ConfigError, match=r"at most 1\.0"):
-        check(plain(composed("model=m2", *small, "data.labelled=1.5"))["data"])
+        check(DataSettings.of(plain(composed("model=m2", *small, "data.labelled=1.5"))["data"]))
 
 
 def test_a_run_from_the_command_line(lvexp, small: list[str], tmp_path: Path):

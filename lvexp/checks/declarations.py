@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvexp.checks.limits import read, typed
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import columns
 from lvexp.errors import ConfigError, Refusal
 
@@ -71,7 +72,7 @@ class Option:
         its traits concern only the option that contains it."""
         if self.block:
             return frozenset()
-        return columns(self.node) if self.group == "data" else frozenset(traits(self.node, "provides"))
+        return columns(DataSettings.of(self.node)) if self.group == "data" else frozenset(traits(self.node, "provides"))
 
     def spelled(self, condition: Mapping[str, Any]) -> str:
         """The values that a condition refers to, as they are typed; the option itself if it has none of them."""

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 
 from lvexp.data.batch import Batch
+from lvexp.data.settings import PATTERN, CountSettings
 from lvexp.data.special import BOS, SPECIAL
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-PATTERN = r"(?u)\b\w\w+\b"
-DEFAULTS: dict[str, Any] = {"min_df": 0.0, "max_df": 1.0, "stop_words": None, "pattern": PATTERN, "words": None}
 
 
 class Bag:
@@ -40,13 +38,12 @@ class Bag:
         self._counter = CountVectorizer(vocabulary=self.words, token_pattern=pattern, lowercase=lowercase)
 
     @classmethod
-    def train(cls, texts: Iterable[str], settings: dict[str, Any], max_size: int, lowercase: bool) -> Bag:
+    def train(cls, texts: Iterable[str], settings: CountSettings, max_size: int, lowercase: bool) -> Bag:
         """The words of ``texts``: the ``max_size`` most frequent of those within the limits, in code point order.
 
         Args:
             texts: documents, read once.
-            settings: ``data.counts``: ``min_df``, ``max_df``, ``stop_words`` and ``pattern``, in the sense of
-                scikit-learn's ``CountVectorizer``.
+            settings: the limits, and the pattern of a word.
             max_size: the largest V allowed.
             lowercase: whether to lower-case first.
 
@@ -55,16 +52,16 @@ class Bag:
         """
         from sklearn.feature_extraction.text import CountVectorizer
 
-        kept = {key: settings[key] for key in ("min_df", "max_df", "stop_words")}
+        kept = {key: getattr(settings, key) for key in ("min_df", "max_df", "stop_words")}
         counter = CountVectorizer(
-            **kept, token_pattern=settings["pattern"], max_features=max_size, lowercase=lowercase
+            **kept, token_pattern=settings.pattern, max_features=max_size, lowercase=lowercase
         )  # fmt: skip
         try:
             counter.fit(texts)
         except ValueError as error:  # scikit-learn's own message, which names the setting
             typed = " ".join(f"data.counts.{key}={value}" for key, value in kept.items())
             raise ConfigError(f"{typed}: {error}\ntry  data.counts.min_df=1 data.counts.max_df=1.0") from error
-        return cls(counter.get_feature_names_out().tolist(), settings["pattern"], lowercase)
+        return cls(counter.get_feature_names_out().tolist(), settings.pattern, lowercase)
 
     @property
     def size(self) -> int:

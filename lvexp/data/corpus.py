@@ -12,18 +12,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lvexp.data.encoding import encode
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import ABSENT, check, files, fingerprint
 from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
 
 VERSION = 2  # version of the entry's files; after a change old entries are not used
-SETTINGS = ("name", "format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long", "answered")
 
 
 class Corpus:
@@ -47,38 +47,39 @@ class Corpus:
         self.oov: dict[str, float] = {name: found["oov"] for name, found in summary["splits"].items()}
 
 
-def open_corpus(cfg: Mapping[str, Any]) -> Corpus:
-    """The corpus of the ``data`` settings ``cfg``, encoded if it has not been yet.
+def open_corpus(settings: DataSettings) -> Corpus:
+    """The corpus of these settings, encoded if it has not been yet.
 
     Raises:
         ConfigError: a setting cannot be used.
         DataError: a file is missing or malformed, or the cache cannot be written.
     """
-    return Corpus(*cached(cfg, encode, SETTINGS))
+    return Corpus(*cached(settings, encode))
 
 
 def cached(
-    cfg: Mapping[str, Any], write: Callable[[Mapping[str, Any], Path], dict[str, Any]], settings: Sequence[str]
+    settings: DataSettings, write: Callable[[DataSettings, Path], dict[str, Any]]
 ) -> tuple[Path, dict[str, Any]]:
     """The cache entry of a corpus and its summary.
 
     Args:
-        cfg: the ``data`` settings.
-        write: fills the folder of a new entry and returns its summary. settings: every setting that ``write`` uses.
+        settings: of the corpus.
+        write: fills the folder of a new entry and returns its summary. It uses no setting that
+            :meth:`DataSettings.entry` leaves out.
     """
     from filelock import FileLock
 
-    check(cfg)
-    content = fingerprint(cfg)
+    check(settings)
+    content = fingerprint(settings.place)
     if content == ABSENT:
-        raise DataError(f"data={cfg['name']}: its files vanished while they were read\ntry  again")
-    entry = cache(cfg) / f"{cfg['name']}-{_key(cfg, content, settings)}"
+        raise DataError(f"data={settings.place.name}: its files vanished while they were read\ntry  again")
+    entry = cache(settings) / f"{settings.place.name}-{_key(settings, content)}"
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         if (summary := _valid(entry)) is None:
             with FileLock(f"{entry}.lock"):
                 if (summary := _valid(entry)) is None:
-                    summary = _build(cfg, content, entry, write)
+                    summary = _build(settings, content, entry, write)
         return entry, summary
     except OSError as error:
         raise DataError(
@@ -87,27 +88,27 @@ def cached(
         ) from error
 
 
-def cache(cfg: Mapping[str, Any]) -> Path:
+def cache(settings: DataSettings) -> Path:
     """The folder of encoded corpora: ``data.cache``, otherwise ``LVEXP_CACHE``, otherwise the user's cache folder."""
-    if chosen := cfg.get("cache") or os.environ.get("LVEXP_CACHE"):
+    if chosen := settings.cache or os.environ.get("LVEXP_CACHE"):
         return Path(str(chosen)).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
 
 
-def _key(cfg: Mapping[str, Any], content: str, settings: Sequence[str]) -> str:
-    values: dict[str, Any] = {key: cfg[key] for key in settings if cfg.get(key) is not None}
-    values["files"] = {split: path.name for split, path in files(cfg).items()}  # named in the notes
+def _key(settings: DataSettings, content: str) -> str:
+    names = {split: path.name for split, path in files(settings.place).items()}  # these are in the notes
+    values = {**settings.entry(), "files": names}
     text = json.dumps([VERSION, content, values], sort_keys=True, default=dict)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _build(cfg: Mapping[str, Any], content: str, entry: Path, write: Any) -> dict[str, Any]:
+def _build(settings: DataSettings, content: str, entry: Path, write: Any) -> dict[str, Any]:
     folder, aside = (entry.with_name(f".{entry.name}-{what}") for what in ("new", "damaged"))
     for left in (folder, aside):  # left by a killed writer, since we hold the lock
         shutil.rmtree(left, ignore_errors=True)
     try:
         folder.mkdir()
-        summary = write(cfg, folder)
+        summary = write(settings, folder)
         summary |= {"fingerprint": content, "files": {path.name: _sum(path) for path in sorted(folder.iterdir())}}
         (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
         if entry.exists():

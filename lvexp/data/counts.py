@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lvexp.data.bag import DEFAULTS, Bag, batch
+from lvexp.data.bag import Bag, batch
 from lvexp.data.batch import Batch
-from lvexp.data.corpus import SETTINGS, cached
+from lvexp.data.corpus import cached
 from lvexp.data.encoding import Survey, chunks, empty
-from lvexp.data.rows import Layout, Problems, Row
+from lvexp.data.layout import Layout
+from lvexp.data.problems import Problems
+from lvexp.data.rows import Row
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import SPLITS, words
 from lvexp.errors import DataError
 
@@ -64,18 +67,17 @@ class CountCorpus:
         self.notes: list[str] = summary["notes"]
 
 
-def open_counts(cfg: Mapping[str, Any]) -> CountCorpus:
-    """The corpus of the ``data`` settings ``cfg`` as bags of words, counted if it has not been yet.
+def open_counts(settings: DataSettings) -> CountCorpus:
+    """The corpus of these settings as bags of words, counted if it has not been yet.
 
     Raises:
         ConfigError: a setting cannot be used.
         DataError: a file is missing or malformed, or the cache cannot be written.
     """
-    cfg = {**cfg, "counts": {**DEFAULTS, **(cfg.get("counts") or {})}}
-    return CountCorpus(*cached(cfg, count, (*SETTINGS, "view", "counts")))
+    return CountCorpus(*cached(settings, count))
 
 
-def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def count(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """Writes the vocabulary and the counts of all splits into ``folder``; the sparse counts must fit into memory.
 
     Returns:
@@ -86,24 +88,24 @@ def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
     from scipy.sparse import save_npz, vstack
 
-    survey, settings = Survey(cfg), cfg["counts"]
-    if listed := words(cfg):
-        bag = Bag(listed, settings["pattern"], bool(cfg.get("lowercase")))
+    survey, lowercase = Survey(settings), bool(settings.lowercase)
+    if listed := words(settings.place):
+        bag = Bag(listed, settings.counts.pattern, lowercase)
         collections.deque(survey.texts(), maxlen=0)  # for its other notes
     else:
-        bag = Bag.train(survey.texts(), settings, int(cfg["vocabulary"]["max_size"]), bool(cfg.get("lowercase")))
+        bag = Bag.train(survey.texts(), settings.counts, settings.vocabulary.max_size, lowercase)
     (folder / "vocabulary.json").write_text(bag.to_json(), encoding="utf-8")
     names = sorted(survey.labels, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
     ids = {name: number for number, name in enumerate(names)}
     parts: dict[str, list[csr_array]] = {split: [] for split in SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in SPLITS}
     problems: dict[Path, Problems] = {}
-    for path, chunk in chunks(cfg):
+    for path, chunk in chunks(settings):
         for split in SPLITS:
             mine = [row for to, row in chunk if to == split]
             if not mine:
                 continue
-            counted = Layout.of(path, dict(cfg)).format == "feat"
+            counted = Layout.of(path, settings).format == "feat"
             counts = _pairs(mine, path, bag.size) if counted else bag.counts([row.text for row in mine])
             kept = np.flatnonzero(counts.sum(1))
             for number in np.flatnonzero(counts.sum(1) == 0):
@@ -113,7 +115,7 @@ def count(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             labels[split] += [ids.get(mine[number].label or "", -1) for number in kept]
     for split in SPLITS:
         if not labels[split]:
-            raise empty(cfg, split)
+            raise empty(settings, split)
         save_npz(folder / f"{split}.npz", vstack(parts[split], format="csr"))
         np.save(folder / f"{split}.labels.npy", np.asarray(labels[split], np.int64))
     notes = [note for found in problems.values() for note in found.notes()]

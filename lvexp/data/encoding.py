@@ -10,7 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lvexp.data.rows import Layout, Problems, Row, rows
+from lvexp.data.layout import Layout
+from lvexp.data.problems import Problems
+from lvexp.data.rows import Row, rows
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import SPLITS, files, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
@@ -38,7 +41,7 @@ def _no_collection() -> Iterator[None]:
 
 
 @_no_collection()
-def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus.
 
     Returns:
@@ -48,21 +51,23 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    survey = Survey(cfg)
-    options = {name: value for name, value in cfg["vocabulary"].items() if name != "splits"}
-    vocabulary = Vocabulary.train(survey.texts(), lowercase=bool(cfg.get("lowercase")), **options)
+    survey = Survey(settings)
+    words = settings.vocabulary
+    vocabulary = Vocabulary.train(
+        survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
+    )
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
     labels = sorted(survey.labels)
     ids = {label: number for number, label in enumerate(labels)}
-    long = _Long(cfg)
-    sourced, grouped = (cfg["columns"].get(name) is not None for name in ("source", "group"))
+    long = _Long(settings)
+    sourced, grouped = (name is not None for name in (settings.columns.source, settings.columns.group))
     options = {"labelled": bool(labels), "sourced": sourced, "grouped": grouped}
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), **options))
             for split in SPLITS
         }
-        for path, chunk in chunks(cfg):
+        for path, chunk in chunks(settings):
             for split in SPLITS:
                 mine = [row for to, row in chunk if to == split]
                 texts = vocabulary.encode([row.text for row in mine])
@@ -76,7 +81,7 @@ def encode(cfg: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 )
     for split, writer in writers.items():
         if not writer.rows:
-            raise empty(cfg, split)
+            raise empty(settings, split)
     splits = {split: writer.finish() for split, writer in writers.items()}
     return {"splits": splits, "labels": labels, "notes": survey.notes() + long.notes()}
 
@@ -85,14 +90,14 @@ class Survey:
     """The first pass: reads every file, counts what cannot be used, and yields the texts of train, or of the splits
     that ``vocabulary.splits`` names. A source that several rows share is yielded once."""
 
-    def __init__(self, cfg: Mapping[str, Any]) -> None:
+    def __init__(self, settings: DataSettings) -> None:
         self.labels: set[str] = set()
-        self._cfg = cfg
+        self._settings = settings
         self._problems: list[Problems] = []
-        self._read = cfg["vocabulary"].get("splits") or ("train",)
+        self._read = settings.vocabulary.splits or ("train",)
 
     def texts(self) -> Iterator[str]:
-        for path, found in _files(self._cfg):
+        for path, found in _files(self._settings):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
@@ -108,7 +113,7 @@ class Survey:
             bad = sum(count for kind, count in problems.counts.items() if kind not in ("blank lines", UNANSWERED))
             if bad > usable or not usable:
                 raise unusable(problems)
-        label = self._cfg["columns"].get("label")
+        label = self._settings.columns.label
         if label is not None and not self.labels:
             raise DataError(
                 f"data.columns.label={label}: no line of any file has a label there\n"
@@ -122,7 +127,7 @@ class Survey:
         self.labels.add(label)
         if len(self.labels) > MOST_LABELS:
             raise DataError(
-                f"data.columns.label={self._cfg['columns']['label']}: {path} has over {MOST_LABELS:,} different "
+                f"data.columns.label={self._settings.columns.label}: {path} has over {MOST_LABELS:,} different "
                 "values there, too many for classes\ntry  the column that holds the class"
             )
 
@@ -130,8 +135,8 @@ class Survey:
 class _Long:
     """Treatment of texts, or sources, with more than ``max_length`` tokens."""
 
-    def __init__(self, cfg: Mapping[str, Any]) -> None:
-        self._most, self._rule = int(cfg["max_length"]), cfg["long"]
+    def __init__(self, settings: DataSettings) -> None:
+        self._most, self._rule = settings.max_length, settings.long
         self._problems: dict[Path, Problems] = {}
 
     def fit(
@@ -162,20 +167,20 @@ class _Long:
         return [note for problems in self._problems.values() for note in problems.notes()]
 
 
-def _files(cfg: Mapping[str, Any]):
+def _files(settings: DataSettings):
     """Each file with a function that reads its rows and the split of each row."""
-    named = files(cfg)
-    shares = {split: float(cfg["split"][split]) for split in ("valid", "test") if split not in named}
-    answered = cfg.get("answered")
+    named = files(settings.place)
+    shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
+    answered = settings.answered
     for split, path in named.items():
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
-            read = rows(path, Layout.of(path, dict(cfg)), problems)
+            read = rows(path, Layout.of(path, settings), problems)
             for row in read if answered is None else _answered(read, str(answered), problems):
                 if row.split is not None:
                     yield _named(row, path), row
                 elif split == "train" and shares:  # rows of a group stay together
-                    yield _cut(row.group or row.text, shares, int(cfg["split"]["seed"])), row
+                    yield _cut(row.group or row.text, shares, int(settings.split.seed)), row
                 else:
                     yield split, row
 
@@ -217,9 +222,9 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
     return "train"
 
 
-def chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+def chunks(settings: DataSettings) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
     """All rows, each with its split, in chunks of one file; problems are not counted again."""
-    for path, found in _files(cfg):
+    for path, found in _files(settings):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
             chunk.append(item)
@@ -229,9 +234,9 @@ def chunks(cfg: Mapping[str, Any]) -> Iterator[tuple[Path, list[tuple[str, Row]]
         yield path, chunk
 
 
-def empty(cfg: Mapping[str, Any], split: str) -> DataError:
+def empty(settings: DataSettings, split: str) -> DataError:
     """The error for a split without texts."""
-    named = files(cfg)
+    named = files(settings.place)
     cut = [other for other in SPLITS if other not in named]
     if cut and split in ("train", *cut):
         return DataError(
@@ -239,6 +244,6 @@ def empty(cfg: Mapping[str, Any], split: str) -> DataError:
             f"try  data.files.{cut[0]}=FILE, or another data.split.{cut[0]}"
         )
     return DataError(
-        f"{named[split]}: every text has more than data.max_length={cfg['max_length']} tokens\n"
+        f"{named[split]}: every text has more than data.max_length={settings.max_length} tokens\n"
         "try  a larger data.max_length, or data.long=truncate"
     )

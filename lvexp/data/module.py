@@ -16,6 +16,7 @@ from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.loader import BatchLoader, Stock
 from lvexp.data.repeated import Repeated, copies
+from lvexp.data.settings import DataSettings
 from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
@@ -60,33 +61,34 @@ class TextData(L.LightningDataModule):
         super().__init__()
         self.batch_size, self.eval_batch_size, self.seed, self.labelled = batch_size, eval_batch_size, seed, labelled
         self.balance = balance
-        self.cfg: dict[str, Any] = {
-            "name": name,
-            "root": root,
-            "files": dict(files),
-            "format": format,
-            "header": header,
-            "columns": dict(columns or {"text": 0, "label": None}),
-            "split": dict(split or {"valid": 0.05, "test": 0.05, "seed": 0}),
-            "lowercase": lowercase,
-            "vocabulary": dict(vocabulary),
-            "max_length": max_length,
-            "long": long,
-            "answered": answered,
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-            "labelled": labelled,
-            "balance": balance,
-            "cache": cache,
-            "view": view,
-            "counts": dict(counts or {}),
-            "folder": folder,
-        }
+        self.settings = DataSettings.of(
+            {
+                "name": name,
+                "root": root,
+                "files": files,
+                "format": format,
+                "header": header,
+                "columns": columns or {"text": 0, "label": None},
+                "split": split or {"valid": 0.05, "test": 0.05, "seed": 0},
+                "lowercase": lowercase,
+                "vocabulary": vocabulary,
+                "max_length": max_length,
+                "long": long,
+                "answered": answered,
+                "batch_size": batch_size,
+                "eval_batch_size": eval_batch_size,
+                "labelled": labelled,
+                "cache": cache,
+                "view": view,
+                "counts": counts,
+                "folder": folder,
+            }
+        )
 
     @cached_property
     def corpus(self) -> Corpus | CountCorpus:
         """The encoded corpus, opened (and encoded if necessary) on first use."""
-        return open_counts(self.cfg) if self.cfg["view"] == "counts" else open_corpus(self.cfg)
+        return open_counts(self.settings) if self.settings.counted else open_corpus(self.settings)
 
     @property
     def vocabulary(self) -> Vocabulary | Bag:

@@ -1,7 +1,7 @@
 """Reads the rows of one text file in any supported layout, and counts what cannot be used.
 
-No line is dropped silently: each unusable line is counted by kind in :class:`Problems`, with the first line numbers.
-Files are read as a stream, one line at a time.
+No line is dropped silently: each unusable line is counted by kind (:class:`lvexp.data.problems.Problems`), with the
+first line numbers. Files are read as a stream, one line at a time.
 """
 
 from __future__ import annotations
@@ -18,18 +18,13 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
 
-from lvexp.errors import ConfigError, DataError
+from lvexp.data.layout import Layout
+from lvexp.data.problems import Problems
+from lvexp.errors import DataError
 
-FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
-SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".feat": "feat"}
 LONGEST_LINE = 1 << 20  # bytes; a file with a longer line is not text, and might not fit in memory
-SHOWN = 3  # line numbers listed per kind of problem
 _PAIRS = re.compile(r"(?:[0-9]{1,9}+:[0-9]{1,9}+(?: ++|$))*+")  # larger counts are not exact in 32 bits
 _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first is also the start of the UTF-32 mark
-
-
-#: columns that a file may have in addition to the text
-COLUMNS = ("label", "split", "source", "group")
 
 
 class Row(NamedTuple):
@@ -45,83 +40,6 @@ class Row(NamedTuple):
     split: str | None = None
     source: str | None = None
     group: str | None = None
-
-
-class Problems:
-    """Lines of one file that were skipped or changed, by kind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.counts: dict[str, int] = {}
-        self.first: dict[str, list[int]] = {}
-
-    def add(self, kind: str, line: int) -> None:
-        """Counts one ``line`` (numbered from 1) under ``kind``."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        shown = self.first.setdefault(kind, [])
-        if len(shown) < SHOWN:
-            shown.append(line)
-
-    def notes(self) -> list[str]:
-        """One sentence per kind: ``train.txt: 12 blank lines skipped (first at lines 3, 77, 90)``."""
-        return [self._note(kind, count) for kind, count in sorted(self.counts.items())]
-
-    def _note(self, kind: str, count: int) -> str:
-        what, _, done = kind.partition(": ")
-        lines = ", ".join(map(str, self.first[kind]))
-        where = f"at line {lines}" if count == 1 else f"first at lines {lines}"
-        return f"{self.path.name}: {count:,} {what} {done or 'skipped'} ({where})"
-
-
-class Layout(NamedTuple):
-    """The layout of rows in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
-
-    format: str
-    header: bool
-    text: str | int
-    label: str | int | None
-    split: str | int | None = None
-    source: str | int | None = None
-    group: str | int | None = None
-
-    @classmethod
-    def of(cls, path: Path, cfg: dict) -> Layout:
-        """The layout of ``path`` under the ``data`` settings ``cfg``. Raises ConfigError if they disagree."""
-        kind = cfg.get("format") or "auto"
-        if kind == "auto":
-            suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-            kind = SUFFIXES.get(suffixes[-1].lower() if suffixes else "", "")
-            if not kind:
-                raise ConfigError(
-                    f"{path}: the format does not show in the file's name, which ends in none of "
-                    f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
-                )
-        columns = cfg.get("columns") or {}
-        if kind == "feat" and cfg.get("view") != "counts":
-            raise ConfigError(
-                f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
-            )
-        text, *others = columns.get("text", 0), *(columns.get(name) for name in COLUMNS)
-        for name, column in zip(COLUMNS, others, strict=True):
-            if kind == "txt" and column is not None:
-                raise ConfigError(
-                    f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
-                    f"try  data.columns.{name}=null, or data.format=tsv|csv|jsonl if the file does have columns"
-                )
-            if kind in ("tsv", "csv", "jsonl") and column is not None and column == text:
-                raise ConfigError(
-                    f"data.columns.text={text} data.columns.{name}={column}: are the same column of {path.name}\n"
-                    f"try  data.columns.{name}=null, or another column"
-                )
-        named = any(isinstance(column, str) for column in (text, *others))
-        header = cfg.get("header")
-        if kind in ("tsv", "csv") and named and header is False:
-            raise ConfigError(
-                f"data.columns={{text: {text}, label: {others[0]}}}: columns are given by name but data.header=false "
-                "says that the first line does not name them\n"
-                "try  data.header=true, or columns by number, counted from 0"
-            )
-        return cls(kind, named if header is None else bool(header), text, *others)
 
 
 def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:

@@ -1,7 +1,6 @@
 """Where the files of a corpus are, whether they can be used, and what identifies their content.
 
-Needs only the standard library, so that a missing corpus is reported before any large import. ``cfg`` is the resolved
-``data`` group as a plain dict.
+Needs only the standard library, so that a missing corpus is reported before any large import.
 """
 
 from __future__ import annotations
@@ -11,11 +10,13 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lvexp.data.rows import FORMATS, Layout, Problems, rows
+from lvexp.data.layout import FORMATS, Layout
+from lvexp.data.problems import Problems
+from lvexp.data.rows import rows
+from lvexp.data.settings import DataSettings, Place
 from lvexp.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
@@ -26,16 +27,16 @@ LOOKED_AT = 100  # lines that `check` reads of each file
 ABSENT = "absent"
 
 
-def root(cfg: Mapping[str, Any]) -> Path:
+def root(place: Place) -> Path:
     """The folder of the corpus: ``data.root``, otherwise the shipped one, otherwise (``text``) the current directory,
     otherwise the corpus's folder in ``LVEXP_DATA``.
 
     Raises:
         DataError: neither ``data.root`` nor ``LVEXP_DATA`` gives the place of the corpus.
     """
-    name = str(cfg.get("folder") or cfg["name"])
-    if cfg.get("root"):
-        return _path(cfg["root"])
+    name = str(place.folder or place.name)
+    if place.root:
+        return _path(place.root)
     shipped = Path(__file__).parent / name
     if shipped.is_dir():
         return shipped
@@ -43,21 +44,20 @@ def root(cfg: Mapping[str, Any]) -> Path:
         return Path.cwd()
     if folder := os.environ.get("LVEXP_DATA"):
         return _path(folder) / name
-    raise DataError(f"data={name}: neither data.root nor LVEXP_DATA is set\n{_where(cfg)}")
+    raise DataError(f"data={name}: neither data.root nor LVEXP_DATA is set\n{_where(place)}")
 
 
-def files(cfg: Mapping[str, Any]) -> dict[str, Path]:
+def files(place: Place) -> dict[str, Path]:
     """The file of each split that has one; other splits are cut from train.
 
     Raises:
         ConfigError: no file is named for train.
         DataError: the folder is not known.
     """
-    named = cfg.get("files") or {}
-    if not named.get("train"):
-        raise ConfigError(f"data={cfg['name']}: no file to train on is named\ntry  data.files.train=FILE")
-    folder = root(cfg)
-    return {split: folder / _path(named[split]) for split in SPLITS if named.get(split)}
+    if not place.files.get("train"):
+        raise ConfigError(f"data={place.name}: no file to train on is named\ntry  data.files.train=FILE")
+    folder = root(place)
+    return {split: folder / _path(name) for split in SPLITS if (name := place.files.get(split))}
 
 
 def _path(name: Any) -> Path:
@@ -65,22 +65,21 @@ def _path(name: Any) -> Path:
     return Path(os.path.expanduser(str(name)))
 
 
-def word_file(cfg: Mapping[str, Any]) -> Path | None:
+def word_file(place: Place) -> Path | None:
     """The file of the words to count, if they are not taken from the texts."""
-    named = (cfg.get("counts") or {}).get("words") if cfg.get("view") == "counts" else None
-    return root(cfg) / _path(named) if named else None
+    return root(place) / _path(place.words) if place.words else None
 
 
-def words(cfg: Mapping[str, Any]) -> list[str] | None:
+def words(place: Place) -> list[str] | None:
     """The words to count, if they come from a file: the first of each line.
 
     Raises:
         DataError: the file is missing, is not text, has no words, or has a word twice.
     """
-    path = word_file(cfg)
+    path = word_file(place)
     if path is None:
         return None
-    typed = f"data.counts.words={cfg['counts']['words']}"
+    typed = f"data.counts.words={place.words}"
     if not os.path.isfile(path):
         raise DataError(
             f"{typed}: there is no regular file {path.absolute()}\ntry  data.counts.words=null, to count all words"
@@ -97,55 +96,53 @@ def words(cfg: Mapping[str, Any]) -> list[str] | None:
     return found
 
 
-def columns(cfg: Mapping[str, Any]) -> frozenset[str]:
+def columns(settings: DataSettings) -> frozenset[str]:
     """Which of ``tokens``, ``labels``, ``source`` and ``counts`` the batches will have.
 
     ``labels`` and ``source`` depend on ``columns.label`` and ``columns.source``, so that switching a column off or on
     is enough; ``counts`` depends on ``view`` and excludes ``tokens``.
     """
     named = {"labels": "label", "source": "source"}
-    counted = cfg.get("view") == "counts"
-    found = {"counts"} if counted else set(cfg.get("provides") or ("tokens",)) - {*named, "counts"}
-    return frozenset(
-        found | {what for what, column in named.items() if (cfg.get("columns") or {}).get(column) is not None}
-    )
+    found = {"counts"} if settings.counted else set(settings.provides or ("tokens",)) - {*named, "counts"}
+    return frozenset(found | {what for what, column in named.items() if getattr(settings.columns, column) is not None})
 
 
-def fingerprint(cfg: Mapping[str, Any]) -> str:
+def fingerprint(place: Place) -> str:
     """A hash of the content of all files, independent of their names and folders; ``absent`` if one is missing."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        for split, path in files(cfg).items():
+        for split, path in files(place).items():
             if not os.path.isfile(path):  # a pipe would be waited for
                 return ABSENT
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             digest.update(split.encode() + content.digest())
-        if (listed := word_file(cfg)) and os.path.isfile(listed):
+        if (listed := word_file(place)) and os.path.isfile(listed):
             digest.update(listed.read_bytes())
     except (OSError, DataError, ConfigError):
         return ABSENT
     return digest.hexdigest()
 
 
-def check(cfg: Mapping[str, Any]) -> None:
+def check(settings: DataSettings) -> None:
     """Rejects settings that cannot work and files that are missing or malformed in their first lines.
 
     Raises:
         ConfigError: a setting has no meaning.
         DataError: a file is missing, unreadable, or lacks a column.
     """
-    _check_settings(cfg)
-    for split, path in files(cfg).items():
+    _check_settings(settings)
+    place = settings.place
+    for split, path in files(place).items():
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
-            typed = f"data={cfg['name']} data.files.{split}={cfg['files'][split]}"
-            raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(cfg)}")
+            typed = f"data={place.name} data.files.{split}={place.files[split]}"
+            raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(place)}")
         problems = Problems(path)
-        usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, dict(cfg)), problems), LOOKED_AT))
+        usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, settings), problems), LOOKED_AT))
         if not usable:
             raise unusable(problems)
-    words(cfg)
+    words(place)
 
 
 def unusable(problems: Problems) -> DataError:
@@ -157,36 +154,36 @@ def unusable(problems: Problems) -> DataError:
     )
 
 
-def _where(cfg: Mapping[str, Any]) -> str:
-    name, named = str(cfg["name"]), [str(file) for file in (cfg.get("files") or {}).values() if file]
+def _where(place: Place) -> str:
+    name, named = str(place.name), [str(file) for file in place.files.values() if file]
     if name == "text":
         return "try  data.files.train=FILE with the path from here, or data.root=DIR"
     licence = "The Penn Treebank may not be given away with this package; get a copy of your own.\n"
     return (
         f"{licence if name == 'ptb' else ''}try  data.root=DIR, the folder that holds {' '.join(named)}\n"
-        f"or   LVEXP_DATA=DIR in the environment, where DIR/{cfg.get('folder') or name}/ holds them"
+        f"or   LVEXP_DATA=DIR in the environment, where DIR/{place.folder or name}/ holds them"
     )
 
 
-def _check_settings(cfg: Mapping[str, Any]) -> None:
-    vocabulary = cfg.get("vocabulary") or {}
-    _one_of("data.format", cfg.get("format", "auto"), ("auto", *FORMATS))
-    _one_of("data.view", cfg.get("view") or "tokens", VIEWS)
-    _one_of("data.vocabulary.kind", vocabulary.get("kind"), KINDS)
-    _one_of("data.long", cfg.get("long"), LONG)
+def _check_settings(settings: DataSettings) -> None:
+    vocabulary = settings.vocabulary
+    _one_of("data.format", settings.format, ("auto", *FORMATS))
+    _one_of("data.view", settings.view or "tokens", VIEWS)
+    _one_of("data.vocabulary.kind", vocabulary.kind, KINDS)
+    _one_of("data.long", settings.long, LONG)
     # The smallest useful size: four special tokens and a word, or for BPE the special tokens and all bytes.
-    _at_least("data.vocabulary.max_size", vocabulary.get("max_size"), 260 if vocabulary.get("kind") == "bpe" else 5)
-    _at_least("data.vocabulary.min_count", vocabulary.get("min_count"), 1)
-    for split in vocabulary.get("splits") or ():
+    _at_least("data.vocabulary.max_size", vocabulary.max_size, 260 if vocabulary.kind == "bpe" else 5)
+    _at_least("data.vocabulary.min_count", vocabulary.min_count, 1)
+    for split in vocabulary.splits or ():
         _one_of("data.vocabulary.splits", split, SPLITS)
-    if cfg.get("answered") is not None and None in ((cfg["columns"]).get(column) for column in ("label", "group")):
+    if settings.answered is not None and None in (settings.columns.label, settings.columns.group):
         raise ConfigError(
-            f"data.answered={cfg['answered']}: keeps groups of rows by their labels, and one of the two columns is not "
-            "named\ntry  data.columns.label=NAME data.columns.group=NAME, or data.answered=null"
+            f"data.answered={settings.answered}: keeps groups of rows by their labels, and one of the two columns is "
+            "not named\ntry  data.columns.label=NAME data.columns.group=NAME, or data.answered=null"
         )
-    if not re.fullmatch(r"\w[\w.-]*", str(cfg["name"])):
-        raise ConfigError(f"data.name={cfg['name']}: names a folder of the cache\ntry  letters and digits only")
-    pattern = str((cfg.get("counts") or {}).get("pattern") or "")
+    if not re.fullmatch(r"\w[\w.-]*", str(settings.place.name)):
+        raise ConfigError(f"data.name={settings.place.name}: names a folder of the cache\ntry  letters and digits only")
+    pattern = str(settings.counts.pattern or "")
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
@@ -200,15 +197,14 @@ def _check_settings(cfg: Mapping[str, Any]) -> None:
             "try  (?:…) for all groups, or all but one"
         )
     for key in ("max_length", "batch_size", "eval_batch_size"):
-        _at_least(f"data.{key}", cfg.get(key), 1)
-    labelled = cfg.get("labelled", 1.0)
+        _at_least(f"data.{key}", getattr(settings, key), 1)
+    labelled = settings.labelled
     if isinstance(labelled, float) and labelled > 1:
         raise ConfigError(
             f"data.labelled={labelled}: a share of the labels is at most 1.0\n"
             f"try  data.labelled={round(labelled)}, so many labels"
         )
-    named, split = cfg.get("files") or {}, cfg.get("split") or {}
-    shares = {key: split.get(key) for key in ("valid", "test") if not named.get(key)}
+    shares = {key: getattr(settings.split, key) for key in ("valid", "test") if not settings.place.files.get(key)}
     for key, share in shares.items():
         if not isinstance(share, float) or not 0 < share < 1:
             raise ConfigError(

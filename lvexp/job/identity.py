@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import parent
 from lvexp.checks.declarations import DECLARED
 from lvexp.checks.refusals import resolved
+from lvexp.data.settings import Place
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
@@ -40,7 +41,7 @@ def essence(config: DictConfig) -> dict[str, Any]:
     """The part of a configuration that determines the result, resolved, with the fingerprint of the texts."""
     plain = resolved(config, leave_out=VOLATILE)
     data = plain["data"]
-    texts = fingerprint(data)
+    texts = fingerprint(Place.of(data))
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
     if "labels" not in (plain["model"].get("requires") or []):
         for key in ("labelled", "balance"):  # such a model never sees them

@@ -35,6 +35,7 @@ from lvexp.data import source
 from lvexp.data.corpus import open_corpus
 from lvexp.data.counts import open_counts
 from lvexp.data.module import TextData
+from lvexp.data.settings import DataSettings
 from lvexp.data.vectors import read_vectors
 from lvexp.errors import ConfigError, DataError, LvexpError
 from lvexp.job import identity, preflight
@@ -147,7 +148,7 @@ def judged(chosen: tuple[str, ...], *typed: str) -> dict[str, Any]:
     assert isinstance(whole, dict)
     keys.check({str(key): value for key, value in whole.items()}, choices, MENU)
     refusals.check(resolved, choices, MENU)
-    source.check(resolved["data"])
+    source.check(DataSettings.of(resolved["data"]))
     return resolved
 
 
@@ -457,9 +458,10 @@ def settings(folder: Path, name: str, more: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(cfg: dict[str, Any]) -> Any:
-    source.fingerprint(cfg)
-    source.check(cfg)
-    return open_counts(cfg) if cfg.get("view") == "counts" else open_corpus(cfg)
+    data = DataSettings.of(cfg)
+    source.fingerprint(data.place)
+    source.check(data)
+    return open_counts(data) if data.counted else open_corpus(data)
 
 
 @pytest.mark.parametrize(("what", "name", "content", "more", "says"), FILES, ids=[what for what, *_ in FILES])

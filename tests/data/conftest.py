@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from lvexp.data.corpus import Corpus, open_corpus
+from lvexp.data.settings import DataSettings
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -77,3 +80,8 @@ def sentences(count: int, longest: int = 9) -> str:
         for number in range(count)
     )
     return "\n".join(lines) + "\n"
+
+
+def opened(data: dict[str, Any]) -> Corpus:
+    """The corpus of a plain configuration."""
+    return open_corpus(DataSettings.of(data))

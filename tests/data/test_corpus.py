@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvexp.data import corpus as module
-from lvexp.data.corpus import open_corpus
 from lvexp.data.special import BOS, EOS, UNK
 from lvexp.data.storage import Split, SplitWriter
 from lvexp.errors import DataError
-from tests.data.conftest import sentences
+from tests.data.conftest import opened, sentences
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 OPEN = (
-    "import json, sys; from lvexp.data.corpus import open_corpus; print(open_corpus(json.load(sys.stdin)).fingerprint)"
+    "import json, sys; from lvexp.data.corpus import open_corpus; from lvexp.data.settings import DataSettings\n"
+    "print(open_corpus(DataSettings.of(json.load(sys.stdin))).fingerprint)"
 )
 
 
@@ -38,37 +38,37 @@ def entries(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("kind", ["words", "characters", "bpe"])
 def test_round_trip(make, kind):
-    corpus = open_corpus(make("the cat sat\na <unk> b\n", "the dog\n", "cat\n", vocabulary={"kind": kind}))
+    corpus = opened(make("the cat sat\na <unk> b\n", "the dog\n", "cat\n", vocabulary={"kind": kind}))
     assert texts(corpus) == ["the cat sat", "a <unk> b"]
     assert texts(corpus, "test") == ["cat"]
     assert corpus.splits["train"].row(1)[[0, -1]].tolist() == [BOS, EOS]
 
 
 def test_words_unseen_in_train_are_unknown(make):
-    corpus = open_corpus(make("a b c\n", "a d\n", "a\n"))
+    corpus = opened(make("a b c\n", "a d\n", "a\n"))
     assert corpus.splits["valid"].row(0).tolist() == [BOS, corpus.vocabulary.encode(["a"])[0][1], UNK, EOS]
     assert corpus.oov == {"train": 0.0, "valid": 0.5, "test": 0.0}
 
 
 def test_labels_are_sorted_and_may_be_absent(make):
     cfg = make("b\tone\na\ttwo\n\tthree\n", "c\tfour\n", suffix=".tsv", columns={"text": 1, "label": 0})
-    corpus = open_corpus(cfg)
+    corpus = opened(cfg)
     assert corpus.labels == ["a", "b", "c"]
     assert corpus.splits["train"].labels.tolist() == [1, 0, -1]
     assert corpus.splits["valid"].labels.tolist() == [2]
-    assert open_corpus(cfg | {"columns": {"text": 1, "label": None}}).splits["train"].labels is None
+    assert opened(cfg | {"columns": {"text": 1, "label": None}}).splits["train"].labels is None
 
 
 def test_a_label_column_without_labels(make):
     with pytest.raises(DataError, match=r"data\.columns\.label=kind: no line of any file has a label"):
-        open_corpus(make('{"text": "a"}\n', suffix=".jsonl", columns={"label": "kind"}))
+        opened(make('{"text": "a"}\n', suffix=".jsonl", columns={"label": "kind"}))
 
 
 def test_a_label_column_that_is_none(make, monkeypatch):
     monkeypatch.setattr("lvexp.data.encoding.MOST_LABELS", 10)
     lines = "".join(f"{number}\tx\n" for number in range(11))
     with pytest.raises(DataError, match="too many for classes"):
-        open_corpus(make(lines, suffix=".tsv", columns={"text": 1, "label": 0}))
+        opened(make(lines, suffix=".tsv", columns={"text": 1, "label": 0}))
 
 
 def test_notes_survive_the_cache(make):
@@ -78,24 +78,24 @@ def test_notes_survive_the_cache(make):
         "train.txt: 1 lines of invalid UTF-8 skipped (at line 3)",
         "train.txt: 1 texts of more than 3 tokens skipped (at line 4)",
     ]
-    assert open_corpus(cfg).notes == open_corpus(cfg).notes == notes
+    assert opened(cfg).notes == opened(cfg).notes == notes
 
 
 def test_long_texts(make):
     drop = make("a b c\nd\n", "e\n", "f\n", max_length=2)
-    assert texts(open_corpus(drop)) == ["d"]
-    cut = open_corpus(drop | {"long": "truncate"})
+    assert texts(opened(drop)) == ["d"]
+    cut = opened(drop | {"long": "truncate"})
     assert texts(cut) == ["a b", "d"]
     assert cut.notes == ["train.txt: 1 texts of more than 2 tokens cut (at line 1)"]
     with pytest.raises(DataError, match=r"train\.txt:1: 3 tokens, more than data\.max_length=2"):
-        open_corpus(drop | {"long": "error"})
+        opened(drop | {"long": "error"})
     with pytest.raises(DataError, match=r"train\.txt: every text has more than data\.max_length=2"):
-        open_corpus(make("a b c\n", "e\n", "f\n", max_length=2))
+        opened(make("a b c\n", "e\n", "f\n", max_length=2))
 
 
 def test_a_file_mostly_of_rubbish(make):
     with pytest.raises(DataError, match=r"(?s)too little.*3 lines of invalid UTF-8 skipped \(first at lines 2, 3, 4\)"):
-        open_corpus(make(b"good\n\xff\n\xff\n\xff\n"))
+        opened(make(b"good\n\xff\n\xff\n\xff\n"))
 
 
 def test_cut_splits(make):
@@ -103,7 +103,7 @@ def test_cut_splits(make):
 
     def parts(seed: int = 0):
         split = {"valid": 0.1, "test": 0.2, "seed": seed}
-        corpus = open_corpus(make(content, cut=True, split=split, vocabulary={"kind": "characters"}))
+        corpus = opened(make(content, cut=True, split=split, vocabulary={"kind": "characters"}))
         return {name: texts(corpus, name) for name in corpus.splits}
 
     first = parts()
@@ -116,17 +116,17 @@ def test_cut_splits(make):
 
 
 def test_the_vocabulary_is_of_train_alone(make):
-    corpus = open_corpus(make(sentences(400), cut=True))
+    corpus = opened(make(sentences(400), cut=True))
     assert corpus.oov["train"] == 0 < corpus.oov["test"]
 
 
 def test_a_corpus_too_small_to_cut(make):
     with pytest.raises(DataError, match=r"is too small: cutting valid and test from it left nothing in (train|valid)"):
-        open_corpus(make("one\n", cut=True))
+        opened(make("one\n", cut=True))
 
 
 def test_order_and_lengths(make):
-    split = open_corpus(make(sentences(500))).splits["train"]
+    split = opened(make(sentences(500))).splits["train"]
     lengths = [len(split.row(number)) for number in range(len(split))]
     assert split.lengths.tolist() == lengths
     assert split.order.tolist() == sorted(range(len(split)), key=lambda number: (lengths[number], number))
@@ -158,16 +158,16 @@ def test_large_vocabularies_take_wider_ids(make):
     content = "".join(
         f"{' '.join(f'w{number}' for number in range(start, start + 100))}\n" for start in range(0, 66_000, 100)
     )
-    corpus = open_corpus(make(content, "w1\n", "w2\n", vocabulary={"max_size": 70_000}))
+    corpus = opened(make(content, "w1\n", "w2\n", vocabulary={"max_size": 70_000}))
     assert corpus.splits["train"].row(0).dtype == np.dtype("<u4")
     assert texts(corpus) == content.splitlines()
 
 
 def test_encoded_once(make, cache, monkeypatch):
     cfg = make(sentences(30))
-    first = open_corpus(cfg)
+    first = opened(cfg)
     monkeypatch.setattr(module, "encode", pytest.fail)
-    again = open_corpus(cfg | {"batch_size": 7, "root": cfg["root"] + "/."})
+    again = opened(cfg | {"batch_size": 7, "root": cfg["root"] + "/."})
     assert texts(again) == texts(first)
     assert len(entries(cache)) == 1
 
@@ -177,14 +177,14 @@ def test_encoded_once(make, cache, monkeypatch):
 )
 def test_settings_that_change_the_result_change_the_entry(make, cache, change):
     cfg = make(sentences(30))
-    open_corpus(cfg)
-    open_corpus(cfg | change)
+    opened(cfg)
+    opened(cfg | change)
     assert len(entries(cache)) == 2
 
 
 def test_changed_content_is_encoded_anew(make, cache):
-    before = open_corpus(make("a\n"))
-    after = open_corpus(make("b\n"))
+    before = opened(make("a\n"))
+    after = opened(make("b\n"))
     assert (texts(before), texts(after)) == (["a"], ["b"])
     assert before.fingerprint != after.fingerprint
 
@@ -192,7 +192,7 @@ def test_changed_content_is_encoded_anew(make, cache):
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove", "garble", "empty"])
 def test_a_damaged_entry_is_rebuilt(make, cache, damage):
     cfg = make(sentences(30))
-    expected = texts(open_corpus(cfg))
+    expected = texts(opened(cfg))
     (entry,) = entries(cache)
     tokens, summary = entry / "train.tokens", entry / "summary.json"
     if damage == "cut":
@@ -205,7 +205,7 @@ def test_a_damaged_entry_is_rebuilt(make, cache, damage):
         (entry / "train.order").unlink()
     else:
         summary.write_text("{" if damage == "garble" else "")
-    assert texts(open_corpus(cfg)) == expected
+    assert texts(opened(cfg)) == expected
     assert entries(cache) == [entry]
 
 
@@ -219,7 +219,7 @@ def test_many_processes_at_once(make, cache):
     for job in jobs:
         assert job.stdout is not None
         assert job.stderr is not None
-        assert (job.wait(), job.stdout.read(), job.stderr.read()) == (0, open_corpus(cfg).fingerprint + "\n", "")
+        assert (job.wait(), job.stdout.read(), job.stderr.read()) == (0, opened(cfg).fingerprint + "\n", "")
         job.stdout.close()
         job.stderr.close()
     assert len(entries(cache)) == 1
@@ -245,7 +245,7 @@ def test_a_killed_writer_leaves_nothing_that_breaks_the_next(make, cache):
     os.kill(job.pid, signal.SIGKILL)
     job.wait()
     job.stdout.close()
-    assert len(texts(open_corpus(cfg))) == 3000
+    assert len(texts(opened(cfg))) == 3000
     assert [path.name[0] != "." for path in entries(cache)] == [True]
 
 
@@ -254,17 +254,17 @@ def test_a_cache_that_cannot_be_written(make, tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(DataError, match=r"(?s)cannot be kept there.*LVEXP_CACHE=DIR"):
-        open_corpus(make("a\n") | {"cache": str(folder)})
+        opened(make("a\n") | {"cache": str(folder)})
 
 
 def test_a_cache_that_is_no_folder(make, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"(?s)cannot be kept there.*LVEXP_CACHE=DIR"):
-        open_corpus(make("a\n") | {"cache": str(tmp_path / "file")})
+        opened(make("a\n") | {"cache": str(tmp_path / "file")})
 
 
 def test_the_shipped_corpus():
-    corpus = open_corpus(yaml.safe_load((CONF / "snips.yaml").read_text()))
+    corpus = opened(yaml.safe_load((CONF / "snips.yaml").read_text()))
     assert {split: len(found) for split, found in corpus.splits.items()} == {"train": 13084, "valid": 700, "test": 700}
     assert int(corpus.splits["train"].lengths.sum()) - 2 * 13084 == 117_700
     assert len(corpus.labels) == 7
@@ -276,7 +276,7 @@ def test_the_treebank_as_published():
     cfg = yaml.safe_load((CONF / "ptb.yaml").read_text())
     if not (Path(os.environ["LVEXP_DATA"]) / "ptb" / "train.txt").is_file():
         pytest.skip("LVEXP_DATA holds no ptb/")
-    corpus = open_corpus(cfg)
+    corpus = opened(cfg)
     train = corpus.splits["train"]
     assert len(train) == 42_068
     assert int(train.lengths.sum()) - len(train) == 887_521 + 42_068

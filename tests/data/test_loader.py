@@ -8,16 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvexp.data.corpus import open_corpus
 from lvexp.data.loader import BatchLoader
 from lvexp.data.permute import key, permute
 from lvexp.errors import RunError
-from tests.data.conftest import sentences
+from tests.data.conftest import opened, sentences
 
 
 @pytest.fixture
 def split(make):
-    return open_corpus(make(sentences(400))).splits["train"]
+    return opened(make(sentences(400))).splits["train"]
 
 
 def seen(loader: BatchLoader) -> list[list[int]]:
@@ -42,7 +41,7 @@ def test_every_text_once_and_equal_lengths(split):
 
 def test_labels_come_along(make):
     lines = "".join(f"{number % 3}\t{'x ' * (number % 4 + 1)}\n" for number in range(20)) + "\tx\n"
-    split = open_corpus(make(lines, suffix=".tsv", columns={"text": 1, "label": 0})).splits["train"]
+    split = opened(make(lines, suffix=".tsv", columns={"text": 1, "label": 0})).splits["train"]
     for batch in BatchLoader(split, 4, shuffle=True):
         assert batch.labels is not None
         assert batch.labels.tolist() == [-1 if row == 20 else row % 3 for row in batch.index.tolist()]
@@ -115,7 +114,7 @@ def shared(tmp_path_factory):
     cfg = {"name": "text", "root": str(folder), "files": {"train": "a.txt", "valid": "a.txt", "test": "a.txt"}}
     rest = {"columns": {}, "max_length": 50, "long": "drop", "batch_size": 1, "eval_batch_size": 1}
     vocabulary = {"kind": "words", "max_size": 1000, "min_count": 1}
-    return open_corpus(cfg | rest | {"vocabulary": vocabulary, "cache": str(folder)}).splits["train"]
+    return opened(cfg | rest | {"vocabulary": vocabulary, "cache": str(folder)}).splits["train"]
 
 
 def test_a_limited_epoch_is_complete_at_its_limit(split):
@@ -153,7 +152,7 @@ def test_ranks_share_an_epoch(shared, world, shuffle):
 
 
 def test_perplexity_counts_eos_and_not_bos(make):
-    split = open_corpus(make("a b c\nd e\nf\ng h i j\n")).splits["train"]
+    split = opened(make("a b c\nd e\nf\ng h i j\n")).splits["train"]
     assert sum(batch.predicted() for batch in BatchLoader(split, 2)) == 10 + 4
     assert sum(int(batch.mask.sum()) for batch in BatchLoader(split, 2)) == 14
 

@@ -11,6 +11,7 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lvexp.data.module import TextData
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import columns
 from tests.data.conftest import sentences
 
@@ -121,7 +122,7 @@ def test_the_constructor_takes_the_keys_of_the_yaml(name):
     cfg = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     assert cfg.pop("_target_") == "lvexp.data.module.TextData"
     assert cfg["seed"] == "${seed}"
-    assert set(cfg.pop("provides")) == columns(cfg)
+    assert set(cfg.pop("provides")) == columns(DataSettings.of(cfg))
     TextData(**cfg | {"seed": 1})
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lvexp.data.module import TextData
+from lvexp.data.settings import DataSettings
 from lvexp.data.source import check, columns
 from lvexp.errors import ConfigError, DataError
 
@@ -98,13 +99,14 @@ def test_long_sources_are_cut_too(data):
 
 def test_a_source_that_is_not_there(make):
     with pytest.raises(DataError, match="no column 'question'"):
-        check(make(TSV, suffix=".tsv", columns={**COLUMNS, "source": "question"}))
+        check(DataSettings.of(make(TSV, suffix=".tsv", columns={**COLUMNS, "source": "question"})))
     with pytest.raises(ConfigError, match=r"data\.answered=1"):
-        check(make(TSV, suffix=".tsv", columns={**COLUMNS, "group": None}, answered="1"))
+        check(DataSettings.of(make(TSV, suffix=".tsv", columns={**COLUMNS, "group": None}, answered="1")))
     with pytest.raises(ConfigError, match=r"columns\.source=1"):
-        check(make("a b\n", columns={"text": 0, "source": 1}))
-    assert "source" in columns({"columns": COLUMNS, "provides": ["tokens"]})
-    assert "source" not in columns({"columns": {"text": 0}, "provides": ["tokens", "source"]})
+        check(DataSettings.of(make("a b\n", columns={"text": 0, "source": 1})))
+    assert "source" in columns(DataSettings.of({"name": "text", "columns": COLUMNS, "provides": ["tokens"]}))
+    without = {"name": "text", "columns": {"text": 0}, "provides": ["tokens", "source"]}
+    assert "source" not in columns(DataSettings.of(without))
 
 
 def test_words_and_punctuation_apart(data):

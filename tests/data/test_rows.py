@@ -7,14 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from lvexp.data.rows import LONGEST_LINE, Layout, Problems, rows
+from lvexp.data.layout import Layout
+from lvexp.data.problems import Problems
+from lvexp.data.rows import LONGEST_LINE, rows
+from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, DataError
+
+
+def layout(path: Path, cfg: dict) -> Layout:
+    return Layout.of(path, DataSettings.of({"name": "text", **cfg}))
 
 
 def read(path: Path, content: str | bytes, **cfg):
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     problems = Problems(path)
-    found = list(rows(path, Layout.of(path, cfg), problems))
+    found = list(rows(path, layout(path, cfg), problems))
     return [(row.line, row.text, row.label) for row in found], problems.notes()
 
 
@@ -137,4 +144,4 @@ def test_missing_columns(tmp_path, name, content, cfg, says):
 )
 def test_layouts_that_cannot_be(tmp_path, name, cfg, says):
     with pytest.raises(ConfigError, match=says):
-        Layout.of(tmp_path / name, cfg)
+        layout(tmp_path / name, cfg)

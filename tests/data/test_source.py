@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lvexp.data.source import ABSENT, check, columns, files, fingerprint
+from lvexp.data import source
+from lvexp.data.settings import DataSettings, Place
+from lvexp.data.source import ABSENT, files
 from lvexp.errors import ConfigError, DataError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
@@ -15,6 +17,18 @@ CONF = Path(__file__).parents[2] / "conf" / "data"
 
 def conf(name: str) -> dict:
     return yaml.safe_load((CONF / f"{name}.yaml").read_text()) | {"seed": 1}
+
+
+def check(data: dict) -> None:
+    source.check(DataSettings.of(data))
+
+
+def columns(data: dict) -> frozenset[str]:
+    return source.columns(DataSettings.of(data))
+
+
+def fingerprint(data: dict) -> str:
+    return source.fingerprint(Place.of(data))
 
 
 def test_nothing_heavy_is_imported():
@@ -29,7 +43,7 @@ def test_the_shipped_corpus_is_found_from_anywhere(tmp_path, monkeypatch):
     check(conf("snips"))
     assert columns(conf("snips")) == {"tokens", "labels"}
     assert fingerprint(conf("snips")) != ABSENT
-    assert (files(conf("snips"))["train"].parent / "LICENSE-CC0-1.0.txt").is_file()
+    assert (files(Place.of(conf("snips")))["train"].parent / "LICENSE-CC0-1.0.txt").is_file()
 
 
 def test_absent_treebank(monkeypatch, tmp_path):

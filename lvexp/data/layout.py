@@ -1,0 +1,64 @@
+"""The layout of rows in a file: its format, and where a row has its text and the other columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lvexp.data.settings import DataSettings
+from lvexp.errors import ConfigError
+
+FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
+SUFFIXES = {".txt": "txt", ".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".feat": "feat"}
+#: columns that a file may have in addition to the text
+COLUMNS = ("label", "split", "source", "group")
+
+
+class Layout(NamedTuple):
+    """The layout of rows in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
+
+    format: str
+    header: bool
+    text: str | int
+    label: str | int | None
+    split: str | int | None = None
+    source: str | int | None = None
+    group: str | int | None = None
+
+    @classmethod
+    def of(cls, path: Path, settings: DataSettings) -> Layout:
+        """The layout of ``path`` under the settings. Raises ConfigError if they disagree."""
+        kind, columns = settings.format or "auto", settings.columns
+        if kind == "auto":
+            suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+            kind = SUFFIXES.get(suffixes[-1].lower() if suffixes else "", "")
+            if not kind:
+                raise ConfigError(
+                    f"{path}: the format does not show in the file's name, which ends in none of "
+                    f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
+                )
+        if kind == "feat" and not settings.counted:
+            raise ConfigError(
+                f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
+            )
+        text, *others = columns.text, *(getattr(columns, name) for name in COLUMNS)
+        for name, column in zip(COLUMNS, others, strict=True):
+            if kind == "txt" and column is not None:
+                raise ConfigError(
+                    f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
+                    f"try  data.columns.{name}=null, or data.format=tsv|csv|jsonl if the file does have columns"
+                )
+            if kind in ("tsv", "csv", "jsonl") and column is not None and column == text:
+                raise ConfigError(
+                    f"data.columns.text={text} data.columns.{name}={column}: are the same column of {path.name}\n"
+                    f"try  data.columns.{name}=null, or another column"
+                )
+        named = any(isinstance(column, str) for column in (text, *others))
+        header = settings.header
+        if kind in ("tsv", "csv") and named and header is False:
+            raise ConfigError(
+                f"data.columns={{text: {text}, label: {others[0]}}}: columns are given by name but data.header=false "
+                "says that the first line does not name them\n"
+                "try  data.header=true, or columns by number, counted from 0"
+            )
+        return cls(kind, named if header is None else bool(header), text, *others)

@@ -1,0 +1,212 @@
+"""The settings of a corpus: the ``data`` group of a configuration, read where it enters.
+
+``of`` reads a plain configuration and refuses no single value: each is held as it was given, whatever its type, and a
+missing key without a default is None. :func:`lvexp.data.source.check` then refuses what cannot be used. Other keys of
+the group are for the data module alone, or for a class of the user's own. Needs only the standard library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lvexp.errors import ConfigError
+
+PATTERN = r"(?u)\b\w\w+\b"
+#: settings that change an encoded corpus, and those that also change a counted one
+ENCODED = ("format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long", "answered")
+COUNTED = (*ENCODED, "view", "counts")
+_Made = TypeVar("_Made")
+
+
+def _held(kind: type[_Made], given: Mapping[str, Any]) -> _Made:
+    """The settings of one kind that are given, made without its constructor: what the values are is not known yet."""
+    known: Any = kind
+    made = object.__new__(kind)
+    for field in dataclasses.fields(known):
+        default = None if field.default is dataclasses.MISSING else field.default
+        object.__setattr__(made, field.name, given.get(field.name, default))
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Settings that are a mapping in the configuration.
+
+    Attributes:
+        written: the keys and values as they were given. The name of a cache entry depends on them, and a key that is
+            null is not the same as a missing one there.
+    """
+
+    written: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls: type[_Made], given: Mapping[str, Any] | None) -> _Made:
+        """The settings in ``given``; None has none of them."""
+        pairs = tuple((given or {}).items())
+        return _held(cls, {**dict(pairs), "written": pairs})
+
+    def given(self) -> dict[str, Any]:
+        """The values that the name of a cache entry depends on."""
+        return dict(self.written)
+
+    @property
+    def unknown(self) -> dict[str, Any]:
+        """What was given under other keys."""
+        names = {field.name for field in dataclasses.fields(self)}
+        return {key: value for key, value in self.written if key not in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns(_Group):
+    """The columns of a file, by name or by number from 0.
+
+    Attributes:
+        text: the text.
+        label: its class. None: the texts have none.
+        split: the split that a row belongs to.
+        source: the text that it answers.
+        group: the name of its group of rows.
+    """
+
+    text: str | int = 0
+    label: str | int | None = None
+    split: str | int | None = None
+    source: str | int | None = None
+    group: str | int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings(_Group):
+    """The shares that are cut from train for a split without a file, and the seed that selects them."""
+
+    valid: float
+    test: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularySettings(_Group):
+    """The vocabulary.
+
+    Attributes:
+        kind: ``words``, ``wordpunct``, ``characters`` or ``bpe``.
+        max_size: the largest number of entries.
+        min_count: rarer entries are not in it.
+        splits: whose texts it is made of. None: those of train.
+    """
+
+    kind: str
+    max_size: int
+    min_count: int
+    splits: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountSettings(_Group):
+    """What is counted with ``view=counts``, in the sense of scikit-learn's ``CountVectorizer``.
+
+    Attributes:
+        min_df: smallest number of documents that contain a word, or their share. max_df: the largest.
+        stop_words: ``english``, or a list of words that are not counted.
+        pattern: regular expression that matches a word.
+        words: file of the words to count. None: they are taken from the texts.
+    """
+
+    min_df: int | float = 0.0
+    max_df: int | float = 1.0
+    stop_words: str | Sequence[str] | None = None
+    pattern: str = PATTERN
+    words: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """As for any group, with the defaults of keys that are missing."""
+        names = (field.name for field in dataclasses.fields(self) if field.name != "written")
+        return {**{name: getattr(self, name) for name in names}, **super().given()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the files of a corpus are.
+
+    Attributes:
+        name: of the corpus.
+        files: split → file, None where it has none.
+        root: folder of the files, if it was given.
+        folder: name of their folder in ``LVEXP_DATA``. None: the corpus's name.
+        words: file of the words to count, with ``view=counts``.
+    """
+
+    name: str
+    files: Mapping[str, str | None]
+    root: str | None = None
+    folder: str | None = None
+    words: str | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Place:
+        """The place in the ``data`` group of a plain configuration. Nothing else of the group is read."""
+        counts = data.get("counts") if data.get("view") == "counts" else None
+        made = {"name": data["name"], "files": dict((data.get("files") or {}).items())}
+        return _held(cls, {**data, **made, "words": CountSettings.of(counts).words})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The settings of a corpus. The keys are explained in ``conf/data/*.yaml``.
+
+    Attributes:
+        provides: what the batches are declared to have, if the columns do not decide it.
+    """
+
+    place: Place
+    columns: Columns
+    split: SplitSettings
+    vocabulary: VocabularySettings
+    counts: CountSettings
+    format: str = "auto"
+    header: bool | None = None
+    lowercase: bool = False
+    max_length: int
+    long: str
+    answered: str | int | float | None = None
+    batch_size: int
+    eval_batch_size: int
+    labelled: int | float = 1.0
+    view: str = "tokens"
+    cache: str | None = None
+    provides: Sequence[str] | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> DataSettings:
+        """The settings in the ``data`` group of a plain configuration.
+
+        Raises:
+            ConfigError: a key that must hold a mapping holds something else.
+        """
+        for key in ("files", "columns", "split", "vocabulary", "counts"):
+            if (given := data.get(key)) and not isinstance(given, Mapping):
+                raise ConfigError(f"data.{key}={given}: must be a mapping\ntry  leave out data.{key}")
+        groups = {
+            "place": Place.of(data),
+            "columns": Columns.of(data.get("columns")),
+            "split": SplitSettings.of(data.get("split")),
+            "vocabulary": VocabularySettings.of(data.get("vocabulary")),
+            "counts": CountSettings.of(data.get("counts")),
+        }
+        return _held(cls, {**data, **groups})
+
+    @property
+    def counted(self) -> bool:
+        """Whether the batches are bags of words."""
+        return self.view == "counts"
+
+    def entry(self) -> dict[str, Any]:
+        """The settings that the name of a cache entry depends on, as they were given, without those that are null."""
+        found: dict[str, Any] = {"name": self.place.name}
+        for key in COUNTED if self.counted else ENCODED:
+            value = getattr(self, key)
+            found[key] = value.given() if isinstance(value, _Group) else value
+        return {key: value for key, value in found.items() if value is not None}
