@@ -12,9 +12,10 @@ import torch
 from lvexp.data.batch import Batch
 from lvexp.data.special import BOS, EOS, PAD, UNK
 from lvexp.errors import ConfigError
-from lvexp.networks.base import AbstractDecoder
+from lvexp.networks.base import NOTHING, AbstractDecoder
 from lvexp.networks.recurrent import RecurrentDecoder
 from lvexp.networks.writing import Decoding, write
+from lvexp.reading import Memory
 
 V = 6  # pad, bos, eos, unk and two words
 
@@ -26,10 +27,10 @@ class Table(AbstractDecoder):
         super().__init__()
         self.log_p = log_p
 
-    def forward(self, inputs, targets, lengths, code):
+    def forward(self, inputs, targets, lengths, code, memories=NOTHING):
         raise NotImplementedError
 
-    def start(self, code):
+    def start(self, code, memories=NOTHING):
         return (code[:, 0].long(),)
 
     def step(self, tokens, state):
@@ -71,6 +72,21 @@ def test_texts_of_a_batch_do_not_touch():
     for method in ("greedy", "beam"):
         together = write(table, codes(0, 1, 2, 1), Decoding(method, beam=3, max_length=6))
         assert together == [write(table, codes(c), Decoding(method, beam=3, max_length=6))[0] for c in (0, 1, 2, 1)]
+
+
+class Remembering(Table):
+    """A chain whose table is that of the memory ``table``, whatever the code."""
+
+    def start(self, code, memories=NOTHING):
+        return (memories["table"].summary[:, 0].long(),)
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam"])
+def test_each_text_is_written_with_a_memory_of_its_own(method):
+    table = chain(1)
+    which, how = codes(2, 0, 1), Decoding(method, beam=3, max_length=6)
+    memory = Memory(torch.zeros(3, 1, 1), torch.ones(3, 1, dtype=torch.bool), which)
+    assert write(Remembering(table.log_p), codes(0, 0, 0), how, {"table": memory}) == write(table, which, how)
 
 
 @pytest.mark.parametrize("seed", range(5))
