@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+import tiny
 from filelock import FileLock
 from helpers import Compose, plain
 
@@ -300,7 +300,7 @@ def test_metrics_that_lost_rows_do_not_hinder(damage: Damage, trained: Path):
 def test_a_language_model_to_start_from_that_is_damaged_is_named(damage: Damage, trained: Path):
     damage(trained / "checkpoints" / "best.ckpt")
     with pytest.raises(RunError, match=r"best.ckpt: this checkpoint is damaged\ntry  the command that trained it"):
-        LmInit(str(trained)).prepare(torch.nn.Module())  # pyright: ignore[reportArgumentType]
+        LmInit(str(trained)).prepare(tiny.model())
 
 
 @pytest.mark.parametrize("damage", [cut, empty, scrambled, lambda path: path.write_text("latent: {}\ndecoder: 3\n")])
