@@ -260,7 +260,7 @@ def _trainer(
     training: Training,
     loggers: Sequence[Any],
     progress: Progress,
-    more: Sequence[Make],
+    more: Sequence[Make] = (),
 ) -> tuple[L.Trainer, Validation, Best]:
     ours, monitor = config["trainer"], f"val/{training.model.monitor[0]}"
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor, more)

@@ -201,7 +201,7 @@ TRAINING = """
     import torch
 
     from lvexp.instruments.exhibits import Interpolation
-    from lvexp.instruments.reconstruction import _interpolations
+    from lvexp.instruments.reconstruction import interpolations
     from lvexp.report.findings import Section
     from lvexp.training.loggers import finish, log_report, make_loggers
     from lvexp.report.figures import rate_per_dimension
@@ -247,7 +247,7 @@ TRAINING = """
                     "Reconstructions", [("", "play jazz"), ("→ ", "play rock")],
                     columns=("text", "reconstruction"), rows=[("play jazz", "play rock")], place=2,
                 ),
-                _interpolations([Interpolation(("a", "b"), ["a", "ab", "b"])]),
+                interpolations([Interpolation(("a", "b"), ["a", "ab", "b"])]),
                 Section("Topics", [("", "jazz rock"), ("", "book table")]),
             ]
             result = {"verdict": "healthy", "seconds": 1.5, "test": {"nll": 37.0 + number, "rate": None}}

@@ -201,7 +201,7 @@ def test_topics_and_ranks_are_the_models_own(made):
     assert [len(topic) for topic in run.topics(3)] == [3] * 4
     judge = made("model=nasm")
     assert judge.rank("a b", ["c", "d e"]) == judge.model.rank("a b", ["c", "d e"])
-    with pytest.raises(ValueError, match="one answer or more"):
+    with pytest.raises(ValueError, match="at least one answer"):
         judge.rank("a b", "c")
 
 

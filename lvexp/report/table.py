@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lvexp.report.findings import NONE, Group, number
+from lvexp.report.findings import NONE, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +72,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"all of it in  {result['folder']}"), soft_wrap=True, highlight=False)
 
 
-def _groups(groups: Sequence[Group], scores: Scores) -> list[Group]:
+def _groups(groups: Sequence[Any], scores: Scores) -> list[Any]:
     """The parts of the table. A result of an older version lacks those of the usual report: its figures follow by the
     names they have in result.json."""
     rows = [

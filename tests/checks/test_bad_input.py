@@ -316,7 +316,7 @@ def test_what_build_gives_is_no_key():
     for node in ast.walk(ast.parse(Path(build.__file__).read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("make", "_make", "_maker(config, trust)"):
             given |= {word.arg for word in node.keywords if word.arg}
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "more":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "given":
             inner = [part for part in ast.walk(node.value) if isinstance(part, ast.Dict)]
             given |= {key.value for part in inner for key in part.keys if isinstance(key, ast.Constant)}
     assert given >= {"vocabulary", "code", "states", "features", "encoder", "decoder", "latent", "steps_per_epoch"}
