@@ -48,7 +48,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states")
+OFFERED = ("special", "states", "new_encoder", "new_decoder")
+#: of a decoder that has no source to look at
+_UNATTENDED = {"attention": "none"}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -138,7 +140,15 @@ def model(
         ConfigError: a class cannot be used (see :func:`lvexp.checks.targets.find`), or rejects its arguments.
     """
     make, first = _maker(config, trust), _init(config, trust)
-    encoder = first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
+
+    def new_encoder() -> AbstractEncoder:
+        return first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
+
+    def new_decoder(code: int) -> torch.nn.Module:
+        plain = {**config, "decoder": {**config["decoder"], **_UNATTENDED}}
+        return _decoder(plain, vocabulary, code, encoder.width, trust)
+
+    encoder = new_encoder()
     latent = first(make("latent", config["latent"], features=encoder.width))
     kind: Any = _read("model", config["model"], make.keywords["trust"])[0]
     built = make(
@@ -149,6 +159,8 @@ def model(
         vocabulary=vocabulary,
         latent=latent,
         estimator=make("estimator", config["estimator"]),
+        new_encoder=new_encoder,
+        new_decoder=new_decoder,
     )
     chosen = (config["regularizer"] or {}).items()
     equip(built, [make(f"regularizer.{name}", node) for name, node in chosen])

@@ -40,6 +40,7 @@ TRAITS = {
     "relevance": ("writes words", "needs to know how well an answer fits a question"),
     "reads_states": ("reads no states of an encoder", "needs a decoder that does"),
     "pairs": ("reads single texts", "compares two"),
+    "source_memory": ("has no source to attend to", "attends to one"),
     "condition": ("has nothing to condition a prior on", "needs it"),
     "supervised": ("looks at no label in training", "shows it some texts more often for theirs"),
     "differentiable": ("has draws without a derivative", "differentiates through them"),
@@ -53,7 +54,7 @@ TRAITS = {
 _GIVERS = dict.fromkeys(TRAITS, "latent")
 _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(("autoregressive", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder")
-_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised"), "model")
+_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory"), "model")
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 

@@ -14,7 +14,7 @@ from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import SPLITS, files, unusable
+from lvexp.data.source import SPLITS, files, parallel, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
@@ -60,7 +60,7 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
     labels = sorted(survey.labels)
     ids = {label: number for number, label in enumerate(labels)}
     long = _Long(settings)
-    sourced, grouped = (name is not None for name in (settings.columns.source, settings.columns.group))
+    sourced, grouped = settings.sourced, settings.columns.group is not None
     options = {"labelled": bool(labels), "sourced": sourced, "grouped": grouped}
     with ExitStack() as stack:
         writers = {
@@ -169,13 +169,13 @@ class _Long:
 
 def _files(settings: DataSettings):
     """Each file with a function that reads its rows and the split of each row."""
-    named = files(settings.place)
+    named, sources = files(settings.place), parallel(settings.place)
     shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
     answered = settings.answered
     for split, path in named.items():
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
-            read = rows(path, Layout.of(path, settings), problems)
+            read = rows(path, Layout.of(path, settings), problems, sources.get(split))
             for row in read if answered is None else _answered(read, str(answered), problems):
                 if row.split is not None:
                     yield _named(row, path), row

@@ -57,6 +57,8 @@ class TextData(L.LightningDataModule):
         counts: Mapping[str, Any] | None = None,
         folder: str | None = None,
         variant: str | None = None,
+        sources: Mapping[str, str | None] | None = None,
+        pair: str | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.eval_batch_size, self.seed, self.labelled = batch_size, eval_batch_size, seed, labelled
@@ -66,6 +68,7 @@ class TextData(L.LightningDataModule):
                 "name": name,
                 "root": root,
                 "files": files,
+                "sources": sources,
                 "format": format,
                 "header": header,
                 "columns": columns or {"text": 0, "label": None},

@@ -42,18 +42,21 @@ class Row(NamedTuple):
     group: str | None = None
 
 
-def rows(path: Path, layout: Layout, problems: Problems) -> Iterator[Row]:
-    """The usable rows of ``path``.
+def rows(path: Path, layout: Layout, problems: Problems, sources: Path | None = None) -> Iterator[Row]:
+    """The usable rows of ``path``; each line of ``sources``, if given, is the source of the same line of ``path``.
 
     Raises:
-        DataError: the file cannot be read to its end, is in UTF-16, or lacks the column with the text.
+        DataError: the file cannot be read to its end, is in UTF-16, lacks the column with the text, or has another
+            number of lines than ``sources``.
     """
     if not os.path.isfile(path):  # reading would wait for a pipe, and never end for a device
         raise DataError(f"{path}: is not a regular file, which can be read more than once\ntry  a copy of it in a file")
     try:
         with _opened(path) as file:
             numbered = _lines(file, problems)
-            if layout.format == "txt":
+            if sources is not None:
+                yield from _clean(_paired(numbered, path, sources, layout, problems), problems)
+            elif layout.format == "txt":
                 yield from _clean((Row(number, line, None) for number, line in numbered), problems)
             elif layout.format == "feat":
                 yield from _clean(_counted(numbered, layout, problems), problems)
@@ -92,6 +95,33 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
             yield number, raw.decode()
         except UnicodeDecodeError:
             problems.add("lines of invalid UTF-8", number)
+
+
+def _paired(
+    numbered: Iterator[tuple[int, str]], path: Path, sources: Path, layout: Layout, problems: Problems
+) -> Iterator[Row]:
+    """The lines of two parallel files."""
+    if layout.format != "txt":
+        raise DataError(f"{path}: sources in a file of their own are for plain text\ntry  data.format=txt")
+    with _opened(sources) as file:
+        others = _lines(file, problems)
+        waiting, last, read = next(others, None), 0, 0
+        for number, line in numbered:
+            while waiting is not None and waiting[0] < number:  # its own line was unusable, and has been counted
+                waiting = next(others, None)
+            last = number
+            if waiting is not None and waiting[0] == number:
+                yield Row(number, line, None, source=waiting[1])
+                read, waiting = number, next(others, None)
+        total = last
+        while waiting is not None:
+            total, waiting = waiting[0], next(others, None)
+    if total > last or read < last:
+        count = total if total > last else read
+        raise DataError(
+            f"{path} has {last:,} lines and {sources} has {count:,}: each line of one belongs to the same line of the "
+            "other\ntry  files with the same number of lines"
+        )
 
 
 def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:

@@ -137,6 +137,7 @@ class Place:
         root: folder of the files, if it was given.
         folder: name of their folder in ``LVEXP_DATA``. None: the corpus's name.
         words: file of the words to count, with ``view=counts``.
+        sources: split → file whose lines are the sources of the lines of its texts, None where it has none.
     """
 
     name: str
@@ -144,12 +145,13 @@ class Place:
     root: str | None = None
     folder: str | None = None
     words: str | None = None
+    sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Place:
         """The place in the ``data`` group of a plain configuration. Nothing else of the group is read."""
         counts = data.get("counts") if data.get("view") == "counts" else None
-        made = {"name": data["name"], "files": dict((data.get("files") or {}).items())}
+        made = {"name": data["name"], **{key: dict((data.get(key) or {}).items()) for key in ("files", "sources")}}
         return _held(cls, {**data, **made, "words": CountSettings.of(counts).words})
 
 
@@ -186,7 +188,7 @@ class DataSettings:
         Raises:
             ConfigError: a key that must hold a mapping holds something else.
         """
-        for key in ("files", "columns", "split", "vocabulary", "counts"):
+        for key in ("files", "sources", "columns", "split", "vocabulary", "counts"):
             if (given := data.get(key)) and not isinstance(given, Mapping):
                 raise ConfigError(f"data.{key}={given}: must be a mapping\ntry  leave out data.{key}")
         groups = {
@@ -197,6 +199,11 @@ class DataSettings:
             "counts": CountSettings.of(data.get("counts")),
         }
         return _held(cls, {**data, **groups})
+
+    @property
+    def sourced(self) -> bool:
+        """Whether each text has a source."""
+        return self.columns.source is not None or any(self.place.sources.values())
 
     @property
     def counted(self) -> bool:

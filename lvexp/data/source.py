@@ -60,6 +60,26 @@ def files(place: Place) -> dict[str, Path]:
     return {split: folder / _path(name) for split in SPLITS if (name := place.files.get(split))}
 
 
+def parallel(place: Place) -> dict[str, Path]:
+    """The file with the sources of each split that has one.
+
+    Raises:
+        ConfigError: a split has texts and no sources, or the other way round, while others have them.
+    """
+    if not any(place.sources.values()):
+        return {}
+    for split in SPLITS:
+        text, source = (bool(named.get(split)) for named in (place.files, place.sources))
+        if text != source:
+            has, lacks = ("files", "sources") if text else ("sources", "files")
+            raise ConfigError(
+                f"data.{has}.{split} without data.{lacks}.{split}: each file of texts has its file of sources\n"
+                f"try  data.{lacks}.{split}=FILE | leave out data.{has}.{split}"
+            )
+    folder = root(place)
+    return {split: folder / _path(name) for split in SPLITS if (name := place.sources.get(split))}
+
+
 def _path(name: Any) -> Path:
     """``~`` is expanded for known users; otherwise it is an ordinary name."""
     return Path(os.path.expanduser(str(name)))
@@ -102,9 +122,9 @@ def columns(settings: DataSettings) -> frozenset[str]:
     ``labels`` and ``source`` depend on ``columns.label`` and ``columns.source``, so that switching a column off or on
     is enough; ``counts`` depends on ``view`` and excludes ``tokens``.
     """
-    named = {"labels": "label", "source": "source"}
+    named = {"labels": settings.columns.label is not None, "source": settings.sourced}
     found = {"counts"} if settings.counted else set(settings.provides or ("tokens",)) - {*named, "counts"}
-    return frozenset(found | {what for what, column in named.items() if getattr(settings.columns, column) is not None})
+    return frozenset(found | {what for what, there in named.items() if there})
 
 
 def fingerprint(place: Place) -> str:
@@ -117,6 +137,12 @@ def fingerprint(place: Place) -> str:
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             digest.update(split.encode() + content.digest())
+        for split, path in parallel(place).items():
+            if not os.path.isfile(path):
+                return ABSENT
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+            digest.update(f"source of {split}".encode() + content.digest())
         if (listed := word_file(place)) and os.path.isfile(listed):
             digest.update(listed.read_bytes())
     except (OSError, DataError, ConfigError):
@@ -132,14 +158,19 @@ def check(settings: DataSettings) -> None:
         DataError: a file is missing, unreadable, or lacks a column.
     """
     _check_settings(settings)
-    place = settings.place
+    place, sources = settings.place, parallel(settings.place)
+    for split, path in sources.items():
+        if not os.path.isfile(path):
+            typed = f"data={place.name} data.sources.{split}={place.sources[split]}"
+            raise DataError(f"{typed}: there is no regular file {path.absolute()}\n{_where(place)}")
     for split, path in files(place).items():
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
             typed = f"data={place.name} data.files.{split}={place.files[split]}"
             raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(place)}")
         problems = Problems(path)
-        usable = sum(1 for _ in itertools.islice(rows(path, Layout.of(path, settings), problems), LOOKED_AT))
+        found = rows(path, Layout.of(path, settings), problems, sources.get(split))
+        usable = sum(1 for _ in itertools.islice(found, LOOKED_AT))
         if not usable:
             raise unusable(problems)
     words(place)

@@ -119,7 +119,7 @@ def group_id(config: DictConfig, model: str) -> str:
 def register() -> None:
     """Registers resolvers with OmegaConf: ``${run_id:}``, for the name of the run folder; ``${within:outputs,name}``, a
     folder inside another; ``${share:0.5}``, a share of ``trainer.max_epochs``. ``${share:0.3,whole}`` is rounded, and
-    at least 1."""
+    at least 1. ``${source:de-en}`` and ``${target:de-en}`` are the two sides of a pair."""
 
     def resolve(_root_: DictConfig) -> str:
         try:
@@ -141,6 +141,12 @@ def register() -> None:
             )
         return max(1, round(part * epochs)) if whole else float(part * epochs)
 
+    def side(number: int, pair: Any) -> str:
+        found = str(pair).split("-")
+        return found[number] if len(found) == 2 else str(pair)  # a value that is no pair: the checks name it
+
+    OmegaConf.register_new_resolver("source", functools.partial(side, 0), replace=True)
+    OmegaConf.register_new_resolver("target", functools.partial(side, 1), replace=True)
     OmegaConf.register_new_resolver("run_id", resolve, replace=True)
     OmegaConf.register_new_resolver("within", within, replace=True)
     OmegaConf.register_new_resolver("share", share, replace=True)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lvexp.data.special import SPECIAL, Special
 from lvexp.errors import ConfigError
+from lvexp.networks.attention import Attention
 from lvexp.networks.base import NOTHING, Memories, StateEncoder, WordDecoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
 from lvexp.networks.unroll import unroll
@@ -78,7 +79,10 @@ class RecurrentDecoder(WordDecoder):
         dropout_out: share of the outputs' entries set to 0 in training.
         entry: where z enters, "initial", "every_step" or "both".
         inputless: read no words, only z (Bowman et al. 2016, section 3.1.1): every input is ``<unk>``.
-        tie: use one matrix for word vectors and output (Press & Wolf 2017); requires ``embedding`` = ``hidden``.
+        tie: one matrix for word vectors and output (Press & Wolf 2017); needs ``embedding`` = ``hidden``.
+        attention: "none", "dot" or "additive", over the memory ``source``
+            (:class:`~lvexp.networks.attention.Attention`).
+        states: width of that memory's states.
         special: tokens of the vocabulary.
     """
 
@@ -95,6 +99,8 @@ class RecurrentDecoder(WordDecoder):
         entry: str = "both",
         inputless: bool = False,
         tie: bool = False,
+        attention: str = "none",
+        states: int = 0,
         special: Special = SPECIAL,
     ):
         super().__init__()
@@ -115,6 +121,7 @@ class RecurrentDecoder(WordDecoder):
         if tie:
             self.output.weight = self.embedding.weight
         self.skip = nn.ModuleList()
+        self.attention = Attention(attention, hidden, states) if attention != "none" else None
 
     def join(self, code: int) -> None:
         """Makes every layer pass on h + W z instead of h, each with its own W (``regularizer=skip``)."""
@@ -128,7 +135,15 @@ class RecurrentDecoder(WordDecoder):
             states = self._score(inputs, code)
         else:
             states, _ = self._read(inputs.repeat(len(code), *[1] * (inputs.ndim - 1)), flat, self._initial(flat))
-        return states.unflatten(0, code.shape[:2])
+        states = states.unflatten(0, code.shape[:2])
+        return states if self.attention is None else self.attention(states, *self._memory(memories))
+
+    def _memory(self, memories: Memories) -> tuple[Tensor, ...]:
+        """Keys, states and mask of the source; nothing without attention."""
+        if self.attention is None:
+            return ()
+        source = memories["source"]
+        return self.attention.key(source.states), source.states, source.mask
 
     def _read(self, tokens: Words, code: Float[Tensor, "N W"], state):
         if self.inputless:
@@ -185,12 +200,14 @@ class RecurrentDecoder(WordDecoder):
     def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         recurrent = self._initial(code)
         parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
-        return (code, *(part.transpose(0, 1) for part in parts))
+        return code, self._memory(memories), tuple(part.transpose(0, 1) for part in parts)
 
     def step(self, tokens: Int[Tensor, " N"], state):
-        code, *parts = state
+        code, memory, parts = state
         parts = [part.transpose(0, 1).contiguous() for part in parts]
         states, recurrent = self._read(tokens[:, None], code, tuple(parts) if len(parts) > 1 else parts[0])
         parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
+        if self.attention is not None:
+            states = self.attention(states[None], *memory)[0]
         log_p = self.output(self.drop_out(states[:, 0])).log_softmax(-1)
-        return log_p, (code, *(part.transpose(0, 1) for part in parts))
+        return log_p, (code, memory, tuple(part.transpose(0, 1) for part in parts))

@@ -24,6 +24,8 @@ class Decoding:
         top_p: sample from the smallest set of tokens that has this probability; 1 for all tokens (Holtzman et al.
             2020).
         beam: number of hypotheses that beam search keeps.
+        length_penalty: α. Beam search ranks by log p / ((5 + n) / 6)^α for a text of n tokens, ``<eos>`` included (Wu
+            et al. 2016, eq. 14); 0 ranks by log p, which favours short texts.
         max_length: number of tokens after which a text is cut.
     """
 
@@ -32,6 +34,7 @@ class Decoding:
     top_k: int = 0
     top_p: float = 1.0
     beam: int = 5
+    length_penalty: float = 0.0
     max_length: int = 100
 
     def __post_init__(self) -> None:
@@ -41,6 +44,8 @@ class Decoding:
             raise ConfigError(f"decoding temperature {self.temperature}: it must be above 0; greedy is its limit at 0")
         if not 0 < self.top_p <= 1 or self.top_k < 0:
             raise ConfigError(f"decoding top_k={self.top_k}, top_p={self.top_p}: top_k >= 0 and 0 < top_p <= 1")
+        if self.length_penalty < 0:
+            raise ConfigError(f"decoding length_penalty={self.length_penalty}: it must be at least 0")
         if self.beam < 1 or self.max_length < 1:
             raise ConfigError(f"decoding beam={self.beam}, max_length={self.max_length}: both are at least 1")
 
@@ -99,7 +104,7 @@ def _beam(
     memories: Memories = NOTHING,
     special: Special = SPECIAL,
 ) -> list[list[int]]:
-    """Beam search over all texts at once; the score of a text is its log p, without a length bonus."""
+    """Beam search over all texts at once; hypotheses are ranked by log p, divided by the length penalty."""
     texts, width = len(code), how.beam
     rows = torch.arange(texts, device=code.device).repeat_interleave(width)
     state = _select(decoder.start(code, memories), rows)
@@ -108,6 +113,7 @@ def _beam(
     score = torch.full((texts, width), -torch.inf, device=code.device)
     score[:, 0] = 0
     ended = torch.zeros(texts, width, dtype=torch.bool, device=code.device)
+    length = torch.zeros_like(score)  # tokens of each hypothesis
     history = torch.empty(texts, width, 0, dtype=torch.long, device=code.device)
     for _ in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
@@ -115,11 +121,15 @@ def _beam(
         closed = torch.full_like(log_p, -torch.inf)
         closed[..., special.eos] = 0  # an ended hypothesis is kept unchanged
         grown = score[..., None] + torch.where(ended[..., None], closed, log_p)
-        score, flat = grown.flatten(1).topk(width, -1)
+        length = torch.where(ended, length, length + 1)
+        rank = grown / ((5 + length) / 6)[..., None] ** how.length_penalty if how.length_penalty else grown
+        flat = rank.flatten(1).topk(width, -1).indices
+        score = grown.flatten(1).gather(1, flat)
         parent, token = flat // log_p.shape[-1], flat % log_p.shape[-1]
         history = torch.cat([history.gather(1, parent[..., None].expand_as(history)), token[..., None]], -1)
-        ended = ended.gather(1, parent) | (token == special.eos)
-        if ended[:, 0].all():
+        ended, length = ended.gather(1, parent) | (token == special.eos), length.gather(1, parent)
+        # an unfinished hypothesis can still overtake an ended one only if longer texts are favoured
+        if (ended if how.length_penalty else ended[:, :1]).all():
             break
         state = _select(state, (parent + width * torch.arange(texts, device=code.device)[:, None]).flatten())
         tokens = token.flatten()
@@ -130,4 +140,4 @@ def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:
     """Selects rows of a decoder's state, which may be nested."""
     if isinstance(state, Tensor):
         return state[rows]
-    return type(state)(_select(part, rows) for part in state)
+    return tuple(_select(part, rows) for part in state)

@@ -1,0 +1,161 @@
+"""Texts given other texts: the conditional language model of translation, and the same with a latent variable."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from lvexp.data.batch import Batch
+from lvexp.errors import ConfigError, DataError
+from lvexp.latents.base import AbstractLatent
+from lvexp.models.base import LatentModel
+from lvexp.models.records import batch as gathered
+from lvexp.networks.base import AbstractDecoder, AbstractEncoder, StateEncoder
+from lvexp.networks.writing import Decoding, write
+from lvexp.reading import Memory, Reading
+from lvexp.shapes import Float, Int, Tensor
+
+POSTERIORS = ("both", "source")
+
+
+class ConditionalModel(LatentModel):
+    r"""p(y|x): a text y (``batch.tokens``) given a source x (``batch.source``).
+
+    Without a latent variable (``latent=none``) it is the conditional language model of neural translation: an encoder
+    reads x, and a decoder writes y from x's summary, which is part of the code, and from x's states if it attends.
+    With one it is a conditional VAE (Sohn, Lee & Yan 2015; for translation Zhang et al. 2016, VNMT):
+
+    .. math:: \log p(y|x) \ge E_{q(z|x,y)}[\log p(y|x,z)] - KL(q(z|x,y) \| p(z|x))
+
+    q is made from tanh(W [s_x; s_y]), with an encoder of y of its own, and p(z|x) from s_x, where the latent's prior
+    is conditional. With ``posterior=source`` q sees x alone, so that z can be inferred at test time; with a standard
+    normal prior and ``joint`` the model is p(x, y) = ∫ p(z) p(x|z) p(y|x, z) dz, whose likelihood has the source's
+    too (Eikema & Aziz 2019, AEVNMT).
+
+    A text in "nats per text" is a target y; with ``joint``, y and x together.
+
+    Args:
+        encoder: reads x. decoder: scores and writes y.
+        new_encoder: makes another encoder of the same kind, for y.
+        new_decoder: makes another decoder for x, given the width of its code, if ``joint``.
+        posterior: "both" (q sees x and y) or "source" (q sees x).
+        joint: whether log p(x|z) is part of the likelihood.
+        parts: what every :class:`LatentModel` takes.
+    """
+
+    reported: ClassVar[frozenset[str]] = frozenset({"bound", "likelihood", "use"})
+    reads: ClassVar[tuple[str, ...]] = ("source", "text")
+    offers: ClassVar[tuple[str, ...]] = ("translate",)
+
+    def __init__(
+        self,
+        encoder: StateEncoder,
+        decoder: AbstractDecoder,
+        new_encoder: Callable[[], AbstractEncoder],
+        new_decoder: Callable[[int], AbstractDecoder],
+        posterior: str = "both",
+        joint: bool = False,
+        **parts: Any,
+    ):
+        super().__init__(**parts)
+        if posterior not in POSTERIORS:
+            raise ConfigError(f"model.posterior={posterior}: it is one of {', '.join(POSTERIORS)}")
+        self.encoder, self.decoder, self.posterior = encoder, decoder, posterior
+        self.target: AbstractEncoder | None = None
+        if self.latent.dim is not None and posterior == "both":
+            self.target = new_encoder()
+            self.both = nn.Sequential(nn.Linear(2 * encoder.width, encoder.width), nn.Tanh())
+        self.retold = new_decoder(self.latent.width) if joint else None
+
+    @classmethod
+    def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
+        width = encoder.width
+        assert isinstance(width, int)
+        return latent.width + width
+
+    def read(self, batch: Batch) -> Reading:
+        if batch.source is None:
+            raise DataError("this model writes texts given their sources\ntry  data.columns.source=COLUMN")
+        there = batch.source != self.vocabulary.special.pad
+        lengths = there.sum(1)
+        states = self.encoder.states(batch.source, lengths)
+        source = Memory(states, there, self.encoder.summary(states, lengths))
+        features = source.summary
+        if self.target is not None:
+            features = self.both(torch.cat([source.summary, self.target(batch.tokens, batch.lengths)], -1))
+        return Reading(features, source.summary, {"source": source})
+
+    def log_likelihood(
+        self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
+    ) -> Float[Tensor, "S B"]:
+        words = batch.inputs if inputs is None else inputs
+        found = self.decoder(words, batch.targets, batch.lengths, self._beside(code, reading), reading.memories)
+        if self.retold is None:
+            return found
+        assert batch.source is not None
+        lengths = reading.memories["source"].mask.sum(1)
+        return found + self.retold(batch.source[:, :-1], batch.source[:, 1:], lengths, code)
+
+    @staticmethod
+    def _beside(code: Float[Tensor, "S B W"], reading: Reading) -> Float[Tensor, "S B V"]:
+        """z's code and the source's summary."""
+        summary = reading.memories["source"].summary
+        return torch.cat([code, summary.expand(len(code), -1, -1).to(code.dtype)], -1)
+
+    def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
+        assert reading is not None, "there is no text without a source"
+        code = self._beside(code[None], reading)[0]
+        return write(self.decoder, code, how, reading.memories, self.vocabulary.special)
+
+    def middle(self, reading: Reading) -> Float[Tensor, "B W"]:
+        """The code by which a text is written if z is not drawn: at the mean of p(z|x), or of q(z|x) where the source
+        alone tells it."""
+        if self.latent.dim is None:
+            return reading.features[:, :0]
+        texts = torch.Size((len(reading.features),))
+        if self.posterior == "source":
+            q = self.latent.posterior(self.params(reading))
+            return self.latent.code(self.latent.point(q)[None])[0]
+        prior = self.latent.prior(reading.condition)
+        assert prior is not None, "lvexp.checks rejects latents without a prior"
+        return self.latent.code(self.latent.point(prior.expand(texts))[None])[0]
+
+    def drawn(self, reading: Reading) -> Float[Tensor, "B W"]:
+        """A code drawn from p(z|x), or from q(z|x) where the source alone tells it."""
+        if self.latent.dim is None:
+            return reading.features[:, :0]
+        if self.posterior == "source":
+            return self.latent.code(self.latent.posterior(self.params(reading)).sample()[None])[0]
+        prior = self.latent.prior(reading.condition)
+        assert prior is not None
+        return self.latent.code(prior.expand(torch.Size((len(reading.features),))).sample()[None])[0]
+
+    @torch.no_grad()
+    def translate(self, sources: Sequence[str], draw: bool = False, batch_size: int = 64, **how: Any) -> list[str]:
+        """What the model writes for each source: at the middle of what is known of z, or at a draw of it.
+
+        Args:
+            sources: texts. draw: whether z is drawn. batch_size: sources at a time.
+            how: of :class:`~lvexp.networks.writing.Decoding`; greedy without.
+        """
+        if isinstance(sources, str):
+            raise TypeError("a list of sources is wanted, not one text: put it in [ ]")
+        order = sorted(range(len(sources)), key=lambda row: len(sources[row]))
+        found: dict[int, str] = {}
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            records = [{"source": sources[row], "text": ""} for row in rows]
+            reading = self.read(gathered(self.vocabulary, records, self.reads).to(self.device))
+            code = self.drawn(reading) if draw else self.middle(reading)
+            for row, ids in zip(rows, self.write(code, Decoding(**how), reading), strict=True):
+                found[row] = self.vocabulary.decode(ids)
+        return [found[row] for row in range(len(sources))]
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        """Of q(z|x,y) alone; what reads x is the generative model's, which needs it too."""
+        own = [] if self.target is None else [self.target.parameters(), self.both.parameters()]
+        return itertools.chain(*own, self.latent.inference_parameters())

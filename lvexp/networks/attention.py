@@ -1,0 +1,63 @@
+"""Attention over the states of a memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lvexp.errors import ConfigError
+from lvexp.shapes import Bool, Float, Tensor
+
+KINDS = ("none", "dot", "additive")
+
+
+class Attention(nn.Module):
+    r"""What a decoder's state looks up in a memory of states s_1 … s_L, and the two together (Luong, Pham & Manning
+    2015, global attention, eq. 5 and 7):
+
+    .. math:: \alpha_{tl} \propto \exp(e(h_t, s_l)), \quad c_t = \sum_l \alpha_{tl} s_l, \quad
+        \tilde h_t = \tanh(W_c [c_t; h_t])
+
+    with :math:`e = h^\top W s` (``dot``, their "general"), or :math:`e = v^\top \tanh(W_h h + W_s s)` (``additive``,
+    Bahdanau, Cho & Bengio 2015). Attention comes after the recurrent layer and does not feed back into it, so that all
+    positions are attended from at once.
+
+    Args:
+        kind: "dot" or "additive".
+        query: width of the decoder's states. memory: width of the memory's. The output is as wide as the query.
+    """
+
+    def __init__(self, kind: str, query: int, memory: int):
+        super().__init__()
+        if kind not in KINDS[1:]:
+            raise ConfigError(f"decoder.attention={kind}: it is one of {', '.join(KINDS)}")
+        self.additive = kind == "additive"
+        self.key = nn.Linear(memory, query, bias=False)
+        if self.additive:
+            self.query, self.score = nn.Linear(query, query), nn.Linear(query, 1, bias=False)
+        self.out = nn.Linear(memory + query, query, bias=False)
+
+    def forward(
+        self,
+        query: Float[Tensor, "S B T H"],
+        key: Float[Tensor, "B L H"],
+        value: Float[Tensor, "B L M"],
+        mask: Bool[Tensor, "B L"],
+    ) -> Float[Tensor, "S B T H"]:
+        r""":math:`\tilde h`, given the memory's states as ``value``, their keys (:attr:`key` of them, computed once for
+        a text) and where they count."""
+        context = torch.einsum("sbtl,blm->sbtm", self.weights(query, key, mask), value)
+        return torch.tanh(self.out(torch.cat([context, query], -1)))
+
+    def weights(
+        self, query: Float[Tensor, "S B T H"], key: Float[Tensor, "B L H"], mask: Bool[Tensor, "B L"]
+    ) -> Float[Tensor, "S B T L"]:
+        r""":math:`\alpha`, which sums to 1 over L; 0 where the mask is False."""
+        if self.additive:
+            asked = self.query(query)
+            # one position of the memory after the other: all at once would need L times the memory
+            each = [self.score(torch.tanh(asked + part[:, None]))[..., 0] for part in key.unbind(1)]
+            energy = torch.stack(each, -1)
+        else:
+            energy = torch.einsum("sbth,blh->sbtl", query, key)
+        return energy.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
