@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lvexp.data.batch import Batch
-from lvexp.errors import ConfigError, DataError
+from lvexp.errors import ConfigError, DataError, RunError
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
 from lvexp.models.records import batch as gathered
@@ -107,7 +107,8 @@ class ConditionalModel(LatentModel):
         return torch.cat([code, summary.expand(len(code), -1, -1).to(code.dtype)], -1)
 
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
-        assert reading is not None, "there is no text without a source"
+        if reading is None:
+            raise RunError("this model writes texts given their sources\ntry  translate(sources) | decode(z, sources=[…])")
         code = self._beside(code[None], reading)[0]
         return write(self.decoder, code, how, reading.memories, self.vocabulary.special)
 
