@@ -108,7 +108,9 @@ class ConditionalModel(LatentModel):
 
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
         if reading is None:
-            raise RunError("this model writes texts given their sources\ntry  translate(sources) | decode(z, sources=[…])")
+            raise RunError(
+                "this model writes texts given their sources\ntry  translate(sources) | decode(z, sources=[…])"
+            )
         code = self._beside(code[None], reading)[0]
         return write(self.decoder, code, how, reading.memories, self.vocabulary.special)
 
