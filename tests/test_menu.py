@@ -111,6 +111,10 @@ def subsets(names: list[str]) -> list[tuple[str, ...]]:
     return [chosen for size in range(3) for chosen in itertools.combinations(names, size)]
 
 
+#: models whose class the other models share: what any two options do to each other shows with these
+FIRST_OF_THEIR_KIND = ("svae", "nvdm", "nasm", "cvae")
+
+
 @pytest.mark.parametrize("model", OPTIONS["model"])
 def test_the_whole_product_takes_a_finite_step_or_is_refused(
     model: str, composed: Compose, monkeypatch: pytest.MonkeyPatch
@@ -152,9 +156,9 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(
                 hopeless.add(tuple(chosen[:-1]))
             continue
         taken.add((choices["anneal"], *remedies))
-        pairs = set(itertools.combinations([*choices.items(), *remedies], 2))
+        pairs = set(itertools.combinations([*choices.items(), *remedies], 2 if model in FIRST_OF_THEIR_KIND else 1))
         if pairs <= met:
-            continue  # every two of these have taken a step together before
+            continue  # every two of these have taken a step together before, or each has with this model
         met |= pairs
         loss, moved = step(config)
         assert 0 < loss < 1000, (choices, remedies)

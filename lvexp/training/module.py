@@ -181,11 +181,12 @@ class Training(L.LightningModule):
         or for none; there, the gradients of these groups are computed and discarded."""
         if self.turn is not None:
             return self.turn
-        progress = self.progress()
-        turn = self.turn = self.model.turn(progress.step, progress.epoch)
+        turn = self.turn = self.model.turn(self.global_step, self.current_epoch)
         trained = set(self.groups) if turn.groups is None else set(turn.groups)
-        for regularizer in self.regularizers:
-            trained &= set(regularizer.plan(progress)) | (self.groups.keys() - set(GROUPS))
+        if self.regularizers:
+            progress, others = self.progress(), self.groups.keys() - set(GROUPS)
+            for regularizer in self.regularizers:
+                trained &= {*regularizer.plan(progress), *others}
         if trained != self.trained:
             self.trained = frozenset(trained)
             if not several_processes():
@@ -212,9 +213,10 @@ class Training(L.LightningModule):
             if group["name"] not in self.trained:
                 for parameter in group["params"]:
                     parameter.grad = None
-        progress = self.progress()
-        for regularizer in self.regularizers:
-            regularizer.update(progress)
+        if self.regularizers:
+            progress = self.progress()
+            for regularizer in self.regularizers:
+                regularizer.update(progress)
         self.loss_since, self.words_since, self.turn = 0.0, 0.0, None
 
     def on_train_end(self) -> None:
