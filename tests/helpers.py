@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import subprocess
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from omegaconf import DictConfig
@@ -34,15 +30,3 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def checked(config: DictConfig) -> None:
     """What the command line does before it loads torch."""
     refusals.check(plain(config), dict(config.hydra.runtime.choices), MENU)
-
-
-def script(name: str) -> ModuleType:
-    """A file of ``scripts/`` as a module."""
-    loader = importlib.machinery.SourceFileLoader(name, str(MENU.parent / "scripts" / name))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = writes
-    return module

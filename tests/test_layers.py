@@ -32,10 +32,11 @@ LAYERS = [
     ["build"],
     ["run", "loading"],
     ["__main__"],
+    ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 23
+PLACES = 24
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

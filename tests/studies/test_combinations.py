@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from helpers import script
-
 from lvexp.__main__ import MENU
+from lvexp.studies import combinations
 
 
 def test_the_table_in_the_docs_is_what_the_command_prints():
-    combinations = script("combinations")
     kept = (MENU.parent / "docs" / "combinations.md").read_text(encoding="utf-8")
     assert kept == combinations.markdown(combinations.Table()), "scripts/combinations --to docs/combinations.md"
 
 
 def test_a_pair_is_refused_for_both_or_for_neither():
-    table = script("combinations").Table()
+    table = combinations.Table()
     rows = [row[1:] for row in table.pairs()]
     assert rows == [list(column) for column in zip(*rows, strict=True)]
     place = {name: number for number, name in enumerate(table.regularizers)}

@@ -124,7 +124,7 @@ def test_an_unknown_kind_is_refused(tmp_path):
 def run(code, home, **environment):
     """Runs code in a process of its own, for W&B keeps global state, on a machine without any W&B key."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_") and name != "NETRC"}
-    paths = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    paths = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=home,

@@ -8,15 +8,15 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
-from helpers import script
 
 from lvexp.data.batch import Batch
 from lvexp.latents.gaussian import Gaussian
+from lvexp.studies import toy as study
 
 
 @pytest.fixture
 def toy() -> ModuleType:
-    return script("toy")
+    return study
 
 
 def test_the_language_is_fixed_by_its_seed(toy, monkeypatch, tmp_path):

@@ -1,0 +1,91 @@
+"""Does the encoder's state differ between texts? Trains for some steps and measures it; see docs/remedies.md.
+
+    scripts/saturation experiment=remedies anneal.beta=0
+    scripts/saturation experiment=remedies anneal.beta=0 encoder.norm=true --steps 450 --every 150
+
+Each time it prints, over the first test texts, the distortion, the standard deviation over texts of the state (before a
+layer norm, if there is one) and the mean size of its entries. A state near ±1 that is the same for all texts carries
+no information to z, and no gradient back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import sys
+import warnings
+from typing import Any
+
+import lightning as L
+import torch
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from lvexp import build
+from lvexp.__main__ import MENU
+from lvexp.checks import refusals
+from lvexp.errors import ConfigError, LvexpError
+from lvexp.job import identity
+from lvexp.networks.recurrent import RecurrentEncoder
+from lvexp.training.steps import Seeds
+
+BATCHES = 12  # of test texts
+
+
+class Look(L.Callback):
+    """Prints a line every so many steps."""
+
+    def __init__(self, loader: Any, every: int):
+        self.batches, self.every = list(itertools.islice(loader, BATCHES)), every
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        if trainer.global_step % self.every:
+            return
+        model = pl_module.model
+        model.eval()
+        norm, model.encoder.norm = model.encoder.norm, nn.Identity()
+        state = torch.cat([model.read(batch).features for batch in self.batches])
+        model.encoder.norm = norm
+        distortion = torch.cat([model.terms(batch).distortion for batch in self.batches]).mean()
+        model.train()
+        print(
+            f"step {trainer.global_step:5d}  D {distortion:.2f}  sd of the state {state.std(0).mean():.4f}  "
+            f"mean size {state.abs().mean():.3f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as on lvexp's command line; a recurrent encoder")
+    parser.add_argument("--steps", type=int, default=450)
+    parser.add_argument("--every", type=int, default=150)
+    arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+    identity.register()
+    with initialize_config_dir(str(MENU), version_base="1.3"):
+        composed = compose("config", arguments.overrides, return_hydra_config=True)
+    config = refusals.resolved(composed, leave_out=("hydra",))
+    refusals.check(config, dict(composed.hydra.runtime.choices), MENU)
+    L.seed_everything(config["seed"], verbose=False)
+    data = build.data(config)
+    model = build.model(config, data.vocabulary)
+    if not isinstance(model.get_submodule("encoder"), RecurrentEncoder):
+        raise ConfigError("this encoder has no recurrent state\ntry  encoder=lstm | encoder=gru")
+    L.Trainer(
+        accelerator="cpu", devices=1, max_steps=arguments.steps, gradient_clip_val=5.0, logger=False,
+        callbacks=[Seeds(config["seed"]), Look(data.test_dataloader(), arguments.every)], num_sanity_val_steps=0,
+        limit_val_batches=0, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
+    ).fit(build.training(config, model, data.steps_per_epoch), datamodule=data)  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LvexpError as error:
+        print(f"saturation: {error}", file=sys.stderr)
+        sys.exit(2)
