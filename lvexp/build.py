@@ -49,8 +49,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
 OFFERED = ("special", "states", "new_encoder", "new_decoder")
-#: of a decoder that has no source to look at
-_UNATTENDED = {"attention": "none"}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -145,7 +143,9 @@ def model(
         return first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
 
     def new_decoder(code: int) -> torch.nn.Module:
-        plain = {**config, "decoder": {**config["decoder"], **_UNATTENDED}}
+        # one that attends would have no source to look at
+        attends = {"attention": "none"} if "attention" in config["decoder"] else {}
+        plain = {**config, "decoder": {**config["decoder"], **attends}}
         return _decoder(plain, vocabulary, code, encoder.width, trust)
 
     encoder = new_encoder()

@@ -28,7 +28,7 @@ PARTS = [
 ]
 SIZES = ("latent.dim=4", *(f"{part}.{size}=8" for part in ("encoder", "decoder") for size in ("hidden", "embedding")))
 MODELS = sorted(path.stem for path in (MENU / "model").glob("*.yaml"))
-PAIRED, PAIRS = ("nasm", "answer_attention", "answer_lstm"), ("data=wikiqa",)
+PAIRS = ("data=wikiqa",)
 NEEDS_A_RUN = "lm_init"
 
 
@@ -47,7 +47,9 @@ def fitting(group: str, option: str) -> dict[str, Any]:
     with_option, _ = composed(f"{group}={option}", *SIZES)
     for samples, latent in ((1, ()), (1, ("latent=categorical",)), (2, ("latent=categorical",))):
         for model in [option] if group == "model" else MODELS:
-            config, choices = composed(f"model={model}", *SIZES, *(PAIRS if model in PAIRED else ()), *latent)
+            config, choices = composed(f"model={model}", *SIZES, *latent)
+            if "source" in config["model"]["requires"]:
+                config, choices = composed(f"model={model}", *SIZES, *latent, *PAIRS)
             config, choices = copy.deepcopy(config), {**choices, group: option}
             config["model"]["samples"] = samples
             if group != "model":

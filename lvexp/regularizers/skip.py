@@ -20,4 +20,6 @@ class Skip(Regularizer):
     """
 
     def attach(self, model: LatentModel) -> None:
-        cast(RecurrentDecoder, model.get_submodule("decoder")).join(model.latent.width)
+        cast(RecurrentDecoder, model.get_submodule("decoder")).join(
+            model.code_width(model.latent, model.get_submodule("encoder"))
+        )

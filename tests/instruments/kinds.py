@@ -73,6 +73,7 @@ def chosen(*overrides: str, vocabulary=None) -> LatentModel:
     return build.model(config, vocabulary or tiny.vocabulary())
 
 
+_PAIRS = ("data=multi30k", "encoder.embedding=6", "decoder.embedding=6", "decoder.hidden=5")
 _WIKIQA = ("data=wikiqa", "encoder.embedding=6", "decoder.hidden=5")
 #: name → what makes a model in training mode
 MODELS: dict[str, Callable[[], LatentModel]] = {
@@ -84,17 +85,20 @@ MODELS: dict[str, Callable[[], LatentModel]] = {
     "prodlda": lambda: chosen("model=prodlda", "data=20news", *SMALL, vocabulary=Bag(WORDS)),
     "nasm": lambda: chosen("model=nasm", *_WIKIQA, *SMALL),
     "answer_attention": lambda: chosen("model=answer_attention", *_WIKIQA, *SMALL[:-1]),
+    "seq2seq": lambda: chosen("model=seq2seq", *_PAIRS, *SMALL[:-1]),
+    "cvae": lambda: chosen("model=cvae", *_PAIRS, *SMALL),
 }
 
 
-SENTENCES = [kind for kind in MODELS if kind not in ("nvdm", "prodlda", "nasm", "answer_attention")]
+PAIRED = ("nasm", "answer_attention", "seq2seq", "cvae")
+SENTENCES = [kind for kind in MODELS if kind not in ("nvdm", "prodlda", *PAIRED)]
 
 
 def texts(kind: str) -> list[Batch]:
     """A set of texts for a kind of model."""
     if kind in ("nvdm", "prodlda"):
         return documents()
-    return pairs() if kind in ("nasm", "answer_attention") else labelled(list(tiny.corpus()))
+    return pairs() if kind in PAIRED else labelled(list(tiny.corpus()))
 
 
 def others(kind: str) -> dict[str, list[Batch]]:
