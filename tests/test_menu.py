@@ -112,7 +112,7 @@ def subsets(names: list[str]) -> list[tuple[str, ...]]:
 
 
 #: models whose class the other models share: what any two options do to each other shows with these
-FIRST_OF_THEIR_KIND = ("svae", "nvdm", "nasm", "cvae")
+FIRST_OF_THEIR_KIND = ("svae", "nvdm", "nasm")
 
 
 @pytest.mark.parametrize("model", OPTIONS["model"])
@@ -144,6 +144,9 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(
             continue  # what two regularizers do to each other depends on none of these
         if remedies and choices["anneal"] != "constant" and not common:
             continue  # nor does what a schedule and a regularizer do to each other
+        pairs = set(itertools.combinations([*choices.items(), *remedies], 2 if model in FIRST_OF_THEIR_KIND else 1))
+        if model not in FIRST_OF_THEIR_KIND and pairs <= met:
+            continue
         config = everything | {group: nodes[group, option] for group, option in choices.items()}
         config |= {"model": own["model"], "data": data}
         config["regularizer"] = {name: everything["regularizer"][name] for name in remedies}
@@ -156,7 +159,6 @@ def test_the_whole_product_takes_a_finite_step_or_is_refused(
                 hopeless.add(tuple(chosen[:-1]))
             continue
         taken.add((choices["anneal"], *remedies))
-        pairs = set(itertools.combinations([*choices.items(), *remedies], 2 if model in FIRST_OF_THEIR_KIND else 1))
         if pairs <= met:
             continue  # every two of these have taken a step together before, or each has with this model
         met |= pairs
