@@ -58,6 +58,9 @@ _GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory"), 
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
 
+#: trait of a corpus → the key whose value gives it, if the corpus has that key, and what to type
+_OF_VALUES = {"tokens": ("view", "data.view=tokens"), "source": ("sources", "data.sources.train=FILE")}
+
 
 def check(options: Sequence[Option], menu: Path) -> None:
     """Raises :class:`lvexp.errors.Refusal` for a required trait that no option offers, or a slot that two options own.
@@ -105,8 +108,9 @@ def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) ->
     offers = {name: node for name, node in _options(menu, giver) if trait in traits(node, "provides")}
     offers.pop(lacking.name, None)
     other_model = ""
-    if giver == "data":  # whether texts are tokens or counts is a value, not an option
-        givers = [*(["data.view=tokens"] if trait == "tokens" else []), *(f"data={name}" for name in offers)]
+    if giver == "data":
+        key, word = _OF_VALUES.get(trait, ("", ""))
+        givers = [*([word] if key in lacking.node else []), *(f"data={name}" for name in offers)]
     else:
         left = {name: unmet(node, lacking) for name, node in offers.items()}
         fewest = min(map(len, left.values()), default=0)

@@ -58,7 +58,6 @@ class TextData(L.LightningDataModule):
         folder: str | None = None,
         variant: str | None = None,
         sources: Mapping[str, str | None] | None = None,
-        pair: str | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.eval_batch_size, self.seed, self.labelled = batch_size, eval_batch_size, seed, labelled

@@ -33,7 +33,7 @@ _VOLATILE_TRAINER = (
     "checkpoint_steps",
     "log_every_n_steps",
 )
-_VOLATILE_DATA = ("root", "files", "cache")  # the texts matter, not where they are
+_VOLATILE_DATA = ("root", "files", "sources", "cache")  # the texts matter, not where they are
 DONE, REFUSED = "DONE", "REFUSED"
 
 

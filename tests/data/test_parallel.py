@@ -11,6 +11,7 @@ from lvexp.data import source
 from lvexp.data.module import TextData
 from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, DataError
+from lvexp.job import identity
 
 WORDS = ["eins", "zwei", "drei", "vier", "fünf"]
 
@@ -83,3 +84,18 @@ def test_sources_beside_a_table_are_refused(folder: Path):
     given = data(folder, format="auto", files={"train": "train.tsv", "valid": "valid.de", "test": "test.de"})
     with pytest.raises((ConfigError, DataError), match=r"plain text|suffix|format"):
         source.check(DataSettings.of(given))
+
+
+def test_a_run_is_the_same_wherever_its_sources_lie(folder: Path, composed):
+    def config(names: str):
+        files = [f"data.files.{split}={split}.de" for split in ("train", "valid", "test")]
+        sources = [f"data.sources.{split}={names.format(split)}" for split in ("train", "valid", "test")]
+        return composed("model=seq2seq", "data=text", f"data.root={folder}", "data.format=txt", *files, *sources)
+
+    before = identity.run_id(config("{}.en"), "seq2seq")
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.en").rename(folder / f"{split}.english")
+    assert identity.run_id(config("{}.english"), "seq2seq") == before
+    with (folder / "train.english").open("a") as file:
+        file.write("more\n")
+    assert identity.run_id(config("{}.english"), "seq2seq") != before
