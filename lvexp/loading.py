@@ -113,7 +113,8 @@ class Run:
         """
         latent = self.model.latent
         if "text" not in self.model.reported:
-            raise RunError("sample: this model writes no texts\ntry  a run of model=svae")
+            other = "translate(sources, draw=True)" if "translate" in self.offers else "a run of model=svae"
+            raise RunError(f"sample: this model writes no texts on its own\ntry  {other}")
         prior = latent.prior()
         if prior is None and latent.dim is not None:
             raise RunError("sample: an auto-encoder has no prior to draw from\ntry  a run of model=svae")

@@ -46,6 +46,11 @@ class Reading:
         return Reading(self.features[rows], condition, {name: memory[rows] for name, memory in self.memories.items()})
 
     @property
+    def again(self) -> Reading | None:
+        """The reading, if a computation may run backward through it more than once; None if it must be made anew."""
+        return self if self.only_features else None
+
+    @property
     def only_features(self) -> bool:
         """Whether only the posterior depends on the reading."""
         return self.condition is None and not self.memories

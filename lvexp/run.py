@@ -227,11 +227,12 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, trainin
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     most = math.log(model.latent.configurations or math.inf)
-    for name, remedy in zip(config["regularizer"] or {}, training.regularizers, strict=True):
-        if remedy.floor is not None and remedy.floor > most:
+    for name, regularizer in zip(config["regularizer"] or {}, training.regularizers, strict=True):
+        if regularizer.floor is not None and regularizer.floor > most:
             console.print(
-                f"[yellow]note[/yellow] {name} asks for {remedy.floor:g} nats, and z has {model.latent.configurations} "
-                f"values: it cannot tell more than {most:.2f} (try regularizer=none)", highlight=False,
+                f"[yellow]note[/yellow] {name} asks for {regularizer.floor:g} nats, and z has "
+                f"{model.latent.configurations} values: it cannot tell more than {most:.2f} (try regularizer=none)",
+                highlight=False,
             )  # fmt: skip
     batches = preflight.limited(data.steps_per_epoch, config["trainer"]["limit_train_batches"])
     steps, last = _steps(config["trainer"], batches), training.anneal.settled()
@@ -337,6 +338,6 @@ def _print_texts(evaluation: Evaluation, console: Console) -> None:
     for section in evaluation.sections:
         lines = [text for _, text in section.lines[:5]] if section.brief is None else section.brief
         if lines:
-            console.print(f"[bold]{section.title.lower() if section.place else section.title}[/bold]")
+            console.print(f"[bold]{section.name}[/bold]")
             for line in lines:
                 console.print(Padding(Text(line), (0, 0, 0, 2)))

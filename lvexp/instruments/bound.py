@@ -51,9 +51,9 @@ class Bound(Instrument):
     def measure(self) -> dict[str, Score]:
         found = self.metric.compute()
         found.pop("rate_per_dimension")
-        nelbo = found["nelbo"]
-        scores: dict[str, Score] = {**found, "latent_dim": self.model.latent.dim}
-        scores["elbo"] = None if nelbo is None else -nelbo
+        nelbo = found.pop("nelbo")
+        signed = {"elbo": None if nelbo is None else -nelbo} if self.context.alone else {"nelbo": nelbo}
+        scores: dict[str, Score] = {**found, **signed, "latent_dim": self.model.latent.dim}
         if self.model.latent.dim is None:
             scores |= {"nll": nelbo, "nll_kind": "exact"}
         floors = {_name(part): part.floor for part in regularizers(self.model) if part.floor is not None}

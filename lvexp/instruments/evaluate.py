@@ -65,8 +65,8 @@ class Walk:
         self.context, self.number = context, 0
         with self._apart():
             self.instruments = [make(context) for make in makes]
-        latent = context.model.latent
-        self.again = "use" in context.model.reported and latent.has_prior
+        # drawn for a model, not for an instrument: which instruments there are must not change the later draws
+        self.again = "use" in context.model.reported and context.model.latent.has_prior
 
     def show(self, terms: Terms, before: torch.Tensor | None = None) -> None:
         """Passes on the next batch; ``before`` is the state of the random number generator before its terms were
@@ -168,11 +168,10 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
     reported = [part for part in PARTS if part in model.reported]
     if not good:
         (bound,) = (instrument for instrument in walk.instruments if type(instrument) is Bound)
-        found = diverged(bound, broken) | {"sentences": sentences, "tokens": tokens}
-        scores |= {name: score for name, score in found.items() if name in scores}
+        scores |= diverged(bound, broken) | {"sentences": sentences, "tokens": tokens}
         known = {name: finite_or_none(score) for name, score in scores.items()}
         return Evaluation(known, verdict(scores), reported=reported, monitor=model.monitor)
-    scores |= {name: score for name, score in walk.measure().items() if name in scores or name not in _VALIDATED}
+    scores |= walk.measure()
     groups: dict[str, list[Row]] = {}
     sections: list[Section] = []
     pictures: dict[str, Callable[[Path], None]] = {}
@@ -190,10 +189,6 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
         scores, line or verdict(scores), [(title, rows) for title, rows in groups.items() if rows],
         sorted(sections, key=lambda section: section.place), pictures, reported, model.monitor,
     )  # fmt: skip
-
-
-#: figures of validations that have another name in a report
-_VALIDATED = ("nelbo",)
 
 
 @contextlib.contextmanager

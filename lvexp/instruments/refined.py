@@ -31,8 +31,7 @@ class Refined(Instrument):
         terms, model = look.terms, self.model
 
         def nelbo(params: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
-            # read again: the refinement runs backward through the reading
-            found = model.terms(terms.batch, params=params, reading=_again(model, look))
+            found = model.terms(terms.batch, params=params, reading=terms.reading.again)
             return found.distortion if found.rate is None else found.distortion + found.rate
 
         with seeded(self.settings.seed + look.number):
@@ -55,8 +54,3 @@ class Refined(Instrument):
         rate = f"text by text; R = {number(scores.get('rate_refined'))}"
         row = ("−ELBO, refined", number(None if bound is None else -float(bound)), "nats/text", rate)
         return "Bound", [] if bound is None else [row]
-
-
-def _again(model: LatentModel, look: Look):
-    """A reading of the batch through which a computation may run backward."""
-    return look.terms.reading if look.terms.reading.only_features else model.read(look.terms.batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
@@ -27,10 +28,9 @@ class Translation(Instrument):
     test set; ``bleu_greedy`` of greedy decoding. With a latent variable, over ``draws`` draws of z for each source,
     decoded greedily: ``bleu_drawn`` of the first, ``bleu_oracle`` of the one nearest to its reference by sentence BLEU,
     ``draws_self_bleu`` and ``draws_distinct_2`` of the texts of one source, mean over sources; and
-    ``bleu_wrong_z`` with the z of another source: it is as high as ``bleu_greedy`` where z does not matter.
+    ``bleu_wrong_z`` with the z of the source before: it is as high as ``bleu_greedy`` where z does not matter.
 
     Texts are taken as tokenised: what blanks separate (sacrebleu, ``tok:none``); ``bleu_signature`` says so.
-
     """
 
     order = 0
@@ -40,7 +40,7 @@ class Translation(Instrument):
         self.sources: list[str] = []
         self.references: list[str] = []
         self.written: dict[str, list[str]] = {}
-        self.diverse: list[list[str]] = []
+        self.last: Tensor | None = None  # the code of the last source so far, which is another for the next
 
     @classmethod
     def applies(cls, model: LatentModel) -> bool:
@@ -53,15 +53,16 @@ class Translation(Instrument):
         decode = model.vocabulary.decode
         self.references += [decode(row) for row in batch.tokens[:, 1:].tolist()]
         self.sources += [decode(row) for row in batch.source[:, 1:].tolist()]
-        middle = model.middle(reading)
+        middle = model.code(reading)
         self._write("beam", middle, reading, "beam")
         self._write("greedy", middle, reading)
         if model.latent.dim is None:
             return
-        drawn = [self._texts(model.drawn(reading), reading) for _ in range(DRAWS)]
-        for at, texts in enumerate(drawn):
-            self.written.setdefault(f"draw {at}", []).extend(texts)
-        self._write("wrong", middle.roll(1, 0), reading)
+        for at in range(DRAWS):
+            self._write(f"draw {at}", model.code(reading, draw=True), reading)
+        before = middle[-1:] if self.last is None else self.last
+        self._write("wrong", torch.cat([before, middle[:-1]]), reading)
+        self.last = middle[-1:]
 
     def _write(self, name: str, code: Float[Tensor, "B W"], reading: Reading, method: str = "greedy") -> None:
         self.written.setdefault(name, []).extend(self._texts(code, reading, method))
@@ -109,15 +110,15 @@ class Translation(Instrument):
         if scores.get("bleu") is None:
             return "Translation", []
         rows: list[Row] = [
-            ("BLEU", number(scores["bleu"]), "beam of 5", "tokens as they are: sacrebleu, tok:none"),
+            ("BLEU", number(scores["bleu"]), f"beam of {Decoding.beam}", "tokens as they are: sacrebleu, tok:none"),
             ("  greedy", number(scores["bleu_greedy"]), "", ""),
-            ("chrF", number(scores["chrf"]), "beam of 5", ""),
+            ("chrF", number(scores["chrf"]), f"beam of {Decoding.beam}", ""),
         ]
         if scores.get("bleu_oracle") is not None:
             rows += [
                 ("BLEU, z drawn", number(scores["bleu_drawn"]), "greedy", "a draw of p(z|x)"),
                 ("  best of draws", number(scores["bleu_oracle"]), "", f"of {scores['draws']}, by its own reference"),
-                ("  z of another", number(scores["bleu_wrong_z"]), "greedy", "the source's neighbour in the batch"),
+                ("  z of another", number(scores["bleu_wrong_z"]), "greedy", "that of the source before"),
                 ("  self-BLEU", number(scores["draws_self_bleu"], ".1f"), "", "of the draws of one source"),
                 ("  distinct-2", number(scores["draws_distinct_2"]), "of 1", "of the draws of one source"),
             ]

@@ -52,8 +52,7 @@ class Units(Instrument):
 
     def report(self, scores: Scores) -> Findings:
         rates = self.rates.compute()["rate_per_dimension"]
-        shown = "use" in self.model.reported and (self.model.latent.continuous or not self.model.latent.values)
-        groups = [self.rows(scores)] if shown else []
+        groups = [self.rows(scores)] if _counted(self.model) else []
         # a single bar is not worth a picture
         if rates is None or not all(map(math.isfinite, rates)) or (len(rates) < 2 and self.model.latent.values):
             return Findings(groups=groups)

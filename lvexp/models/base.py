@@ -45,7 +45,13 @@ class Turn:
 
 @runtime_checkable
 class Constraint(Protocol):
-    """The only method of its regularizers that a model calls; training calls the others."""
+    """What a model knows of its regularizers; the rest is for training.
+
+    Attributes:
+        group: the parameter group of its own parameters.
+    """
+
+    group: str
 
     def constrain(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]: ...
 
@@ -133,7 +139,7 @@ class LatentModel(nn.Module, abc.ABC):
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """The parameters by group. Those of the estimator's baseline and of regularizers that constrain the posterior
         belong to inference."""
-        constraints = [part for part in self.regularizers if getattr(part, "group", "") == "inference"]
+        constraints = [part for part in self.regularizers if cast(Constraint, part).group == "inference"]
         serving = [self.estimator, *constraints]
         inference = [*self.inference_parameters(), *itertools.chain(*(part.parameters() for part in serving))]
         known = {id(parameter) for parameter in inference}

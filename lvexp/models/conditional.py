@@ -14,6 +14,7 @@ from lvexp.errors import ConfigError, DataError, RunError
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
 from lvexp.models.records import batch as gathered
+from lvexp.models.records import parts
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder, StateEncoder
 from lvexp.networks.writing import Decoding, write
 from lvexp.reading import Memory, Reading
@@ -44,7 +45,7 @@ class ConditionalModel(LatentModel):
         new_decoder: makes another decoder for x, given the width of its code, if ``joint``.
         posterior: "both" (q sees x and y) or "source" (q sees x).
         joint: whether log p(x|z) is part of the likelihood.
-        parts: what every :class:`LatentModel` takes.
+        rest: what every :class:`LatentModel` takes.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"bound", "likelihood", "use"})
@@ -59,9 +60,9 @@ class ConditionalModel(LatentModel):
         new_decoder: Callable[[int], AbstractDecoder],
         posterior: str = "both",
         joint: bool = False,
-        **parts: Any,
+        **rest: Any,
     ):
-        super().__init__(**parts)
+        super().__init__(**rest)
         if posterior not in POSTERIORS:
             raise ConfigError(f"model.posterior={posterior}: it is one of {', '.join(POSTERIORS)}")
         self.encoder, self.decoder, self.posterior = encoder, decoder, posterior
@@ -114,47 +115,32 @@ class ConditionalModel(LatentModel):
         code = self._beside(code[None], reading)[0]
         return write(self.decoder, code, how, reading.memories, self.vocabulary.special)
 
-    def middle(self, reading: Reading) -> Float[Tensor, "B W"]:
-        """The code by which a text is written if z is not drawn: at the mean of p(z|x), or of q(z|x) where the source
-        alone tells it."""
-        if self.latent.dim is None:
-            return reading.features[:, :0]
-        texts = torch.Size((len(reading.features),))
-        if self.posterior == "source":
-            q = self.latent.posterior(self.params(reading))
-            return self.latent.code(self.latent.point(q)[None])[0]
-        prior = self.latent.prior(reading.condition)
-        assert prior is not None, "lvexp.checks rejects latents without a prior"
-        return self.latent.code(self.latent.point(prior.expand(texts))[None])[0]
-
-    def drawn(self, reading: Reading) -> Float[Tensor, "B W"]:
-        """A code drawn from p(z|x), or from q(z|x) where the source alone tells it."""
+    def code(self, reading: Reading, draw: bool = False) -> Float[Tensor, "B W"]:
+        """The code for writing a text when only its source is known: at the mean (or mode) of p(z|x), or of q(z|x) if
+        q sees the source alone; with ``draw``, at a draw from it."""
         if self.latent.dim is None:
             return reading.features[:, :0]
         if self.posterior == "source":
-            return self.latent.code(self.latent.posterior(self.params(reading)).sample()[None])[0]
-        prior = self.latent.prior(reading.condition)
-        assert prior is not None
-        return self.latent.code(prior.expand(torch.Size((len(reading.features),))).sample()[None])[0]
+            known = self.latent.posterior(self.params(reading))
+        else:
+            prior = self.latent.prior(reading.condition)
+            assert prior is not None, "lvexp.checks rejects latents without a prior"
+            known = prior.expand(torch.Size((len(reading.features),)))
+        return self.latent.code((known.sample() if draw else self.latent.point(known))[None])[0]
 
     @torch.no_grad()
     def translate(self, sources: Sequence[str], draw: bool = False, batch_size: int = 64, **how: Any) -> list[str]:
-        """What the model writes for each source: at the middle of what is known of z, or at a draw of it.
+        """What the model writes for each source.
 
         Args:
-            sources: texts. draw: whether z is drawn. batch_size: sources at a time.
+            sources: texts. draw: whether z is drawn, see :meth:`code`. batch_size: sources at a time.
             how: of :class:`~lvexp.networks.writing.Decoding`; greedy without.
         """
-        if isinstance(sources, str):
-            raise TypeError("a list of sources is wanted, not one text: put it in [ ]")
-        order = sorted(range(len(sources)), key=lambda row: len(sources[row]))
         found: dict[int, str] = {}
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
+        for rows in parts(sources, batch_size):
             records = [{"source": sources[row], "text": ""} for row in rows]
             reading = self.read(gathered(self.vocabulary, records, self.reads).to(self.device))
-            code = self.drawn(reading) if draw else self.middle(reading)
-            for row, ids in zip(rows, self.write(code, Decoding(**how), reading), strict=True):
+            for row, ids in zip(rows, self.write(self.code(reading, draw), Decoding(**how), reading), strict=True):
                 found[row] = self.vocabulary.decode(ids)
         return [found[row] for row in range(len(sources))]
 

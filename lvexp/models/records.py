@@ -75,8 +75,16 @@ def _label(label: Any, names: Sequence[str]) -> int:
 
 
 def each(records: Sequence[Record], ask: Callable[[Sequence[Record]], Tensor], size: int = 64) -> Tensor:
-    """Results of ``ask`` for all records, in their order. ``ask`` gets ``size`` texts of similar length at a time;
-    if all were padded to the longest, most of the work would be padding."""
+    """Results of ``ask`` for all records, in their order; ``ask`` gets the :func:`parts` one at a time."""
+    split = parts(records, size)
+    found = torch.cat([ask([records[row] for row in part]) for part in split])
+    order = torch.tensor([row for part in split for row in part], device=found.device)
+    return torch.empty_like(found).index_copy_(0, order, found)
+
+
+def parts(records: Sequence[Record], size: int = 64) -> list[list[int]]:
+    """The rows of all records, ``size`` texts of similar length at a time; if all were padded to the longest, most of
+    the work would be padding."""
     if isinstance(records, str):
         raise TypeError("needs a list of texts, not a single text: put it in [ ]")
     if not records:
@@ -85,6 +93,4 @@ def each(records: Sequence[Record], ask: Callable[[Sequence[Record]], Tensor], s
         raise ValueError(f"batch_size={size}: a batch holds at least one text")
     lengths = [len(str(columns(record).get("text", ""))) for record in records]
     order = sorted(range(len(records)), key=lengths.__getitem__)
-    parts = [order[start : start + size] for start in range(0, len(order), size)]
-    found = torch.cat([ask([records[row] for row in part]) for part in parts])
-    return torch.empty_like(found).index_copy_(0, torch.tensor(order, device=found.device), found)
+    return [order[start : start + size] for start in range(0, len(order), size)]

@@ -101,8 +101,8 @@ def _beam(
     decoder: AbstractDecoder,
     code: Float[Tensor, "N W"],
     how: Decoding,
-    memories: Memories = NOTHING,
-    special: Special = SPECIAL,
+    memories: Memories,
+    special: Special,
 ) -> list[list[int]]:
     """Beam search over all texts at once; hypotheses are ranked by log p, divided by the length penalty."""
     texts, width = len(code), how.beam

@@ -42,6 +42,11 @@ class Section:
     brief: Sequence[str] | None = None
     place: int = 0
 
+    @property
+    def name(self) -> str:
+        """The title on the terminal and in W&B: parts of the usual report are in lower case there."""
+        return self.title.lower() if self.place else self.title
+
 
 @dataclasses.dataclass(frozen=True)
 class Findings:

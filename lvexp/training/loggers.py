@@ -230,9 +230,8 @@ def _log_media(run: Any, sections: Sequence[Section], figures: Sequence[str | Pa
     for section in sections:
         columns: list[Any] = list(section.columns) or ["text"]
         rows = [list(row) for row in section.rows] if section.columns else [[line] for _, line in section.lines]
-        title = section.title.lower() if section.place else section.title
         if rows:
-            media[f"texts/{title}"] = wandb.Table(columns=columns, data=rows)
+            media[f"texts/{section.name}"] = wandb.Table(columns=columns, data=rows)
     if media:
         run.log(media)
 

@@ -159,7 +159,7 @@ class Training(L.LightningModule):
         params, observed = model.observe(batch, model.params(reading))
         refining = [regularizer for regularizer in self.regularizers if regularizer.refines]
         # refinement runs backward before the step does, and would free the graph of a shared reading
-        kept = reading if reading.only_features or not refining else None
+        kept = reading.again if refining else reading
         params = refined(
             refining, params, lambda p: self.loss(model.terms(batch, model.samples, p, inputs, kept), beta)
         )

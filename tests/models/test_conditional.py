@@ -12,7 +12,11 @@ from helpers import F32, Compose, checked, plain
 from lvexp import build
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.errors import Refusal
+from lvexp.errors import Refusal, RunError
+from lvexp.instruments.base import Context, Look
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.instruments.translation import Translation
+from lvexp.loading import Run
 from lvexp.metrics.likelihood import importance_weighted, marginal
 from lvexp.models.conditional import ConditionalModel
 from lvexp.networks.attention import Attention
@@ -73,7 +77,7 @@ def test_padding_of_the_source_changes_nothing(made: Any, name: str):
         torch.manual_seed(1)
         with torch.no_grad():
             terms = model.terms(batch)
-            written = model.write(model.middle(terms.reading), Decoding("beam", max_length=6), terms.reading)
+            written = model.write(model.code(terms.reading), Decoding("beam", max_length=6), terms.reading)
         figures.append((terms, written))
     (one, first), (other, second) = figures
     torch.testing.assert_close(one.distortion, other.distortion, **F32)
@@ -163,10 +167,36 @@ def test_a_model_of_pairs_needs_sources(composed: Compose):
         checked(composed("model=seq2seq", "data=snips"))
 
 
+def test_the_wrong_z_is_that_of_the_source_before_never_its_own(made: Any, monkeypatch: pytest.MonkeyPatch):
+    model = made("model=cvae")
+    given: dict[str, list[torch.Tensor]] = {}
+
+    def note(self: Translation, name: str, code: torch.Tensor, *_: Any) -> None:
+        given.setdefault(name, []).append(code)
+
+    monkeypatch.setattr(Translation, "_write", note)
+    instrument = Translation(Context(model, EvaluationSettings()))
+    with torch.no_grad():
+        for rows in (slice(0, 2), slice(2, 3)):  # the second batch has one text
+            batch = PAIRS[rows]
+            instrument.update(Look(model.terms(batch), None, 0))
+    own, wrong = torch.cat(given["greedy"]), torch.cat(given["wrong"])
+    assert torch.equal(wrong[1:], own[:-1])
+    assert not any(torch.equal(*pair) for pair in zip(own, wrong, strict=True))
+
+
 def test_translations_come_in_the_order_of_their_sources(made: Any):
     model = made("model=cvae")
     sources = ["a b c d e f", "b", "c d"]
     together = model.translate(sources, max_length=5, batch_size=2)
     assert together == [model.translate([source], max_length=5)[0] for source in sources]
-    with pytest.raises(TypeError, match="list of sources"):
+    with pytest.raises(TypeError, match="list of texts"):
         model.translate("a b")
+
+
+def test_a_run_without_sources_is_told_how_to_get_texts(made: Any):
+    run = Run(made("model=cvae"), {})
+    with pytest.raises(RunError, match=r"translate\(sources, draw=True\)"):
+        run.sample(2)
+    with pytest.raises(RunError, match=r"decode\(z, sources="):
+        run.decode(torch.zeros(1, 3))
