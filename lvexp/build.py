@@ -16,6 +16,7 @@ from lvexp.checks import targets
 from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.data.bag import Bag
+from lvexp.data.features import Features
 from lvexp.data.module import TextData
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, LvexpError
@@ -48,7 +49,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states", "new_encoder", "new_decoder")
+OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -126,11 +127,16 @@ def data(config: Mapping[str, Any]) -> TextData:
 
 
 def model(
-    config: Mapping[str, Any], vocabulary: Vocabulary | Bag, *, trust: Collection[str] | None = None
+    config: Mapping[str, Any],
+    vocabulary: Vocabulary | Bag,
+    sources: Vocabulary | Features | None = None,
+    *,
+    trust: Collection[str] | None = None,
 ) -> LatentModel:
     """The model of a resolved configuration, with its regularizers and newly initialised parameters.
 
     Args:
+        vocabulary: of the texts. sources: of their sources, if it is another one; the encoder reads sources then.
         trust: full names of other classes that may be imported; None for all that are named, if the configuration is
             the user's own.
 
@@ -139,16 +145,18 @@ def model(
     """
     make, first = _maker(config, trust), _init(config, trust)
 
-    def new_encoder() -> AbstractEncoder:
-        return first(make("encoder", config["encoder"], vocabulary=vocabulary.size, special=vocabulary.special))
+    read = sources or vocabulary
+
+    def new_encoder(of: Vocabulary | Bag | Features = vocabulary) -> AbstractEncoder:
+        return first(make("encoder", config["encoder"], vocabulary=of.size, special=of.special))
 
     def new_decoder(code: int) -> torch.nn.Module:
         # one that attends would have no source to look at
         attends = {"attention": "none"} if "attention" in config["decoder"] else {}
         plain = {**config, "decoder": {**config["decoder"], **attends}}
-        return _decoder(plain, vocabulary, code, encoder.width, trust)
+        return _decoder(plain, read, code, encoder.width, trust)
 
-    encoder = new_encoder()
+    encoder = new_encoder(read)
     latent = first(make("latent", config["latent"], features=encoder.width))
     kind: Any = _read("model", config["model"], make.keywords["trust"])[0]
     built = make(
@@ -161,6 +169,7 @@ def model(
         estimator=make("estimator", config["estimator"]),
         new_encoder=new_encoder,
         new_decoder=new_decoder,
+        sources=sources,
     )
     chosen = (config["regularizer"] or {}).items()
     equip(built, [make(f"regularizer.{name}", node) for name, node in chosen])
@@ -196,6 +205,8 @@ def training(
     )
     # all that `lvexp.load` needs, as plain values, so that the file can be loaded with weights_only=True
     hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
+    if model.sources is not model.vocabulary:
+        hyper["sources"] = model.sources.to_json()
     built.save_hyperparameters(hyper, logger=False)
     return built
 
@@ -216,7 +227,11 @@ def _init(config: Mapping[str, Any], trust: Collection[str] | None) -> AbstractI
 
 
 def _decoder(
-    config: Mapping[str, Any], vocabulary: Vocabulary | Bag, code: int, states: int, trust: Collection[str] | None
+    config: Mapping[str, Any],
+    vocabulary: Vocabulary | Bag | Features,
+    code: int,
+    states: int,
+    trust: Collection[str] | None,
 ) -> torch.nn.Module:
     given = {"vocabulary": vocabulary.size, "special": vocabulary.special, "code": code, "states": states}
     return _init(config, trust)(_maker(config, trust)("decoder", config["decoder"], **given))

@@ -10,8 +10,8 @@ import torch
 from torch.distributions import Distribution
 
 from lvexp import build
-from lvexp.data.bag import vocabulary_from_json
 from lvexp.data.batch import Batch
+from lvexp.data.written import vocabulary_from_json
 from lvexp.errors import ConfigError, RunError
 from lvexp.job import checkpoints
 from lvexp.metrics.likelihood import countable, importance_weighted, marginal
@@ -45,7 +45,8 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         kept = saved["hyper_parameters"]
         vocabulary = vocabulary_from_json(kept["vocabulary"])
         build.check_training(kept["config"], trust)
-        model = build.model(kept["config"], vocabulary, trust=trust)
+        sources = vocabulary_from_json(kept["sources"]) if "sources" in kept else None
+        model = build.model(kept["config"], vocabulary, sources, trust=trust)
         model.load_state_dict(saved["state_dict"])
         model.labels = kept.get("labels", ())
     except ConfigError as error:
@@ -168,7 +169,8 @@ class Run:
             return each(records, ask, batch_size).tolist()
 
     def _batch(self, records: Sequence[Record]) -> Batch:
-        return batch(self.vocabulary, records, self.model.reads, self.model.labels).to(self.model.device)
+        model = self.model
+        return batch(self.vocabulary, records, model.reads, model.labels, model.sources).to(model.device)
 
     def _posteriors(
         self, records: Sequence[Record], ask: Callable[[Distribution], Tensor], batch_size: int = 64

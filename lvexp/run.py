@@ -138,7 +138,7 @@ def _execute(
     for line in data.corpus.notes:
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     preflight.batches(config["trainer"], data)
-    model = build.model(config, data.vocabulary)
+    model = build.model(config, data.vocabulary, data.sources)
     training = build.training(config, model, data.steps_per_epoch, kept=written, labels=data.labels)
     more = build.instruments(config)
     preflight.objective(config.get("objective"), validated(model, *applying(model, more)))
@@ -219,11 +219,14 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, trainin
     model = training.model
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.corpus.splits.items())
     count = sum(parameter.numel() for parameter in model.parameters())
+    types = f"{data.vocabulary.size:,} types"
+    if data.sources is not None:
+        types += f", sources of {data.sources.size:,} {'values' if data.sources.kind == 'features' else 'types'}"
     remedies = ", ".join(config["regularizer"] or {})
     chosen = f"\nremedies {remedies} (regularizer=none: without)" if remedies else ""
     console.print(
         f"[bold]{folder.name}[/bold]  seed {config['seed']}  {count / 1e6:.2f} M parameters\n"
-        f"data {config['data']['name']}: {sizes} texts, {data.vocabulary.size:,} types{chosen}\nfolder {folder}",
+        f"data {config['data']['name']}: {sizes} texts, {types}{chosen}\nfolder {folder}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     most = math.log(model.latent.configurations or math.inf)

@@ -30,7 +30,7 @@ TRAINER = (
 #: arguments that `build` passes to the classes, independent of the configuration
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
-    *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "context"),
+    *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
 )
 #: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",)}

@@ -48,6 +48,8 @@ TRAITS = {
     "tokens": ("has no token sequences", "needs them"),
     "labels": ("has no labels", "needs a label for each text"),
     "source": ("has no source texts", "needs one for each text"),
+    "source_texts": ("has feature vectors for sources", "needs sources that are texts"),
+    "joint": ("has a vocabulary of its own for the sources", "reads both with one vocabulary"),
     "counts": ("has no bags of words", "needs them"),
 }
 #: trait → the group whose options may offer it, used to name the option that does not
@@ -56,10 +58,15 @@ _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(("autoregressive", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder")
 _GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory"), "model")
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
-_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "counts"), "data")
+_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "counts"), "data")
 
 #: trait of a corpus → the key whose value gives it, if the corpus has that key, and what to type
-_OF_VALUES = {"tokens": ("view", "data.view=tokens"), "source": ("sources", "data.sources.train=FILE")}
+_OF_VALUES = {
+    "tokens": ("view", "data.view=tokens"),
+    "source": ("sources", "data.sources.train=FILE"),
+    "source_texts": ("sources", "data.sources.train=FILE"),
+    "joint": ("vocabulary", "data.vocabulary.joint=true"),
+}
 
 
 def check(options: Sequence[Option], menu: Path) -> None:

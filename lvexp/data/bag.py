@@ -12,7 +12,6 @@ import torch
 from lvexp.data.batch import Batch
 from lvexp.data.settings import PATTERN, CountSettings
 from lvexp.data.special import BOS, SPECIAL
-from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Bag:
         return " ".join(self.words[int(number)] for number in ids)
 
     def to_json(self) -> str:
-        """The vocabulary as one string, for :func:`vocabulary_from_json`."""
+        """The vocabulary as one string, for :meth:`from_json`."""
         kept = {"kind": self.kind, "words": self.words, "pattern": self.pattern, "lowercase": self.lowercase}
         return json.dumps(kept, ensure_ascii=False)
 
@@ -102,9 +101,3 @@ def batch(counts: csr_array, **more: Any) -> Batch:
     dense = torch.from_numpy(counts.toarray().astype(np.float32))
     tokens = torch.full((len(dense), 1), BOS)
     return Batch(tokens=tokens, lengths=1 + dense.sum(1).long(), counts=dense, **more)
-
-
-def vocabulary_from_json(text: str) -> Vocabulary | Bag:
-    """The vocabulary that wrote ``text``, of either kind."""
-    kinds: dict[str, Any] = {Bag.kind: Bag}
-    return kinds.get(json.loads(text)["kind"], Vocabulary).from_json(text)

@@ -19,7 +19,8 @@ class Batch:
         tokens: token ids, [B, T].
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [B].
         labels: class of each text, -1 if it is not observed, [B]; None if the corpus has no labels.
-        source: a second text to condition on, with its own ``<bos>`` and ``<eos>``, padded, [B, T2].
+        source: a second text to condition on, with its own ``<bos>`` and ``<eos>``, padded, [B, T2]; or feature
+            vectors, [B, T2, F].
         group: number of the group that a text belongs to (the question that it may answer), [B].
         counts: bag-of-words counts, [B, V].
         index: row of each text in its split, [B].
@@ -28,13 +29,21 @@ class Batch:
     tokens: Int[Tensor, "B T"]
     lengths: Int[Tensor, " B"]
     labels: Int[Tensor, " B"] | None = None
-    source: Int[Tensor, "B T2"] | None = None
+    source: Int[Tensor, "B T2"] | Float[Tensor, "B T2 F"] | None = None
     counts: Float[Tensor, "B V"] | None = None
     index: Int[Tensor, " B"] | None = None
     group: Int[Tensor, " B"] | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
+
+    @property
+    def sourced(self) -> Bool[Tensor, "B T2"]:
+        """True where :attr:`source` holds a token of the source, ``<bos>`` and ``<eos>`` too, or a vector."""
+        assert self.source is not None
+        if self.source.is_floating_point():
+            return self.source.new_ones(self.source.shape[:2], dtype=torch.bool)
+        return self.source != PAD
 
     @property
     def inputs(self) -> Int[Tensor, "B T_1"]:

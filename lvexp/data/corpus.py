@@ -21,6 +21,7 @@ from lvexp.data.settings import DataSettings
 from lvexp.data.source import ABSENT, check, files, fingerprint
 from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
+from lvexp.data.written import vocabulary_from_json
 from lvexp.errors import DataError
 
 VERSION = 2  # version of the entry's files; after a change old entries are not used
@@ -32,6 +33,7 @@ class Corpus:
     Attributes:
         splits: ``train``, ``valid`` and ``test``.
         vocabulary: maps text to ids and back.
+        sources: the same for sources; their feature vectors; None if there is one vocabulary for both.
         labels: names of the classes, sorted; a label is an index into this list.
         fingerprint: hash of the content of the files.
         notes: what was skipped or cut, with line numbers, one sentence each.
@@ -40,6 +42,8 @@ class Corpus:
 
     def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
         self.vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        own = folder / "sources.json"
+        self.sources = vocabulary_from_json(own.read_text(encoding="utf-8")) if own.is_file() else None
         self.splits = {name: Split(folder, name, found) for name, found in summary["splits"].items()}
         self.labels: list[str] = summary["labels"]
         self.fingerprint: str = summary["fingerprint"]
@@ -98,6 +102,8 @@ def cache(settings: DataSettings) -> Path:
 def _key(settings: DataSettings, content: str) -> str:
     names = {split: path.name for split, path in files(settings.place).items()}  # these are in the notes
     values = {**settings.entry(), "files": names}
+    if settings.sourced:
+        values["order"] = "by the length of the source too"  # unlike entries of earlier versions
     text = json.dumps([VERSION, content, values], sort_keys=True, default=dict)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

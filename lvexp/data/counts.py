@@ -34,6 +34,8 @@ class Documents:
         buckets: a single one: the documents of a batch need not have the same length.
     """
 
+    alike = False
+
     def __init__(self, counts: csr_array, labels: np.ndarray | None) -> None:
         self.counts, self.labels = counts, labels
         self._size = int(counts.sum(1).shape[0])
@@ -50,6 +52,8 @@ class Documents:
 
 class CountCorpus:
     """A counted corpus, with the attributes of :class:`lvexp.data.corpus.Corpus`; ``oov`` is not known."""
+
+    sources = None
 
     def __init__(self, folder: Path, summary: Mapping[str, Any]) -> None:
         from scipy.sparse import csr_array, load_npz

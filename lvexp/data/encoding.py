@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lvexp.data.features import Features
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
@@ -57,27 +58,41 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
         survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
     )
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    own: Vocabulary | Features = vocabulary
+    if settings.vectors:
+        own = Features.of(parallel(settings.place))
+    elif not settings.joint:
+        own = Vocabulary.train(
+            survey.sources(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
+        )
+    if own is not vocabulary:
+        (folder / "sources.json").write_text(own.to_json(), encoding="utf-8")
     labels = sorted(survey.labels)
     ids = {label: number for number, label in enumerate(labels)}
     long = _Long(settings)
     sourced, grouped = settings.sourced, settings.columns.group is not None
-    options = {"labelled": bool(labels), "sourced": sourced, "grouped": grouped}
+    vectors = own if isinstance(own, Features) else None
+    named, sources_of = files(settings.place), parallel(settings.place)
+    beside = {named[split]: path for split, path in sources_of.items()}
+    options: dict[str, Any] = {"labelled": bool(labels), "grouped": grouped, "vectors": vectors and vectors.shape}
+    options["sourced"] = sourced and not vectors
+    kind = token_type(vocabulary.size if isinstance(own, Features) else max(vocabulary.size, own.size))
     with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(SplitWriter(folder, split, token_type(vocabulary.size), **options))
-            for split in SPLITS
-        }
+        writers = {split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in SPLITS}
         for path, chunk in chunks(settings):
             for split in SPLITS:
                 mine = [row for to, row in chunk if to == split]
                 texts = vocabulary.encode([row.text for row in mine])
-                sources = vocabulary.encode([row.source or "" for row in mine]) if sourced else [[]] * len(mine)
+                sources: list[list[int]] = [[]] * len(mine)
+                if isinstance(own, Vocabulary) and sourced:
+                    sources = own.encode([row.source or "" for row in mine])
                 kept = long.fit(path, mine, texts, sources)
                 writers[split].add(
                     [text for _, text, _ in kept],
                     [ids.get(row.label or "", -1) for row, _, _ in kept],
                     [source for _, _, source in kept],
                     [row.group or "" for row, _, _ in kept],
+                    vectors and vectors.rows(beside[path], [row.line for row, _, _ in kept]),
                 )
     for split, writer in writers.items():
         if not writer.rows:
@@ -88,7 +103,8 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
 
 class Survey:
     """The first pass: reads every file, counts what cannot be used, and yields the texts of train, or of the splits
-    that ``vocabulary.splits`` names. A source that several rows share is yielded once."""
+    that ``vocabulary.splits`` names, with their sources if they share the vocabulary. A source that consecutive rows
+    share is yielded once."""
 
     def __init__(self, settings: DataSettings) -> None:
         self.labels: set[str] = set()
@@ -107,7 +123,7 @@ class Survey:
                     self._add(row.label, path)
                 if split in self._read:
                     yield row.text
-                    if row.source is not None and row.source != source:
+                    if self._settings.joint and row.source is not None and row.source != source:
                         yield row.source
                     source = row.source
             bad = sum(count for kind, count in problems.counts.items() if kind not in ("blank lines", UNANSWERED))
@@ -119,6 +135,16 @@ class Survey:
                 f"data.columns.label={label}: no line of any file has a label there\n"
                 "try  the column's name or number, or data.columns.label=null"
             )
+
+    def sources(self) -> Iterator[str]:
+        """The sources of the same texts, for a vocabulary of their own."""
+        last = None
+        for _, chunk in chunks(self._settings):
+            for split, row in chunk:
+                if split in self._read:
+                    if row.source is not None and row.source != last:
+                        yield row.source
+                    last = row.source
 
     def notes(self) -> list[str]:
         return [note for problems in self._problems for note in problems.notes()]

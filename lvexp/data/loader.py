@@ -1,4 +1,4 @@
-"""Batches of equal length, straight from the encoded corpus on disk."""
+"""Batches of texts of equal length, straight from the encoded corpus on disk."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lvexp.data.permute import key, permute
 from lvexp.errors import RunError
 
 BLOCK = 256  # batches planned at a time
+WINDOW = 2  # batches of neighbours that are shuffled together where neighbours are alike
 FIXED = 0  # seed of the order of batches in evaluation
 
 
@@ -24,9 +25,11 @@ class Stock(Protocol):
 
     Attributes:
         buckets: (length, number of texts of that length), ascending; consecutive in the order.
+        alike: whether neighbours have sources of similar length.
     """
 
     buckets: list[tuple[int, int]]
+    alike: bool
 
     def __len__(self) -> int: ...
 
@@ -36,7 +39,9 @@ class Stock(Protocol):
 
 
 class BatchLoader:
-    """The batches of one epoch; all texts of a batch have the same length, so nothing is padded.
+    """The batches of one epoch; all texts of a batch have the same length, so nothing is padded. Sources are padded to
+    the longest of their batch; texts are shuffled only with others whose sources have a similar length, which keeps
+    that padding small.
 
     With ``shuffle``, the composition of the batches and their order are a pure function of ``seed`` and the epoch, and
     every pass is the next epoch. Without it, texts are batched in order of length and every pass is the same; the
@@ -151,10 +156,18 @@ class BatchLoader:
         if self.shuffle:
             keys = np.array([key(*seeds, length) for length in self._lengths.tolist()], np.uint64)
             sizes, keys = (np.broadcast_to(part[bucket][:, None], inside.shape) for part in (self._counts, keys))
-            inside[present] = permute(inside[present], sizes[present], keys[present])
+            inside[present] = self._mixed(inside[present], sizes[present], keys[present])
         places = inside + self._starts[bucket][:, None]
         for length, row, here in zip(self._lengths[bucket].tolist(), places, present, strict=True):
             yield length, row[here]
+
+    def _mixed(self, inside: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Shuffled positions inside buckets of these sizes, or only inside the windows of the buckets."""
+        if not self.split.alike:
+            return permute(inside, sizes, keys)
+        window = WINDOW * self.batch_size
+        first = inside - inside % window
+        return first + permute(inside - first, np.minimum(window, sizes - first), keys + first.astype(np.uint64))
 
     def _seen(self, batch: Batch) -> Batch:
         """The batch with only the labels that are observed."""

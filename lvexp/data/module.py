@@ -14,6 +14,7 @@ from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
 from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
+from lvexp.data.features import Features
 from lvexp.data.loader import BatchLoader, Stock
 from lvexp.data.repeated import Repeated, copies
 from lvexp.data.settings import DataSettings
@@ -96,6 +97,12 @@ class TextData(L.LightningDataModule):
     def vocabulary(self) -> Vocabulary | Bag:
         """The vocabulary, from text to ids or counts, and back."""
         return self.corpus.vocabulary
+
+    @property
+    def sources(self) -> Vocabulary | Features | None:
+        """The vocabulary of the sources, or the shape of their feature vectors; None if texts and sources share one
+        vocabulary."""
+        return self.corpus.sources
 
     @property
     def labels(self) -> list[str]:

@@ -16,6 +16,8 @@ class Repeated:
         copies: places of the texts to repeat, as often as they occur here.
     """
 
+    alike = False  # copies follow the texts of their bucket
+
     def __init__(self, split: Stock, copies: np.ndarray) -> None:
         self.split = split
         counts = np.array([count for _, count in split.buckets])

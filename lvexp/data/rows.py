@@ -43,7 +43,8 @@ class Row(NamedTuple):
 
 
 def rows(path: Path, layout: Layout, problems: Problems, sources: Path | None = None) -> Iterator[Row]:
-    """The usable rows of ``path``; each line of ``sources``, if given, is the source of the same line of ``path``.
+    """The usable rows of ``path``; each line of ``sources``, if given, is the source of the same line of ``path``. The
+    sources in a ``.npy`` file are its rows: that of a text is found by ``line``.
 
     Raises:
         DataError: the file cannot be read to its end, is in UTF-16, lacks the column with the text, or has another
@@ -103,6 +104,9 @@ def _paired(
     """The lines of two parallel files."""
     if layout.format != "txt":
         raise DataError(f"{path}: sources in a file of their own are for plain text\ntry  data.format=txt")
+    if sources.suffix == ".npy":
+        yield from _with_vectors(numbered, path, sources)
+        return
     with _opened(sources) as file:
         others = _lines(file, problems)
         waiting, last, read = next(others, None), 0, 0
@@ -121,6 +125,20 @@ def _paired(
         raise DataError(
             f"{path} has {last:,} lines and {sources} has {count:,}: each line of one belongs to the same line of the "
             "other\ntry  files with the same number of lines"
+        )
+
+
+def _with_vectors(numbered: Iterator[tuple[int, str]], path: Path, sources: Path) -> Iterator[Row]:
+    """The lines of a file whose sources are the rows of an array."""
+    from lvexp.data.features import opened
+
+    yield from (Row(number, line, None) for number, line in numbered)
+    with _opened(path) as file:
+        lines, size = sum(1 for _ in file), len(opened(sources))
+    if lines != size:
+        raise DataError(
+            f"{path} has {lines:,} lines and {sources} has {size:,} rows: each row is the source of one line\n"
+            "try  files with the same number of both"
         )
 
 

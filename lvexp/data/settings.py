@@ -96,12 +96,15 @@ class VocabularySettings(_Group):
         max_size: the largest number of entries.
         min_count: rarer entries are not in it.
         splits: whose texts it is made of. None: those of train.
+        joint: whether texts and sources share one vocabulary; otherwise the sources have their own, with the same
+            settings. Sources that are feature vectors have none.
     """
 
     kind: str
     max_size: int
     min_count: int
     splits: Sequence[str] | None = None
+    joint: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +140,8 @@ class Place:
         root: folder of the files, if it was given.
         folder: name of their folder in ``LVEXP_DATA``. None: the corpus's name.
         words: file of the words to count, with ``view=counts``.
-        sources: split → file whose lines are the sources of the lines of its texts, None where it has none.
+        sources: split → file whose lines, or in a ``.npy`` file whose rows, are the sources of the lines of its texts;
+            None where it has none.
     """
 
     name: str
@@ -204,6 +208,16 @@ class DataSettings:
     def sourced(self) -> bool:
         """Whether each text has a source."""
         return self.columns.source is not None or any(self.place.sources.values())
+
+    @property
+    def vectors(self) -> bool:
+        """Whether the sources are feature vectors."""
+        return any(str(file).endswith(".npy") for file in self.place.sources.values() if file)
+
+    @property
+    def joint(self) -> bool:
+        """Whether one vocabulary serves texts and sources, if there are sources."""
+        return self.vocabulary.joint is not False and not self.vectors
 
     @property
     def counted(self) -> bool:

@@ -117,12 +117,18 @@ def words(place: Place) -> list[str] | None:
 
 
 def columns(settings: DataSettings) -> frozenset[str]:
-    """Which of ``tokens``, ``labels``, ``source`` and ``counts`` the batches will have.
+    """Which of ``tokens``, ``labels``, ``source`` and ``counts`` the batches will have; ``source_texts`` if the sources
+    are texts, and ``joint`` if these have the vocabulary of the others.
 
     ``labels`` and ``source`` depend on ``columns.label`` and ``columns.source``, so that switching a column off or on
     is enough; ``counts`` depends on ``view`` and excludes ``tokens``.
     """
-    named = {"labels": settings.columns.label is not None, "source": settings.sourced}
+    named = {
+        "labels": settings.columns.label is not None,
+        "source": settings.sourced,
+        "source_texts": settings.sourced and not settings.vectors,
+        "joint": settings.sourced and settings.joint,
+    }
     found = {"counts"} if settings.counted else set(settings.provides or ("tokens",)) - {*named, "counts"}
     return frozenset(found | {what for what, there in named.items() if there})
 
@@ -205,6 +211,11 @@ def _check_settings(settings: DataSettings) -> None:
     # The smallest useful size: four special tokens and a word, or for BPE the special tokens and all bytes.
     _at_least("data.vocabulary.max_size", vocabulary.max_size, 260 if vocabulary.kind == "bpe" else 5)
     _at_least("data.vocabulary.min_count", vocabulary.min_count, 1)
+    if vocabulary.joint is False and not settings.sourced:
+        raise ConfigError(
+            "data.vocabulary.joint=false: these texts have no sources that could have a vocabulary of their own\n"
+            "try  leave out data.vocabulary.joint | data.sources.train=FILE"
+        )
     for split in vocabulary.splits or ():
         _one_of("data.vocabulary.splits", split, SPLITS)
     if settings.answered is not None and None in (settings.columns.label, settings.columns.group):

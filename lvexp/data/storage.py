@@ -1,14 +1,17 @@
 """Encoded texts on disk: written as a stream, read through memory maps.
 
 A split consists of five flat arrays: ``tokens`` (all texts, concatenated), ``offsets`` (where each text begins, and the
-last ends), ``lengths``, ``order`` (the rows sorted by length, ties by row), and ``labels`` if the corpus has them. With
-sources there are also ``source.tokens`` and ``source.offsets``, and with groups ``groups``, a number for each row.
+last ends), ``lengths``, ``order`` (the rows sorted by length, then by the length of the source, ties by row), and
+``labels`` if the corpus has them. With sources there are also ``source.tokens`` and ``source.offsets``, or
+``source.vectors``, and with groups ``groups``, a number for each row.
 Neither writing nor reading holds more than a chunk in memory, whatever the size of the corpus.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import mmap
 import os
 import weakref
@@ -26,7 +29,8 @@ from lvexp.data.special import PAD, UNK
 
 CHUNK = 1 << 15  # rows sorted at a time
 ROW, LENGTH, LABEL = np.dtype("<u4"), np.dtype("<u4"), np.dtype("<i4")
-OFFSET = np.dtype("<u8")
+OFFSET, VECTOR = np.dtype("<u8"), np.dtype("<f4")
+SHIFT = 32  # bits for the length of a source in a sort key
 
 
 def token_type(vocabulary_size: int) -> np.dtype:
@@ -46,11 +50,12 @@ class Stored:
         weakref.finalize(self, os.close, self._file)
         self.array: np.ndarray = np.frombuffer(mmap.mmap(self._file, 0, access=mmap.ACCESS_READ), dtype)
 
-    def gather(self, places: np.ndarray, width: int = 1) -> npt.NDArray[np.int64]:
-        """Copies of ``width`` entries, starting at each of ``places``, [N, width]."""
+    def gather(self, places: np.ndarray, width: int = 1) -> npt.NDArray[Any]:
+        """Copies of ``width`` entries, starting at each of ``places``, [N, width]; integers get 64 bits."""
         size = self._dtype.itemsize
         found = [os.pread(self._file, width * size, place) for place in (places * size).tolist()]
-        return np.frombuffer(b"".join(found), self._dtype).reshape(-1, width).astype(np.int64)
+        copied = np.frombuffer(b"".join(found), self._dtype).reshape(-1, width)
+        return copied.copy() if self._dtype.kind == "f" else copied.astype(np.int64)
 
 
 class Split:
@@ -59,8 +64,10 @@ class Split:
     Attributes:
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [N].
         labels: class of each text, -1 if it is not observed, [N]; None if the corpus has no labels.
-        order: rows sorted by length, ties by row, [N].
+        order: rows sorted by length, then by the length of the source, ties by row, [N].
         buckets: (length, number of texts of that length), ascending; consecutive in :attr:`order`.
+        alike: whether neighbours in :attr:`order` have sources of similar length.
+        vectors: number and width of the feature vectors of each text's source; None if sources are texts.
     """
 
     def __init__(self, folder: Path, name: str, summary: dict[str, Any]) -> None:
@@ -73,7 +80,11 @@ class Split:
         self._labels = Stored(folder / f"{name}.labels", LABEL) if summary["labels"] else None
         self._groups = Stored(folder / f"{name}.groups", ROW) if summary["groups"] else None
         self._source = None
-        if summary["source"]:
+        self.alike = bool(summary["source"])
+        self.vectors: tuple[int, int] | None = tuple(found) if (found := summary.get("vectors")) else None
+        if self.vectors:
+            self._source = Stored(folder / f"{name}.source.vectors", VECTOR)
+        elif summary["source"]:
             self._source = Stored(folder / f"{name}.source.tokens", np.dtype(summary["tokens"]))
             self._source_offsets = Stored(folder / f"{name}.source.offsets", OFFSET)
         self.lengths = Stored(folder / f"{name}.lengths", LENGTH).array
@@ -117,10 +128,14 @@ class Split:
         """The groups of several texts, [B]; None if the corpus has none."""
         return None if self._groups is None else self._groups.gather(numbers)[:, 0]
 
-    def sources(self, numbers: np.ndarray) -> npt.NDArray[np.int64] | None:
-        """The sources of several texts, padded, [B, T2]; None if the corpus has none."""
+    def sources(self, numbers: np.ndarray) -> npt.NDArray[Any] | None:
+        """The sources of several texts, padded, [B, T2], or their feature vectors, [B, T2, F]; None if the corpus has
+        none."""
         if self._source is None:
             return None
+        if self.vectors:
+            size = math.prod(self.vectors)
+            return self._source.gather(numbers * size, size).reshape(-1, *self.vectors)
         starts, ends = self._source_offsets.gather(numbers, 2).T
         found = np.full((len(numbers), int((ends - starts).max())), PAD, np.int64)
         for row, start, end in zip(found, starts, ends, strict=True):
@@ -139,13 +154,14 @@ class SplitWriter:
         labelled: bool,
         sourced: bool = False,
         grouped: bool = False,
+        vectors: tuple[int, int] | None = None,
     ) -> None:
         self.rows = self.size = self.unknown = 0
         self._folder, self._name, self._dtype = folder, name, dtype
-        self._labelled, self._sourced, self._grouped = labelled, sourced, grouped
+        self._labelled, self._sourced, self._grouped, self._vectors = labelled, sourced, grouped, vectors
         self._group, self._number, self._source_size = None, -1, 0
         kinds = ["tokens", "offsets", "lengths", *(["labels"] if labelled else []), *(["groups"] if grouped else [])]
-        kinds += ["source.tokens", "source.offsets"] if sourced else []
+        kinds += ["source.tokens", "source.offsets"] if sourced else ["source.vectors"] if vectors else []
         self._files = {kind: open(folder / f"{name}.{kind}", "wb") for kind in kinds}  # noqa: SIM115
         for kind in ("offsets", *(["source.offsets"] if sourced else [])):
             self._files[kind].write(np.zeros(1, OFFSET).tobytes())
@@ -163,9 +179,11 @@ class SplitWriter:
         labels: list[int],
         sources: Sequence[list[int]] = (),
         groups: Sequence[str] = (),
+        vectors: np.ndarray | None = None,
     ) -> None:
         """Appends ``texts`` (ids with ``<bos>`` and ``<eos>``) and, if the split has them, their ``labels``,
-        ``sources`` and ``groups``. The rows of a group are consecutive: a new group begins when the name changes."""
+        ``sources``, ``groups`` and ``vectors`` [N, T2, F]. The rows of a group are consecutive: a new group begins when
+        the name changes."""
         lengths = np.fromiter(map(len, texts), LENGTH, len(texts))
         tokens = np.fromiter(itertools.chain.from_iterable(texts), self._dtype, int(lengths.sum()))
         offsets = self.size + np.cumsum(lengths, dtype=OFFSET)
@@ -177,6 +195,8 @@ class SplitWriter:
             flat = np.fromiter(itertools.chain.from_iterable(sources), self._dtype, sum(map(len, sources)))
             self._write(**{"source.tokens": flat, "source.offsets": ends})
             self._source_size += len(flat)
+        if vectors is not None:
+            self._write(**{"source.vectors": vectors.astype(VECTOR)})
         if self._grouped:
             self._write(groups=np.fromiter(map(self._numbered, groups), ROW, len(groups)))
         self.rows += len(texts)
@@ -191,6 +211,7 @@ class SplitWriter:
             "tokens": self._dtype.str,
             "labels": self._labelled,
             "source": self._sourced,
+            "vectors": self._vectors,
             "groups": self._grouped,
             # <bos> and <eos> are never unknown and are not words.
             "oov": self.unknown / max(1, self.size - 2 * self.rows),
@@ -206,27 +227,39 @@ class SplitWriter:
             self._files[kind].write(array.tobytes())
 
     def _sort(self) -> list[tuple[int, int]]:
-        """Counting sort: one pass to count the lengths, one to put each row in its place in the file."""
+        """Counting sort: one pass to count the keys, one to put each row in its place in the file."""
         counts: Counter[int] = Counter()
-        for _, lengths in self._chunks():
-            counts.update(dict(zip(*(part.tolist() for part in np.unique(lengths, return_counts=True)), strict=True)))
-        buckets = sorted(counts.items())
-        ends = itertools.accumulate(count for _, count in buckets)
-        place = {length: end - count for (length, count), end in zip(buckets, ends, strict=True)}
+        for _, keys in self._chunks():
+            counts.update(dict(zip(*(part.tolist() for part in np.unique(keys, return_counts=True)), strict=True)))
+        ordered = sorted(counts.items())
+        ends = itertools.accumulate(count for _, count in ordered)
+        place = {key: end - count for (key, count), end in zip(ordered, ends, strict=True)}
         with open(self._folder / f"{self._name}.order", "wb") as file:
-            for start, lengths in self._chunks():
-                inside = np.argsort(lengths, kind="stable").astype(ROW)
-                found, first = np.unique(lengths[inside], return_index=True)
-                for length, part in zip(found.tolist(), np.split(inside, first[1:]), strict=True):
-                    file.seek(place[length] * ROW.itemsize)
+            for start, keys in self._chunks():
+                inside = np.argsort(keys, kind="stable").astype(ROW)
+                found, first = np.unique(keys[inside], return_index=True)
+                for key, part in zip(found.tolist(), np.split(inside, first[1:]), strict=True):
+                    file.seek(place[key] * ROW.itemsize)
                     file.write((part + ROW.type(start)).tobytes())
-                    place[length] += len(part)
-        return buckets
+                    place[key] += len(part)
+        buckets: Counter[int] = Counter()
+        for key, count in ordered:
+            buckets[key >> SHIFT] += count
+        return sorted(buckets.items())
 
     def _chunks(self) -> Iterator[tuple[int, np.ndarray]]:
-        with open(self._folder / f"{self._name}.lengths", "rb") as file:
+        """First row and sort keys of each chunk: a text's length and, in the lower bits, its source's."""
+        with contextlib.ExitStack() as stack:
+            read = stack.enter_context(open(self._folder / f"{self._name}.lengths", "rb"))
+            ends = None
+            if self._sourced:
+                ends = stack.enter_context(open(self._folder / f"{self._name}.source.offsets", "rb"))
             for start in itertools.count(0, CHUNK):
-                lengths = np.frombuffer(file.read(CHUNK * LENGTH.itemsize), LENGTH)
+                lengths = np.frombuffer(read.read(CHUNK * LENGTH.itemsize), LENGTH)
                 if not len(lengths):
                     return
-                yield start, lengths
+                keys = lengths.astype(np.uint64) << np.uint64(SHIFT)
+                if ends is not None:
+                    ends.seek(start * OFFSET.itemsize)
+                    keys |= np.diff(np.frombuffer(ends.read((len(lengths) + 1) * OFFSET.itemsize), OFFSET))
+                yield start, keys

@@ -50,9 +50,8 @@ class Translation(Instrument):
         model, batch, reading = self.model, look.terms.batch, look.terms.reading
         assert isinstance(model, ConditionalModel)
         assert batch.source is not None
-        decode = model.vocabulary.decode
-        self.references += [decode(row) for row in batch.tokens[:, 1:].tolist()]
-        self.sources += [decode(row) for row in batch.source[:, 1:].tolist()]
+        self.references += [model.vocabulary.decode(row) for row in batch.tokens.tolist()]
+        self.sources += [model.sources.decode(row) for row in batch.source.tolist()]
         middle = model.code(reading)
         self._write("beam", middle, reading, "beam")
         self._write("greedy", middle, reading)

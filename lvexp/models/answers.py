@@ -76,7 +76,7 @@ class AnswerModel(LatentModel):
         false."""
         if batch.source is None:
             raise DataError("answers cannot be judged without their questions\ntry  data.columns.source=COLUMN")
-        there = batch.source != self.vocabulary.special.pad
+        there = batch.sourced
         question = self._memory(batch.source, there.sum(1), there)
         own = torch.arange(batch.tokens.shape[1], device=batch.tokens.device) < batch.lengths[:, None]
         answer = self._memory(batch.tokens, batch.lengths, own)

@@ -13,6 +13,7 @@ from torch import nn
 
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
+from lvexp.data.features import Features
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.distributions.rate import rate
 from lvexp.draws import expect
@@ -78,6 +79,8 @@ class LatentModel(nn.Module, abc.ABC):
         labels: names of the classes, if they are known.
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
         reads: the columns that the model needs in each record.
+        sources: the vocabulary of sources, or the shape of their feature vectors: that of the texts, unless a model has
+            another.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset(PARTS)
@@ -91,6 +94,7 @@ class LatentModel(nn.Module, abc.ABC):
     ):
         super().__init__()
         self.vocabulary, self.latent, self.estimator, self.samples = vocabulary, latent, estimator, samples
+        self.sources: Vocabulary | Bag | Features = vocabulary
         self.regularizers = nn.ModuleList()
         estimator.attach(vocabulary.size)
 

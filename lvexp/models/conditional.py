@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from lvexp.data.batch import Batch
+from lvexp.data.features import Features
+from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, DataError, RunError
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
@@ -45,6 +47,7 @@ class ConditionalModel(LatentModel):
         new_decoder: makes another decoder for x, given the width of its code, if ``joint``.
         posterior: "both" (q sees x and y) or "source" (q sees x).
         joint: whether log p(x|z) is part of the likelihood.
+        sources: vocabulary of x, or the shape of its feature vectors; None: that of y.
         rest: what every :class:`LatentModel` takes.
     """
 
@@ -60,9 +63,11 @@ class ConditionalModel(LatentModel):
         new_decoder: Callable[[int], AbstractDecoder],
         posterior: str = "both",
         joint: bool = False,
+        sources: Vocabulary | Features | None = None,
         **rest: Any,
     ):
         super().__init__(**rest)
+        self.sources = sources or self.vocabulary
         if posterior not in POSTERIORS:
             raise ConfigError(f"model.posterior={posterior}: it is one of {', '.join(POSTERIORS)}")
         self.encoder, self.decoder, self.posterior = encoder, decoder, posterior
@@ -81,7 +86,7 @@ class ConditionalModel(LatentModel):
     def read(self, batch: Batch) -> Reading:
         if batch.source is None:
             raise DataError("this model writes texts given their sources\ntry  data.columns.source=COLUMN")
-        there = batch.source != self.vocabulary.special.pad
+        there = batch.sourced
         lengths = there.sum(1)
         states = self.encoder.states(batch.source, lengths)
         source = Memory(states, there, self.encoder.summary(states, lengths))
@@ -136,10 +141,13 @@ class ConditionalModel(LatentModel):
             sources: texts. draw: whether z is drawn, see :meth:`code`. batch_size: sources at a time.
             how: of :class:`~lvexp.networks.writing.Decoding`; greedy without.
         """
+        if isinstance(sources, str):
+            raise TypeError("translate: needs a list of texts, not a single text: put it in [ ]")
         found: dict[int, str] = {}
-        for rows in parts(sources, batch_size):
-            records = [{"source": sources[row], "text": ""} for row in rows]
-            reading = self.read(gathered(self.vocabulary, records, self.reads).to(self.device))
+        records = [{"source": source, "text": ""} for source in sources]
+        for rows in parts(records, batch_size, by="source"):
+            batch = gathered(self.vocabulary, [records[row] for row in rows], self.reads, sources=self.sources)
+            reading = self.read(batch.to(self.device))
             for row, ids in zip(rows, self.write(self.code(reading, draw), Decoding(**how), reading), strict=True):
                 found[row] = self.vocabulary.decode(ids)
         return [found[row] for row in range(len(sources))]

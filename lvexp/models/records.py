@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
+from lvexp.data.features import Features
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import RunError
 from lvexp.shapes import Tensor
@@ -35,6 +37,7 @@ def batch(
     records: Sequence[Record],
     needs: Collection[str] = ("text",),
     names: Sequence[str] = (),
+    sources: Vocabulary | Bag | Features | None = None,
 ) -> Batch:
     """Records as a batch.
 
@@ -42,6 +45,7 @@ def batch(
         vocabulary: of the texts. records: in their order.
         needs: the columns that the model needs.
         names: of the classes, for labels that are given by name.
+        sources: vocabulary of the sources, or the shape of their feature vectors; None: that of the texts.
 
     Raises:
         RunError: a column is missing, or a label is not the name of a class.
@@ -58,9 +62,14 @@ def batch(
     if isinstance(vocabulary, Bag):
         made = vocabulary.batch(texts)
     else:
-        there = [row.get("source") for row in rows]
-        sources = None if any(source is None for source in there) else vocabulary.encode([str(s) for s in there])
-        made = Batch.of(vocabulary.encode(texts), sources)
+        there, own = [row.get("source") for row in rows], sources or vocabulary
+        if any(source is None for source in there):
+            made = Batch.of(vocabulary.encode(texts))
+        elif isinstance(own, Features):
+            made = dataclasses.replace(Batch.of(vocabulary.encode(texts)), source=own.encode(there))
+        else:
+            assert isinstance(own, Vocabulary)
+            made = Batch.of(vocabulary.encode(texts), own.encode([str(source) for source in there]))
     if any("label" in row for row in rows):
         made.labels = torch.tensor([_label(row.get("label", -1), names) for row in rows])
     return made
@@ -82,15 +91,16 @@ def each(records: Sequence[Record], ask: Callable[[Sequence[Record]], Tensor], s
     return torch.empty_like(found).index_copy_(0, order, found)
 
 
-def parts(records: Sequence[Record], size: int = 64) -> list[list[int]]:
-    """The rows of all records, ``size`` texts of similar length at a time; if all were padded to the longest, most of
-    the work would be padding."""
+def parts(records: Sequence[Record], size: int = 64, by: str = "text") -> list[list[int]]:
+    """The rows of all records, ``size`` at a time with texts (or sources: ``by``) of similar length; if all were padded
+    to the longest, most of the work would be padding."""
     if isinstance(records, str):
         raise TypeError("needs a list of texts, not a single text: put it in [ ]")
     if not records:
         raise ValueError("no text was given")
     if size < 1:
         raise ValueError(f"batch_size={size}: a batch holds at least one text")
-    lengths = [len(str(columns(record).get("text", ""))) for record in records]
+    texts = [columns(record).get(by, "") for record in records]
+    lengths = [len(text) if isinstance(text, str) else 0 for text in texts]
     order = sorted(range(len(records)), key=lengths.__getitem__)
     return [order[start : start + size] for start in range(0, len(order), size)]

@@ -17,7 +17,7 @@ from lvexp.shapes import Float, Int, Tensor
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 #: where the code may enter the decoder
 _ENTRIES = ("initial", "every_step", "both")
-_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class RecurrentEncoder(StateEncoder):
@@ -157,7 +157,7 @@ class RecurrentDecoder(WordDecoder):
         """The layers one by one, each with its own projection of the code added."""
         ends = []
         for layer, share in enumerate(self.skip):
-            weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in _WEIGHTS]
+            weights = [getattr(self.rnn, f"{kind}_l{layer}") for kind in WEIGHTS]
             options = (weights, True, 1, 0.0, self.training, False, True)
             if isinstance(state, tuple):
                 states, *end = torch.lstm(states, [part[layer : layer + 1] for part in state], *options)

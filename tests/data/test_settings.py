@@ -37,7 +37,7 @@ def name_of_entry(data: dict[str, Any]) -> str:
         ("ptb", {}, "e5d3181bc11f342a45b87da6"),
         ("20news", {"folder": "20news_nvdm"}, "0abeb732f04f84ee92ab43d1"),
         ("bbc", {}, "5e681826c09c051760cce0f8"),
-        ("wikiqa", {}, "68a033e52a1ccb7da41a1338"),
+        ("wikiqa", {}, "e171244fd47e266b760f1ad0"),
         ("snips", {"columns": ODD}, "292b0469456158d60ab25906"),
         ("snips", {"view": "counts", "counts": COUNTS}, "25f3810648a99b56e6730662"),
     ],
