@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from lvexp.errors import ConfigError, RunError
 from lvexp.job import checkpoints
 from lvexp.metrics.likelihood import countable, importance_weighted, marginal
 from lvexp.models.base import LatentModel
-from lvexp.models.records import Record, batch, each
+from lvexp.models.records import Record, batch, each, parts
 from lvexp.networks.writing import Decoding
+from lvexp.reading import Reading
 from lvexp.shapes import Float, Tensor
 
 
@@ -106,15 +108,82 @@ class Run:
                 reading = self.model.read(self._batch([{"source": source, "text": ""} for source in sources]))
             return [self.vocabulary.decode(ids) for ids in self.model.write(z, Decoding(**how), reading)]
 
-    def sample(self, n: int, seed: int | None = None, **how: Any) -> list[str]:
-        """``n`` texts: z from the prior, then words drawn from p(x|z).
+    def write(self, sources: Sequence[Any], draw: bool = False, batch_size: int = 64, **how: Any) -> list[str]:
+        """What the model writes for each source, at the mean of p(z|x).
+
+        Args:
+            sources: texts, or feature vectors.
+            draw: draw z from p(z|x) instead.
+            batch_size: sources at a time.
+            how: of :class:`~lvexp.networks.writing.Decoding`; greedy without.
 
         Raises:
-            RunError: the model has no prior (a plain auto-encoder).
+            RunError: the model reads no sources.
+        """
+        return [texts[0] for texts, _ in self._written(sources, draw, batch_size, Decoding(**how), scored=False)]
+
+    def n_best(
+        self, sources: Sequence[Any], n: int = 5, draw: bool = False, batch_size: int = 64, **how: Any
+    ) -> list[list[tuple[str, float]]]:
+        """The ``n`` best texts that beam search finds for each source, best first, each with its log p(y|x, z) in nats.
+        Arguments as of :meth:`write`; ``beam`` is ``n`` unless it is given. The order is that of beam search, which a
+        ``length_penalty`` changes. A model of sources too (``model.joint``) adds log p(x|z), the same for all."""
+        decoding = Decoding(**{"method": "beam", "beam": max(n, Decoding.beam), **how, "n_best": n})
+        found = self._written(sources, draw, batch_size, decoding, scored=True)
+        return [list(zip(texts, scores, strict=True)) for texts, scores in found]
+
+    def _written(
+        self, sources: Sequence[Any], draw: bool, batch_size: int, how: Decoding, scored: bool
+    ) -> list[tuple[list[str], list[float]]]:
+        """Texts for each source and, if ``scored``, log p of each."""
+        model = self.model
+        if "source" not in model.reads:
+            raise RunError("write: this model reads no sources\ntry  sample(n) | decode(z)")
+        if isinstance(sources, str):
+            raise TypeError("write: needs a list of sources, not a single text: put it in [ ]")
+        records = [{"source": source, "text": ""} for source in sources]
+        found: dict[int, tuple[list[str], list[float]]] = {}
+        with torch.no_grad():
+            for rows in parts(records, batch_size, by="source"):
+                asked = self._batch([records[row] for row in rows])
+                reading = model.read(asked)
+                code = model.code(reading, draw)
+                ids = model.write(code, how, reading)
+                scores = self._log_p(asked, reading, code, ids, how) if scored else []
+                for at, row in enumerate(rows):
+                    part = slice(at * how.n_best, (at + 1) * how.n_best)
+                    found[row] = [self.vocabulary.decode(text) for text in ids[part]], scores[part]
+        return [found[row] for row in range(len(records))]
+
+    def _log_p(
+        self, asked: Batch, reading: Reading, code: Float[Tensor, "B W"], ids: list[list[int]], how: Decoding
+    ) -> list[float]:
+        """log p of texts that were written; one that was cut has no ``<eos>``."""
+        rows = torch.arange(len(asked), device=code.device).repeat_interleave(how.n_best)
+        bos, eos = self.vocabulary.special.bos, self.vocabulary.special.eos
+        whole = [[bos, *text, *([eos] if len(text) < how.max_length else [])] for text in ids]
+        texts = Batch.of(whole).to(self.model.device)
+        texts = dataclasses.replace(texts, source=asked.source[rows] if asked.source is not None else None)
+        return self.model.log_likelihood(texts, reading[rows], code[rows][None])[0].tolist()
+
+    def sample(self, n: int, seed: int | None = None, source: Any = None, **how: Any) -> list[str]:
+        """``n`` texts: z from the prior, then words drawn from p(x|z).
+
+        Args:
+            n: number of texts. seed: of the draws. how: of :class:`~lvexp.networks.writing.Decoding`.
+            source: what the texts are given, if the model reads a source; z is then drawn from p(z|source).
+
+        Raises:
+            RunError: the model has no prior (a plain auto-encoder), or reads sources and is given none.
         """
         latent = self.model.latent
+        if source is not None:
+            with torch.random.fork_rng():
+                if seed is not None:
+                    torch.manual_seed(seed)
+                return self.write([source] * n, draw=True, **{"method": "sample", **how})
         if "text" not in self.model.reported:
-            other = "translate(sources, draw=True)" if "translate" in self.offers else "a run of model=svae"
+            other = "sample(n, source=…)" if "source" in self.model.reads else "a run of model=svae"
             raise RunError(f"sample: this model writes no texts on its own\ntry  {other}")
         prior = latent.prior()
         if prior is None and latent.dim is not None:

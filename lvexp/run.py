@@ -327,6 +327,8 @@ def _load_best(model: LatentModel, best: Best) -> None:
 
 def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
     (folder / "samples.txt").write_text(samples_text(evaluation.verdict, evaluation.sections), encoding="utf-8")
+    for name, text in evaluation.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
     for logger in loggers:
         if isinstance(logger, CsvLogger):
             logger.flush()

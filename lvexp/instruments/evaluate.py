@@ -101,6 +101,7 @@ class Evaluation:
         groups: title and rows of each part of the table.
         sections: texts to read.
         pictures: stem of a file → function that draws it, given the path of the PNG.
+        files: name of a file → its text.
         reported: the parts of the usual report that make sense for the model, a subset of
             :data:`lvexp.report.findings.PARTS`.
         monitor: the figure that selected the best validation, see :attr:`LatentModel.monitor`.
@@ -113,6 +114,7 @@ class Evaluation:
     pictures: Mapping[str, Callable[[Path], None]] = dataclasses.field(default_factory=dict)
     reported: Sequence[str] = PARTS
     monitor: tuple[str, str] = BOUND
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -175,6 +177,7 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
     groups: dict[str, list[Row]] = {}
     sections: list[Section] = []
     pictures: dict[str, Callable[[Path], None]] = {}
+    files: dict[str, str] = {}
     line = None
     for instrument in walk.instruments:
         torch.manual_seed(settings.seed)  # the draws so far depend on the test set and on the other instruments
@@ -184,10 +187,11 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
             groups.setdefault(title, []).extend(rows)
         sections += found.sections
         pictures |= found.pictures
+        files |= found.files
         line = found.verdict or line
     return Evaluation(
         scores, line or verdict(scores), [(title, rows) for title, rows in groups.items() if rows],
-        sorted(sections, key=lambda section: section.place), pictures, reported, model.monitor,
+        sorted(sections, key=lambda section: section.place), pictures, reported, model.monitor, files,
     )  # fmt: skip
 
 

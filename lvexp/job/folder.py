@@ -14,12 +14,13 @@ from filelock import FileLock, Timeout
 from lvexp.durable import replace_durably
 from lvexp.errors import RunError
 from lvexp.job.identity import DONE, REFUSED, code, commit
+from lvexp.report.findings import FILES
 from lvexp.report.result import RESULT
 
 #: names the run of a folder: its id, and the code it began with
 MARK = ".lvexp.json"
 #: files that a run writes and would overwrite
-_FOUND = (RESULT, "metrics.csv", "samples.txt", "checkpoints/*.ckpt", "figures/*.png")
+_FOUND = (RESULT, "metrics.csv", "samples.txt", *FILES, "checkpoints/*.ckpt", "figures/*.png")
 #: other files that it leaves
 _REST = (
     MARK, DONE, REFUSED, "error.txt", ".*.part", "checkpoints/.*.part",

@@ -116,12 +116,25 @@ class LatentModel(nn.Module, abc.ABC):
         """log p(x|z), nats per text; ``inputs`` replaces ``batch.inputs`` if a regularizer has corrupted them."""
 
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
-        """Texts for codes, without ``<bos>`` and ``<eos>``; ``reading`` is that of their sources, if they have any.
+        """Texts for codes (for each, ``how.n_best``), without ``<bos>`` and ``<eos>``; ``reading`` is that of their
+        sources, if they have any.
 
         Raises:
             RunError: the model cannot write texts.
         """
         raise RunError(f"{type(self).__name__} writes no texts")
+
+    def code(self, reading: Reading, draw: bool = False) -> Float[Tensor, "B W"]:
+        """The code for writing a text when only its source is known: at the mean (or mode) of p(z|x); with ``draw``, at
+        a draw from it."""
+        if self.latent.dim is None:
+            return reading.features[:, :0]
+        prior = self.latent.prior(reading.condition)
+        if prior is None:
+            raise RunError(f"{type(self.latent).__name__} has no prior, from which z could be known")
+        size = torch.Size((len(reading.features),))
+        known = prior if prior.batch_shape == size else prior.expand(size)
+        return self.latent.code((known.sample() if draw else self.latent.point(known))[None])[0]
 
     @property
     def monitor(self) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -15,14 +15,13 @@ from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, DataError, RunError
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
-from lvexp.models.records import batch as gathered
-from lvexp.models.records import parts
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder, StateEncoder
 from lvexp.networks.writing import Decoding, write
 from lvexp.reading import Memory, Reading
 from lvexp.shapes import Float, Int, Tensor
 
 POSTERIORS = ("both", "source")
+BEST = ("bound", "bleu")
 
 
 class ConditionalModel(LatentModel):
@@ -47,13 +46,13 @@ class ConditionalModel(LatentModel):
         new_decoder: makes another decoder for x, given the width of its code, if ``joint``.
         posterior: "both" (q sees x and y) or "source" (q sees x).
         joint: whether log p(x|z) is part of the likelihood.
+        best: what selects the best validation, "bound" or "bleu" (of greedy decoding).
         sources: vocabulary of x, or the shape of its feature vectors; None: that of y.
         rest: what every :class:`LatentModel` takes.
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"bound", "likelihood", "use"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text")
-    offers: ClassVar[tuple[str, ...]] = ("translate",)
 
     def __init__(
         self,
@@ -63,11 +62,14 @@ class ConditionalModel(LatentModel):
         new_decoder: Callable[[int], AbstractDecoder],
         posterior: str = "both",
         joint: bool = False,
+        best: str = "bound",
         sources: Vocabulary | Features | None = None,
         **rest: Any,
     ):
         super().__init__(**rest)
-        self.sources = sources or self.vocabulary
+        if best not in BEST:
+            raise ConfigError(f"model.best={best}: it is one of {', '.join(BEST)}")
+        self.sources, self.best = sources or self.vocabulary, best
         if posterior not in POSTERIORS:
             raise ConfigError(f"model.posterior={posterior}: it is one of {', '.join(POSTERIORS)}")
         self.encoder, self.decoder, self.posterior = encoder, decoder, posterior
@@ -112,45 +114,27 @@ class ConditionalModel(LatentModel):
         summary = reading.memories["source"].summary
         return torch.cat([code, summary.expand(len(code), -1, -1).to(code.dtype)], -1)
 
+    def attended(self, batch: Batch, reading: Reading, code: Float[Tensor, "B W"]) -> Float[Tensor, "B T_1 L"] | None:
+        """The weights of the source's states at each position of the texts; None without attention."""
+        found = self.decoder.attended(batch.inputs, self._beside(code[None], reading), reading.memories)
+        return None if found is None else found[0]
+
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
         if reading is None:
-            raise RunError(
-                "this model writes texts given their sources\ntry  translate(sources) | decode(z, sources=[…])"
-            )
+            raise RunError("this model writes texts given their sources\ntry  write(sources) | decode(z, sources=[…])")
         code = self._beside(code[None], reading)[0]
         return write(self.decoder, code, how, reading.memories, self.vocabulary.special)
 
     def code(self, reading: Reading, draw: bool = False) -> Float[Tensor, "B W"]:
-        """The code for writing a text when only its source is known: at the mean (or mode) of p(z|x), or of q(z|x) if
-        q sees the source alone; with ``draw``, at a draw from it."""
-        if self.latent.dim is None:
-            return reading.features[:, :0]
-        if self.posterior == "source":
-            known = self.latent.posterior(self.params(reading))
-        else:
-            prior = self.latent.prior(reading.condition)
-            assert prior is not None, "lvexp.checks rejects latents without a prior"
-            known = prior.expand(torch.Size((len(reading.features),)))
-        return self.latent.code((known.sample() if draw else self.latent.point(known))[None])[0]
+        """As for every model; from q(z|x) if q sees the source alone."""
+        if self.latent.dim is None or self.posterior == "both":
+            return super().code(reading, draw)
+        q = self.latent.posterior(self.params(reading))
+        return self.latent.code((q.sample() if draw else self.latent.point(q))[None])[0]
 
-    @torch.no_grad()
-    def translate(self, sources: Sequence[str], draw: bool = False, batch_size: int = 64, **how: Any) -> list[str]:
-        """What the model writes for each source.
-
-        Args:
-            sources: texts. draw: whether z is drawn, see :meth:`code`. batch_size: sources at a time.
-            how: of :class:`~lvexp.networks.writing.Decoding`; greedy without.
-        """
-        if isinstance(sources, str):
-            raise TypeError("translate: needs a list of texts, not a single text: put it in [ ]")
-        found: dict[int, str] = {}
-        records = [{"source": source, "text": ""} for source in sources]
-        for rows in parts(records, batch_size, by="source"):
-            batch = gathered(self.vocabulary, [records[row] for row in rows], self.reads, sources=self.sources)
-            reading = self.read(batch.to(self.device))
-            for row, ids in zip(rows, self.write(self.code(reading, draw), Decoding(**how), reading), strict=True):
-                found[row] = self.vocabulary.decode(ids)
-        return [found[row] for row in range(len(sources))]
+    @property
+    def monitor(self) -> tuple[str, str]:
+        return ("bleu_loss", "100−BLEU") if self.best == "bleu" else super().monitor
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """Of q(z|x,y) alone; what reads x is the generative model's, which needs it too."""

@@ -70,6 +70,12 @@ class AbstractDecoder(nn.Module, abc.ABC):
             memories: what the decoder may attend to; a decoder without attention ignores them.
         """
 
+    def attended(
+        self, inputs: Int[Tensor, "B T_1"], code: Float[Tensor, "S B W"], memories: Memories
+    ) -> Float[Tensor, "S B T_1 L"] | None:
+        """The weights with which each position attends to the source, which sum to 1; None without attention."""
+        return None
+
     @abc.abstractmethod
     def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING) -> Any:
         """The state before the first token. Every tensor in it has N as the first dimension."""

@@ -130,13 +130,25 @@ class RecurrentDecoder(WordDecoder):
     def states(
         self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories = NOTHING
     ) -> Float[Tensor, "S B T H"]:
+        states = self._own(inputs, code)
+        return states if self.attention is None else self.attention(states, *self._memory(memories))
+
+    def attended(
+        self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories
+    ) -> Float[Tensor, "S B T L"] | None:
+        if self.attention is None:
+            return None
+        key, _, mask = self._memory(memories)
+        return self.attention.weights(self._own(inputs, code), key, mask)
+
+    def _own(self, inputs: Words, code: Float[Tensor, "S B W"]) -> Float[Tensor, "S B T H"]:
+        """The recurrent layers' states, before attention."""
         flat = code.flatten(0, 1)
         if len(code) > 1 and not self.training and not torch.is_grad_enabled() and code.device.type == "cpu":
             states = self._score(inputs, code)
         else:
             states, _ = self._read(inputs.repeat(len(code), *[1] * (inputs.ndim - 1)), flat, self._initial(flat))
-        states = states.unflatten(0, code.shape[:2])
-        return states if self.attention is None else self.attention(states, *self._memory(memories))
+        return states.unflatten(0, code.shape[:2])
 
     def _memory(self, memories: Memories) -> tuple[Tensor, ...]:
         """Keys, states and mask of the source; nothing without attention."""

@@ -26,6 +26,7 @@ class Decoding:
         beam: number of hypotheses that beam search keeps.
         length_penalty: α. Beam search ranks by log p / ((5 + n) / 6)^α for a text of n tokens, ``<eos>`` included (Wu
             et al. 2016, eq. 14); 0 ranks by log p, which favours short texts.
+        n_best: number of hypotheses that beam search returns for each code, best first.
         max_length: number of tokens after which a text is cut.
     """
 
@@ -35,6 +36,7 @@ class Decoding:
     top_p: float = 1.0
     beam: int = 5
     length_penalty: float = 0.0
+    n_best: int = 1
     max_length: int = 100
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class Decoding:
             raise ConfigError(f"decoding length_penalty={self.length_penalty}: it must be at least 0")
         if self.beam < 1 or self.max_length < 1:
             raise ConfigError(f"decoding beam={self.beam}, max_length={self.max_length}: both are at least 1")
+        if not 1 <= self.n_best <= (self.beam if self.method == "beam" else 1):
+            raise ConfigError(f"decoding n_best={self.n_best}: it must be between 1 and beam, with method beam")
 
 
 @torch.no_grad()
@@ -58,7 +62,8 @@ def write(
     memories: Memories = NOTHING,
     special: Special = SPECIAL,
 ) -> list[list[int]]:
-    """A text for each code, without ``<bos>`` and ``<eos>``; ``<pad>`` and ``<bos>`` are never written."""
+    """A text for each code, or ``how.n_best`` of them one after the other, without ``<bos>`` and ``<eos>``. ``<pad>``
+    and ``<bos>`` are never written."""
     if how.method == "beam":
         return _beam(decoder, code, how, memories, special)
     state, tokens = decoder.start(code, memories), torch.full((len(code),), special.bos, device=code.device)
@@ -129,11 +134,11 @@ def _beam(
         history = torch.cat([history.gather(1, parent[..., None].expand_as(history)), token[..., None]], -1)
         ended, length = ended.gather(1, parent) | (token == special.eos), length.gather(1, parent)
         # an unfinished hypothesis can still overtake an ended one only if longer texts are favoured
-        if (ended if how.length_penalty else ended[:, :1]).all():
+        if (ended if how.length_penalty else ended[:, : how.n_best]).all():
             break
         state = _select(state, (parent + width * torch.arange(texts, device=code.device)[:, None]).flatten())
         tokens = token.flatten()
-    return [_until(special.eos, best) for best in history[:, 0].tolist()]
+    return [_until(special.eos, row) for row in history[:, : how.n_best].flatten(0, 1).tolist()]
 
 
 def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:

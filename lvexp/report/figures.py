@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lvexp.report.alignment import Alignment, alignment_figure
 from lvexp.report.attention import Attended as Attended
 from lvexp.report.attention import attention_figure
 from lvexp.report.codes import codes_figure
@@ -127,6 +128,15 @@ def attention(answers: Sequence[tuple[str, Attended]], path: str | Path) -> None
         answers: the question, and the words of its answer with their weights. path: of the PNG.
     """
     _write(attention_figure(answers), path)
+
+
+def alignment(found: Sequence[Alignment], path: str | Path) -> None:
+    """What each word of some texts looks at in the source.
+
+    Args:
+        found: words and weights. path: of the PNG.
+    """
+    _write(alignment_figure(found), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:

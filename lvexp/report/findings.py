@@ -18,6 +18,8 @@ BOUND = ("nelbo", "−ELBO")
 #: parts of the usual report: D, R and the bound; the importance-weighted likelihood; mutual information and active
 #: units; texts written by the model, and the figures made from them
 PARTS = ("bound", "likelihood", "use", "text")
+#: files that an instrument may add to the run folder
+FILES = ("written.jsonl",)
 #: what stands in the table for a figure that does not exist
 NONE = "–"
 
@@ -58,6 +60,7 @@ class Findings:
         verdict: one line that replaces the usual verdict; None leaves that one.
         sections: texts to read.
         pictures: stem of a file → what draws the picture, given the path of the PNG.
+        files: name of a file in the run folder, one of :data:`FILES` → its text.
     """
 
     scores: Mapping[str, Score] = dataclasses.field(default_factory=dict)
@@ -65,6 +68,7 @@ class Findings:
     verdict: str | None = None
     sections: Sequence[Section] = ()
     pictures: Mapping[str, Callable[[Path], None]] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def number(value: Any, form: str = ".2f") -> str:

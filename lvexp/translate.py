@@ -1,0 +1,153 @@
+"""A text for each source in a file, by a finished run: ``python -m lvexp.translate RUN FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from lvexp.errors import ConfigError, DataError, LvexpError
+
+_EXAMPLES = """\
+  python -m lvexp.translate outputs/translation/seq2seq-… test.de --to test.en
+  python -m lvexp.translate RUN test.de --references test.en     BLEU and chrF, on standard error
+  python -m lvexp.translate RUN test.de --n-best 5               one JSON object a line, with log p of each text
+  python -m lvexp.translate RUN images.npy                       sources that are feature vectors
+  … | python -m lvexp.translate RUN -                            sources from standard input
+"""
+
+
+def main() -> None:
+    """The entry point. Exit codes: 0 on success, 2 for a mistake in what was typed or a file that cannot be used."""
+    try:
+        _translate(_arguments(sys.argv[1:]))
+    except LvexpError as error:
+        print(f"translate: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m lvexp.translate", description=__doc__, epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("run", help="folder of a finished run, or a checkpoint")
+    parser.add_argument(
+        "file", help="sources, one a line, prepared as those of training; .npy for vectors; - for stdin"
+    )
+    parser.add_argument("--to", metavar="FILE", help="write there, instead of to standard output")
+    parser.add_argument("--references", metavar="FILE", help="a text for each source: print BLEU and chrF")
+    parser.add_argument(
+        "--beam", type=int, default=5, help="hypotheses of beam search; 1 decodes greedily (%(default)s)"
+    )
+    parser.add_argument("--length-penalty", type=float, default=0.0, help="favours longer texts (%(default)s)")
+    parser.add_argument("--n-best", type=int, metavar="N", help="the N best texts, with their log p")
+    parser.add_argument("--draw", action="store_true", help="z drawn from p(z|x), instead of its mean")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (%(default)s)")
+    parser.add_argument("--max-length", type=int, default=100, help="tokens after which a text is cut (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="sources at a time (%(default)s)")
+    parser.add_argument("--trust", nargs="*", default=(), metavar="CLASS", help="own classes that the run may import")
+    return parser.parse_args(words)
+
+
+def _translate(asked: argparse.Namespace) -> None:
+    references = None if asked.references is None else _lines(asked.references)
+    sources = _vectors(asked.file) if asked.file.endswith(".npy") else _lines(asked.file)
+    if references is not None and len(references) != len(sources):
+        raise DataError(
+            f"{asked.file} has {len(sources):,} sources and {asked.references} has {len(references):,} lines\n"
+            "try  a reference for each source"
+        )
+    if references is not None and asked.n_best is not None:
+        raise ConfigError("--n-best --references: BLEU judges one text for each source\ntry  leave out one of the two")
+    if asked.to is not None and not (folder := Path(asked.to).absolute().parent).is_dir():
+        raise DataError(f"--to {asked.to}: there is no folder {folder}\ntry  mkdir -p {folder}")
+
+    import torch
+
+    from lvexp.loading import load
+
+    run = load(asked.run, trust=asked.trust)
+    if not sources:
+        raise DataError(f"{asked.file}: holds no sources\ntry  one source a line")
+    torch.manual_seed(asked.seed)
+    how: dict[str, Any] = {"max_length": asked.max_length, "length_penalty": asked.length_penalty}
+    with _errors_of_values():
+        if asked.n_best is not None:
+            beam = max(asked.beam, asked.n_best)
+            found = run.n_best(sources, asked.n_best, asked.draw, asked.batch_size, beam=beam, **how)
+            _write(asked.to, (_json(source, texts) for source, texts in zip(sources, found, strict=True)))
+            return
+        how |= {"method": "greedy"} if asked.beam == 1 else {"method": "beam", "beam": asked.beam}
+        written = run.write(sources, asked.draw, asked.batch_size, **how)
+    _write(asked.to, written)
+    if references is not None:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+
+        bleu, chrf = BLEU(tokenize="none", force=True), CHRF()
+        vocabulary = cast(Any, run.vocabulary)
+        texts = [vocabulary.decode(ids) for ids in vocabulary.encode(references)]
+        for metric in (bleu, chrf):
+            score = metric.corpus_score(written, [references])
+            print(f"{score.name} {score.score:.2f}  {metric.get_signature()}", file=sys.stderr)
+        if texts != references:  # what the report of a run compares with
+            known = bleu.corpus_score(written, [texts]).score
+            print(f"BLEU {known:.2f}  with references in the model's vocabulary, as in its report", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _errors_of_values() -> Iterator[None]:
+    """Values that a library rejects are mistakes in what was typed."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _lines(name: str) -> list[str]:
+    try:
+        if name == "-":
+            return [line.rstrip("\n") for line in sys.stdin]
+        with open(name, encoding="utf-8") as file:
+            return [line.rstrip("\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not in UTF-8"
+        raise DataError(f"{name}: cannot be read: {reason}\ntry  a text file in UTF-8, one source a line") from error
+
+
+def _vectors(name: str) -> Sequence[Any]:
+    from lvexp.data.features import opened
+
+    return list(opened(Path(name)))
+
+
+def _json(source: Any, texts: Sequence[tuple[str, float]]) -> str:
+    known = {"source": source} if isinstance(source, str) else {}
+    best = [{"text": text, "log_p": round(score, 4)} for text, score in texts]
+    return json.dumps({**known, "n_best": best}, ensure_ascii=False)
+
+
+def _write(name: str | None, lines: Iterable[str]) -> None:
+    if name is None:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()
+        return
+    try:
+        with open(name, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise DataError(f"--to {name}: cannot be written: {error.strerror}\ntry  another file") from error
+
+
+if __name__ == "__main__":
+    main()
