@@ -135,7 +135,7 @@ def prepared(settings: dict[str, Any]) -> SimpleNamespace:
     data = build.data(config)
     data.prepare_data()
     torch.manual_seed(1)
-    model = build.model(config, data.vocabulary)
+    model = build.model(config, data.vocabulary, data.sources)
     training = build.training(config, model, data.steps_per_epoch)
     return SimpleNamespace(config=config, data=data, model=model, training=training)
 
@@ -169,7 +169,9 @@ class Window:
         self.tokens, self.steps = self.tokens + tokens, self.steps + 1
         if self.steps == self.size:
             speed = self.tokens / (time.perf_counter() - self.began)
-            answer(speed=speed, gemm=self.rate, of_gemm=speed * self.per_token / self.rate / 1e9, **more)
+            if self.per_token:  # otherwise it is not known
+                more["of_gemm"] = speed * self.per_token / self.rate / 1e9
+            answer(speed=speed, gemm=self.rate, **more)
             self.start()
 
 

@@ -1,0 +1,151 @@
+"""The sides of `scripts/bench pairs` and `scripts/bench decode`, see bench_sides.py: texts given their sources.
+
+The textbook is what tutorials write: random batches, padded on both sides and packed for the encoder; the decoder reads
+one word after the other, attends, and adds up a cross-entropy for each step. Its parameters and its function are those
+of `model=seq2seq decoder.attention=additive`: without dropout both have the same loss.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from bench_sides import Window, _linear, answer, gemm, prepared, stepper, wait
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+class Textbook(nn.Module):
+    """A bidirectional LSTM, an LSTM decoder, additive attention, Luong's output layer."""
+
+    def __init__(self, like: Any, config: dict[str, Any]):
+        super().__init__()
+        encoder, decoder, attention = like.encoder, like.decoder, like.decoder.attention
+        self.read, self.say = (_embedding(part.embedding) for part in (encoder, decoder))
+        self.encoder = nn.LSTM(
+            encoder.rnn.input_size, encoder.rnn.hidden_size, batch_first=True, bidirectional=True
+        )  # fmt: skip
+        self.encoder.load_state_dict(encoder.rnn.state_dict())
+        self.cell = nn.LSTMCell(decoder.rnn.input_size, decoder.rnn.hidden_size)
+        self.cell.load_state_dict({name.removesuffix("_l0"): part for name, part in decoder.rnn.state_dict().items()})
+        self.initial, self.output = _linear(decoder.initial), _linear(decoder.output)
+        self.key, self.query = _linear(attention.key), _linear(attention.query)
+        self.score, self.out = _linear(attention.score), _linear(attention.out)
+        self.drop_read = nn.Dropout(config["encoder"]["dropout"])
+        self.drop_in = nn.Dropout(config["decoder"]["dropout_in"])
+        self.drop_out = nn.Dropout(config["decoder"]["dropout_out"])
+
+    def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean loss of a text; 0 is padding."""
+        lengths = (source != 0).sum(1)
+        words = pack_padded_sequence(
+            self.drop_read(self.read(source)), lengths, batch_first=True, enforce_sorted=False
+        )  # fmt: skip
+        packed, (last, _) = self.encoder(words)
+        states, _ = pad_packed_sequence(packed, batch_first=True)
+        code = torch.cat([last[0], last[1]], -1)
+        c = self.initial(code)
+        h, keys, there, loss = c.tanh(), self.key(states), source != 0, torch.zeros(())
+        for t in range(target.shape[1] - 1):
+            h, c = self.cell(torch.cat([self.drop_in(self.say(target[:, t])), code], -1), (h, c))
+            energy = self.score(torch.tanh(keys + self.query(h)[:, None]))[..., 0]
+            weights = energy.masked_fill(~there, -torch.inf).softmax(-1)
+            context = torch.bmm(weights[:, None], states)[:, 0]
+            logits = self.output(self.drop_out(torch.tanh(self.out(torch.cat([context, h], -1)))))
+            loss = loss + F.cross_entropy(logits, target[:, t + 1], ignore_index=0, reduction="sum")
+        return loss / len(target)
+
+
+def _embedding(like: nn.Embedding) -> nn.Embedding:
+    return nn.Embedding.from_pretrained(like.weight.detach().clone(), freeze=False)
+
+
+def random_batches(side: SimpleNamespace) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of pairs of any lengths, padded."""
+    split, size = side.data.corpus.splits["train"], side.config["data"]["batch_size"]
+    texts = [torch.from_numpy(split.row(row).astype("int64")) for row in range(len(split))]
+    sources: dict[int, torch.Tensor] = {}
+    for batch in side.data.in_order("train"):
+        sources |= dict(zip(batch.index.tolist(), batch.source, strict=True))
+    while True:
+        for rows in torch.randperm(len(split)).split(size):
+            pairs = [(sources[row], texts[row]) for row in rows.tolist()]
+            source, target = (
+                nn.utils.rnn.pad_sequence(list(part), batch_first=True) for part in zip(*pairs, strict=True)
+            )
+            yield source[:, : int((source != 0).sum(1).max())], target
+
+
+def pairs_lvexp(settings: dict[str, Any]) -> None:
+    """lvexp's training step without Lightning."""
+    side = prepared(settings)
+    step = stepper(side)
+    answer(ready=True)
+    window = Window(settings["steps"], 0)
+    while True:
+        for batch in side.data.train_dataloader():
+            step(batch)
+            window.count(batch.predicted())
+
+
+def pairs_textbook(settings: dict[str, Any]) -> None:
+    side = prepared(settings)
+    model = Textbook(side.model, side.config)
+    optimizer = torch.optim.Adam(model.parameters(), lr=side.config["optimizer"]["lr"])
+    given = random_batches(side)
+    next(given)  # gathers the texts
+    answer(ready=True)
+    window = Window(settings["steps"], 0)
+    for source, target in given:
+        optimizer.zero_grad()
+        model(source, target).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), side.config["trainer"]["gradient_clip_val"])
+        optimizer.step()
+        window.count(int((target != 0).sum()) - len(target))
+
+
+def same(settings: dict[str, Any]) -> None:
+    """The loss of some batches without dropout, ours and the textbook's."""
+    side = prepared(settings)
+    model, book = side.model.eval(), Textbook(side.model, side.config).eval()
+    found = []
+    with torch.no_grad():
+        for batch, _ in zip(side.data.val_dataloader(), range(settings["steps"]), strict=False):
+            found.append([float(model.terms(batch).distortion.mean()), float(book(batch.source, batch.tokens))])
+    answer(losses=found)
+
+
+def _decode(settings: dict[str, Any], method: str) -> None:
+    """Texts of a fixed length for a batch of sources a window: an untrained model rarely ends a text by itself."""
+    from lvexp.networks.writing import Decoding
+
+    side = prepared(settings)
+    side.model.eval()
+    with torch.no_grad():
+        side.model.decoder.output.weight[side.model.vocabulary.special.eos] = -10.0
+        answer(ready=True)
+        while True:
+            for batch in side.data.in_order("test"):
+                wait()
+                rate, began = gemm(), time.perf_counter()
+                reading = side.model.read(batch)
+                side.model.write(side.model.code(reading), Decoding(method, max_length=15), reading)
+                answer(speed=len(batch) / (time.perf_counter() - began), gemm=rate)
+
+
+def decode_beam(settings: dict[str, Any]) -> None:
+    _decode(settings, "beam")
+
+
+def decode_greedy(settings: dict[str, Any]) -> None:
+    _decode(settings, "greedy")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](json.loads(sys.argv[2]))
