@@ -40,6 +40,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts = [" ".join(rng.choices(words, k=rng.randint(3, 9))) for _ in range(300)]
     rows = [json.dumps({"review": text, "stars": rng.randint(1, 5)}) for text in texts]
     (tmp_path / "reviews.jsonl").write_text("\n".join(rows) + "\n")
+    for side in ("en", "de"):
+        (tmp_path / f"train.{side}").write_text("\n".join(texts) + "\n")
     (tmp_path / "articles.txt").write_text("\n".join(texts) + "\n")
     asked = ["id\tquestion\tsentence\tright"]
     asked += [
