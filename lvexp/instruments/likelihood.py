@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import torch
 from torchmetrics import MeanMetric
 
+from lvexp.data.batch import Batch
 from lvexp.instruments.base import Context, Instrument, Look, Scores, seeded
 from lvexp.metrics.bound import perplexity
 from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
 from lvexp.models.base import LatentModel
 from lvexp.report.findings import Findings, Group, Row, Score, error, number, row
+from lvexp.shapes import Tensor
 
 FEW = 0.05  # share of texts from which the report mentions that a likelihood is based on few draws
 
@@ -23,6 +28,9 @@ class Likelihood(Instrument):
     stopped some texts early), with the standard error ``nll_iw_se``. ``iw_effective``: effective number of draws, mean
     over texts. ``iw_few``: share of texts with fewer than ten effective draws, whose estimates are biased upward.
     ``ppl_iw``, ``ppl_marginal``: perplexity from the estimate or from the exact marginal.
+
+    The file ``scores.jsonl`` has ``distortion``, ``rate`` and ``nll`` of each text in the order of the test set, and
+    the number of its predicted ``tokens``.
     """
 
     order = 20
@@ -38,6 +46,7 @@ class Likelihood(Instrument):
         self.exact = MeanMetric(**context.metric).set_dtype(torch.float64).to(device)
         self.weighted = ImportanceWeighted(settings.iw_samples, settings.iw_tolerance, **context.metric).to(device)
         self.texts, self.tokens = 0, 0
+        self.each: list[dict[str, float]] = []
 
     @classmethod
     def applies(cls, model: LatentModel) -> bool:
@@ -45,14 +54,25 @@ class Likelihood(Instrument):
 
     def update(self, look: Look) -> None:
         terms = look.terms
+        found = {"distortion": terms.distortion, "tokens": terms.batch.lengths - 1}
         if terms.p is None:
+            self._keep(terms.batch, found | ({"nll": terms.distortion} if self.model.latent.dim is None else {}))
             return
         self.texts, self.tokens = self.texts + len(terms.batch), self.tokens + terms.batch.predicted()
         with seeded(self.settings.seed + look.number):  # seeded separately, so that K affects no other figure
             if self.counted:
-                self.exact.update(marginal(self.model, terms.batch, terms.reading))
+                nll = marginal(self.model, terms.batch, terms.reading)
+                self.exact.update(nll)
             else:
                 self.weighted.update(self.model, terms)
+                nll = self.weighted.last
+        self._keep(terms.batch, found | {"rate": terms.rate, "nll": nll})
+
+    def _keep(self, batch: Batch, found: Mapping[str, Tensor | None]) -> None:
+        index = range(len(self.each), len(self.each) + len(batch)) if batch.index is None else batch.index.tolist()
+        columns = {name: values.tolist() for name, values in found.items() if values is not None}
+        for at, row in enumerate(index):
+            self.each.append({"index": row, **{name: round(values[at], 5) for name, values in columns.items()}})
 
     def measure(self) -> dict[str, Score]:
         if not self.texts:
@@ -65,7 +85,9 @@ class Likelihood(Instrument):
         return scores | {"nll": scores["nll_iw"], "nll_kind": "importance-weighted"}
 
     def report(self, scores: Scores) -> Findings:
-        return Findings(groups=[self.rows(scores)])
+        ordered = sorted(self.each, key=lambda text: text["index"])
+        lines = "".join(f"{json.dumps(text)}\n" for text in ordered)
+        return Findings(groups=[self.rows(scores)], files={"scores.jsonl": lines})
 
     @staticmethod
     def rows(scores: Scores) -> Group:

@@ -181,9 +181,13 @@ class ImportanceWeighted(Metric):
         samples: K.
         tolerance, positions: as in :func:`importance_weighted`.
         more: options of every ``torchmetrics.Metric``.
+
+    Attributes:
+        last: the estimate for each text of the last batch, [B].
     """
 
     full_state_update = False
+    last: Tensor | None = None
     nats: Tensor
     variance: Tensor
     effective: Tensor
@@ -203,6 +207,7 @@ class ImportanceWeighted(Metric):
     def update(self, model: LatentModel, of: Batch | Terms) -> None:
         found = importance_weighted(model, of, self.samples, self.tolerance, self.positions)
         batch = of.batch if isinstance(of, Terms) else of
+        self.last = found.nll
         self.nats = self.nats + found.nll.sum()
         self.variance = self.variance + found.error.square().sum()
         self.effective = self.effective + found.effective.sum()

@@ -19,7 +19,7 @@ BOUND = ("nelbo", "−ELBO")
 #: units; texts written by the model, and the figures made from them
 PARTS = ("bound", "likelihood", "use", "text")
 #: files that an instrument may add to the run folder
-FILES = ("written.jsonl",)
+FILES = ("scores.jsonl", "written.jsonl")
 #: what stands in the table for a figure that does not exist
 NONE = "–"
 

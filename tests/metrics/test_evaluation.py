@@ -7,11 +7,16 @@ import math
 import pytest
 import tiny
 import torch
+from helpers import Compose
+from helpers import plain as values
 
+from lvexp import build
+from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, DataError
 from lvexp.instruments.evaluate import Evaluation, evaluate, shipped
 from lvexp.instruments.exhibits import pairs, spread
 from lvexp.instruments.settings import EvaluationSettings
+from lvexp.loading import Run
 from lvexp.networks.writing import Decoding
 from lvexp.regularizers.free_bits import FreeBits
 from lvexp.regularizers.word_dropout import WordDropout
@@ -287,3 +292,26 @@ def test_spread():
     assert spread(10, 5) == [0, 2, 4, 6, 8]
     assert spread(3, 8) == [0, 1, 2]
     assert spread(3, 0) == []
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "categorical", "none", "point"])
+def test_each_text_is_scored_in_the_order_of_the_test_set(composed: Compose, latent: str):
+    torch.manual_seed(0)
+    sizes = [f"{part}.{size}=8" for part in ("encoder", "decoder") for size in ("hidden", "embedding")]
+    kind = {"none": "rnnlm", "point": "ae"}.get(latent, "svae")
+    chosen = [f"latent={latent}", "regularizer=none"] if kind == "svae" else []
+    words = Vocabulary.train(["a b c d e"], kind="words", max_size=20, min_count=1, lowercase=False)
+    model = build.model(values(composed(f"model={kind}", *chosen, *sizes)), words)
+    whole = words.batch(["a b", "c", "d e a"])
+    whole.index = torch.arange(3)
+    found = evaluate(model, [whole[torch.tensor([2, 0])], whole[torch.tensor([1])]], EvaluationSettings(iw_samples=3))
+    each = [json.loads(line) for line in found.files["scores.jsonl"].splitlines()]
+    assert [text["index"] for text in each] == [0, 1, 2]
+    assert [text["tokens"] for text in each] == [3, 2, 4]
+    names = {"none": ("distortion", "nll"), "point": ("distortion",)}.get(latent, ("distortion", "rate", "nll"))
+    assert set(each[0]) == {"index", "tokens", *names}
+    for name in names:
+        assert sum(text[name] for text in each) / 3 == pytest.approx(found.scores[name], abs=1e-4)
+    if latent in ("none", "categorical"):
+        exact = Run(model.eval(), {}).score(["a b", "c", "d e a"])
+        assert [text["nll"] for text in each] == pytest.approx(exact, abs=1e-4)
