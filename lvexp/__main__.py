@@ -25,7 +25,7 @@ from lvexp.checks.mistakes import explain
 from lvexp.data import source
 from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
-from lvexp.job import environment, identity, sweep
+from lvexp.job import again, environment, identity, sweep
 
 _HERE = Path(__file__).parent
 #: folder of the options: inside the package if installed, next to it in a checkout
@@ -81,8 +81,11 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     source.check(DataSettings.of(plain["data"]))
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
-    from lvexp.run import run  # imports torch and lightning, so not before the checks
+    from lvexp.run import evaluate_again, run  # imports torch and lightning, so not before the checks
 
+    if plain["evaluate"]:
+        identified = {"evaluation_id": identity.evaluation_id(config), "choices": choices}
+        return evaluate_again(plain, folder, **identified, overrides=environment.typed(settings.overrides.task))
     composed = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": settings.overrides.task}
     choices |= {group: sorted(plain[group] or {}) for group in SEVERAL}
     return run(
@@ -142,9 +145,10 @@ def main() -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that the user's own classes are found either way
     identity.register()
-    sys.argv[1:] = sorted(sys.argv[1:], key=_is_override)  # argparse needs contiguous overrides; -m may be anywhere
     try:
         _once(sys.argv[1:])
+        # argparse needs contiguous overrides; -m may be anywhere
+        sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=_is_override)
         _job()
         for mistake in _mistakes:
             raise mistake

@@ -23,12 +23,16 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lvexp import build
+from lvexp.checks import targets
+from lvexp.data.module import TextData
+from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, Diverged, RunError
 from lvexp.instruments.base import finite_or_none
 from lvexp.instruments.evaluate import Evaluation, Make, applying, evaluate, validated
 from lvexp.instruments.settings import EvaluationSettings
-from lvexp.job import checkpoints, identity, preflight
+from lvexp.job import again, checkpoints, identity, preflight
 from lvexp.job.folder import Folder
+from lvexp.loading import Run, load
 from lvexp.models.base import LatentModel
 from lvexp.report import figures
 from lvexp.report.result import RESULT, write_result
@@ -93,8 +97,90 @@ def run(
         if (told := place.diverged()) is not None:
             raise Diverged(f"done before: {told}")
         place.begin(config, composed or {})
+        if config["resume"] and not resumed:
+            _continue(config, place, written or config, console)
         result = _execute(config, place, console, identity_of_job, written or config)
     return _record(result, "resumed" if resumed else "done", config)
+
+
+def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, **job: Any) -> dict[str, Any]:
+    """Evaluates a finished run once more and writes the report into a folder of its own.
+
+    Args:
+        config: the run's configuration, with the settings of the evaluation and the texts to measure it on.
+        folder: for the report. evaluation_id: of what is measured. job: choices and overrides, as in result.json.
+
+    Returns:
+        as :func:`run`.
+
+    Raises:
+        RunError: there is no such run, or its checkpoint is damaged. ConfigError: the texts have another vocabulary.
+    """
+    console, began, source = Console(), time.perf_counter(), Path(config["evaluate"]).expanduser()
+    place = Folder(folder, evaluation_id)
+    with place.alone(), _disk(place):
+        if config["force"]:
+            place.clear()
+        place.check()
+        if place.done:
+            console.print(f"[dim]done before, in {folder}; force=true measures it anew[/dim]", highlight=False)
+            show(place.result(), console)
+            return {**place.result(), "status": "skipped", "objective": None}
+        place.begin(config, {})
+        _quiet()
+        if config["trainer"]["threads"]:
+            torch.set_num_threads(config["trainer"]["threads"])
+        loaded = load(source, trust=targets.named(config))
+        data = build.data({**config, "data": {**config["data"], "seed": loaded.config["data"]["seed"]}})
+        data.prepare_data()
+        _same_vocabulary(loaded, data, config)
+        others = {split: data.in_order(split) for split in ("train", "valid")}
+        settings, more = EvaluationSettings(**config["evaluation"]), build.instruments(config)
+        evaluation = evaluate(loaded.model, data.test_dataloader(), settings, data.labels, others, more)
+        before = Folder(source, "").result()
+        result = {
+            **{key: before.get(key) for key in ("run_id", "group_id", "seed", "steps", "epochs", "valid", "monitor")},
+            **job, "status": "done", "evaluation_id": evaluation_id, "evaluates": str(source.resolve()),
+            "commit": identity.commit(), "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": None,
+            "verdict": evaluation.verdict, "test": dict(evaluation.scores), "reported": list(evaluation.reported),
+            "groups": [*evaluation.groups],
+            "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
+        }  # fmt: skip
+        _write(folder, result, evaluation, ())
+        show(result, console)
+        _print_texts(evaluation, console)
+    return {**result, "folder": str(folder), "objective": None}
+
+
+def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:
+    """Rejects a corpus whose vocabulary, made from its training texts, is not the run's."""
+    model, typed = loaded.model, f"evaluate={config['evaluate']}"
+    for mine, other in ((model.vocabulary, data.vocabulary), (model.sources, data.sources or data.vocabulary)):
+        if mine.to_json() != other.to_json():
+            raise ConfigError(
+                f"{typed}: the training texts of data={config['data']['name']} give another vocabulary than the run's\n"
+                "try  data.root=DIR, where the run's own training texts are; only data.files.test may differ, and only "
+                "if the run had a file for it"
+            )
+    if list(model.labels) != list(data.labels):
+        raise ConfigError(
+            f"{typed}: the texts have other labels than the run's\ntry  test texts without a label of their own"
+        )
+
+
+def _continue(config: Mapping[str, Any], place: Folder, written: Mapping[str, Any], console: Console) -> None:
+    """Starts a new run from the last checkpoint of a finished one that was shorter."""
+    source, word = Path(config["resume"]).expanduser(), f"resume={config['resume']}"
+    before = Folder(source, "")
+    if not before.last.is_file():
+        raise RunError(f"{word}: there is no {before.last}\ntry  leave out {word}, to train from the start")
+    saved = checkpoints.read(before.last, f"leave out {word}, to train from the start")
+    again.check_continued(word, source, saved["hyper_parameters"]["config"], written)
+    with contextlib.suppress(FileNotFoundError):
+        replace_durably(place.path / METRICS, (source / METRICS).read_bytes())
+    place.last.parent.mkdir(exist_ok=True)
+    replace_durably(place.last, before.last.read_bytes())
+    console.print(f"goes on from {before.last}", highlight=False, soft_wrap=True)
 
 
 def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,7 +418,7 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
     for logger in loggers:
         if isinstance(logger, CsvLogger):
             logger.flush()
-    history = read_metrics(folder / METRICS)
+    history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
     drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()

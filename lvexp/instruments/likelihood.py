@@ -71,8 +71,10 @@ class Likelihood(Instrument):
     def _keep(self, batch: Batch, found: Mapping[str, Tensor | None]) -> None:
         index = range(len(self.each), len(self.each) + len(batch)) if batch.index is None else batch.index.tolist()
         columns = {name: values.tolist() for name, values in found.items() if values is not None}
-        for at, row in enumerate(index):
-            self.each.append({"index": row, **{name: round(values[at], 5) for name, values in columns.items()}})
+        self.each += [
+            {"index": row, **{name: round(values[at], 5) for name, values in columns.items()}}
+            for at, row in enumerate(index)
+        ]
 
     def measure(self) -> dict[str, Score]:
         if not self.texts:

@@ -23,8 +23,8 @@ from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
 #: groups and keys that do not change what a run computes
-VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective")
-_VOLATILE_TRAINER = (
+VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective", "evaluate", "resume")
+VOLATILE_TRAINER = (
     "accelerator",
     "devices",  # except their number, which sets the number of batches in a step
     "strategy",
@@ -47,7 +47,7 @@ def essence(config: DictConfig) -> dict[str, Any]:
         for key in ("labelled", "balance"):  # such a model never sees them
             plain["data"].pop(key, None)
     count = devices(plain["trainer"])
-    plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in _VOLATILE_TRAINER}
+    plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in VOLATILE_TRAINER}
     if count != 1:
         plain["trainer"]["devices"] = count
     if path := (plain.get("embeddings") or {}).get("path"):
@@ -116,16 +116,30 @@ def group_id(config: DictConfig, model: str) -> str:
     return f"{model}-{_digest(seeded)}"
 
 
+def evaluation_id(config: DictConfig) -> str:
+    """A hash of what a later evaluation of a finished run measures, and on which texts."""
+    plain = resolved(config, leave_out=VOLATILE)
+    texts = fingerprint(Place.of(plain["data"]))
+    return _digest({"evaluation": plain["evaluation"], "instrument": plain.get("instrument"), "texts": texts})
+
+
 def register() -> None:
-    """Registers resolvers with OmegaConf: ``${run_id:}``, for the name of the run folder; ``${within:outputs,name}``, a
-    folder inside another; ``${share:0.5}``, a share of ``trainer.max_epochs``. ``${share:0.3,whole}`` is rounded, and
-    at least 1. ``${source:de-en}`` and ``${target:de-en}`` are the two sides of a pair."""
+    """Registers resolvers with OmegaConf: ``${run_id:}``, for the name of the run folder, and ``${evaluation_id:}``,
+    for that of a later evaluation; ``${within:outputs,name}``, a folder inside another; ``${share:0.5}``, a share of
+    ``trainer.max_epochs``. ``${share:0.3,whole}`` is rounded, and at least 1. ``${source:de-en}`` and
+    ``${target:de-en}`` are the two sides of a pair."""
 
     def resolve(_root_: DictConfig) -> str:
         try:
             return run_id(_root_, _root_.hydra.runtime.choices.model)
         except (AttributeError, KeyError, TypeError, ValueError):
             return "unreadable"  # a value of another type: the checks, which come next, name it
+
+    def resolve_evaluation(_root_: DictConfig) -> str:
+        try:
+            return evaluation_id(_root_)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return "unreadable"
 
     def within(outputs: Any, name: Any) -> str:
         # before Hydra, which creates the folder before any of our checks
@@ -148,6 +162,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("source", functools.partial(side, 0), replace=True)
     OmegaConf.register_new_resolver("target", functools.partial(side, 1), replace=True)
     OmegaConf.register_new_resolver("run_id", resolve, replace=True)
+    OmegaConf.register_new_resolver("evaluation_id", resolve_evaluation, replace=True)
     OmegaConf.register_new_resolver("within", within, replace=True)
     OmegaConf.register_new_resolver("share", share, replace=True)
 

@@ -1,0 +1,133 @@
+"""A finished run taken up again: evaluated anew (``evaluate=RUN``), or trained on (``resume=RUN``). Free of torch.
+
+Both repeat the choices of the run, which its ``.hydra`` folder has, followed by what was typed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lvexp.errors import ConfigError, RunError
+from lvexp.job.identity import DONE, VOLATILE, VOLATILE_TRAINER
+from lvexp.report.result import RESULT
+
+#: folder of a run in which its later evaluations are
+EVALUATIONS = "evaluations"
+WAYS = ("evaluate", "resume")
+#: what an evaluation may choose: groups, and keys of other groups
+_GROUPS = ("evaluation", "instrument", "trainer", "paths", "hydra", "logger", "force", "name", "evaluate")
+_KEYS = ("data.files.test", "data.sources.test", "data.root", "data.cache", "data.eval_batch_size")
+#: what a run that is trained on may choose
+_LIMITS = ("max_epochs", "max_steps", "max_time", "patience")
+_CHOOSABLE = (*VOLATILE, "evaluation", "instrument")
+
+
+def words(typed: Sequence[str]) -> list[str]:
+    """The words of the command line: those of the run that one of them names, and those typed.
+
+    Raises:
+        RunError: the folder holds no finished run. ConfigError: a word asks for another model.
+    """
+    asked = {way: word for word in typed for way in WAYS if _key(word) == way and not word.endswith(("=null", "="))}
+    if not asked:
+        return list(typed)
+    if len(asked) == 2:
+        raise ConfigError(f"{' '.join(asked.values())}: is both at once\ntry  one of the two")
+    ((way, word),) = asked.items()
+    folder = Path(word.partition("=")[2].strip("'\"")).expanduser()
+    known = _typed_then(folder, word)
+    if way == "evaluate":
+        for other in filter(_is_override, typed):
+            key = _key(other)
+            if key.split(".")[0].split("@")[0] not in _GROUPS and key not in _KEYS:
+                raise ConfigError(
+                    f"{word} {other}: the run is trained already, and this would change its model or its training\n"
+                    f"try  evaluation.…, {', '.join(f'{name}=…' for name in _KEYS[:2])} | leave out {word}"
+                )
+        place = folder.resolve() / EVALUATIONS
+        known += [f"hydra.run.dir='{place}/${{evaluation_id:}}'", f"hydra.sweep.dir='{place}'"]
+        known.append("hydra.sweep.subdir=${evaluation_id:}")
+    return [*known, *typed]
+
+
+def _typed_then(folder: Path, word: str) -> list[str]:
+    """What was typed for a finished run."""
+    if not (folder / DONE).exists():
+        why = "this run has not ended" if (folder / ".hydra").is_dir() else "there is no finished run"
+        raise RunError(f"{word}: {why}\ntry  the folder that a run printed as its own")
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"), resolve=False)
+    except Exception as error:  # yaml raises errors of several classes for a damaged file
+        raise RunError(
+            f"{word}: its .hydra/overrides.yaml is missing or damaged\ntry  another copy of the run"
+        ) from error
+    kept = [str(part) for part in (found if isinstance(found, list) else [])]
+    return [part for part in kept if _key(part) not in (*WAYS, "force") and not _key(part).startswith("hydra")]
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
+def _is_override(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
+
+
+def check_continued(word: str, folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Rejects a configuration that a finished run cannot be trained on with.
+
+    Args:
+        word: what was typed. folder: of the finished run.
+        was: the configuration in its checkpoint. now: that of the longer run, in the same form.
+
+    Raises:
+        ConfigError: more than the length of training differs, or the run has ended at that length already.
+    """
+    differing = sorted(_differing(_kept(was), _kept(now)))
+    if differing:
+        raise ConfigError(
+            f"{word}: the run was trained with another {', '.join(differing[:5])}\n"
+            "try  the same choices, and only trainer.max_epochs, max_steps or patience of its own"
+        )
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    limits, before = now["trainer"], was["trainer"]
+    ended = f"{result.get('epochs')} epochs, {result.get('steps')} steps"
+    if all(limits.get(name) == before.get(name) for name in _LIMITS):
+        raise ConfigError(f"{word}: the run has ended after {ended}\ntry  trainer.max_epochs=N, more than that")
+    epochs, steps = limits["max_epochs"], limits["max_steps"]
+    if 0 <= epochs <= int(result.get("epochs") or 0) or 0 <= steps <= int(result.get("steps") or 0):
+        raise ConfigError(
+            f"{word} trainer.max_epochs={epochs} trainer.max_steps={steps}: the run has had {ended}\n"
+            "try  trainer.max_epochs=N, more than that"
+        )
+    stopped = before["max_epochs"] > int(result.get("epochs") or 0) and before["max_steps"] < 0
+    if stopped and limits["patience"] == before["patience"]:
+        raise ConfigError(
+            f"{word}: its validations had stopped improving, so it ended by itself after {ended}\n"
+            "try  trainer.patience=N, more than before; 0 never stops"
+        )
+
+
+def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that must be the same."""
+    kept = {key: value for key, value in config.items() if key not in _CHOOSABLE}
+    kept["trainer"] = {
+        key: value for key, value in config["trainer"].items() if key not in (*_LIMITS, *VOLATILE_TRAINER)
+    }
+    kept["data"] = {
+        key: value for key, value in config["data"].items() if key not in ("root", "cache", "files", "sources")
+    }
+    return kept
+
+
+def _differing(was: Any, now: Any, path: str = "") -> Iterable[str]:
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for key in {*was, *now}:
+            yield from _differing(was.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+    elif was != now:
+        yield path
