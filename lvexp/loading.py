@@ -137,8 +137,9 @@ class Run:
     ) -> list[tuple[list[str], list[float]]]:
         """Texts for each source and, if ``scored``, log p of each."""
         model = self.model
-        if "source" not in model.reads:
-            raise RunError("write: this model reads no sources\ntry  sample(n) | decode(z)")
+        if not model.writes or "source" not in model.reads:
+            lacks = "reads no sources\ntry  sample(n) | decode(z)" if model.writes else "writes no texts"
+            raise RunError(f"write: this model {lacks}")
         if isinstance(sources, str):
             raise TypeError("write: needs a list of sources, not a single text: put it in [ ]")
         records = [{"source": source, "text": ""} for source in sources]
@@ -183,7 +184,8 @@ class Run:
                     torch.manual_seed(seed)
                 return self.write([source] * n, draw=True, **{"method": "sample", **how})
         if "text" not in self.model.reported:
-            other = "sample(n, source=…)" if "source" in self.model.reads else "a run of model=svae"
+            given = self.model.writes and "source" in self.model.reads
+            other = "sample(n, source=…)" if given else "a run of model=svae"
             raise RunError(f"sample: this model writes no texts on its own\ntry  {other}")
         prior = latent.prior()
         if prior is None and latent.dim is not None:

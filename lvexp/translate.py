@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from lvexp.errors import ConfigError, DataError, LvexpError
+from lvexp.data import lines
+from lvexp.errors import ConfigError, LvexpError
 
 _EXAMPLES = """\
   python -m lvexp.translate outputs/translation/seq2seq-… test.de --to test.en
@@ -60,36 +60,31 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _translate(asked: argparse.Namespace) -> None:
-    references = None if asked.references is None else _lines(asked.references)
-    sources = _vectors(asked.file) if asked.file.endswith(".npy") else _lines(asked.file)
-    if references is not None and len(references) != len(sources):
-        raise DataError(
-            f"{asked.file} has {len(sources):,} sources and {asked.references} has {len(references):,} lines\n"
-            "try  a reference for each source"
-        )
+    sources: Sequence[Any] = lines.read(asked.file)
+    references: Sequence[str] | None = None
+    if asked.references is not None:
+        references = lines.read(asked.references)
+        lines.beside(asked.file, asked.references, sources, references)
     if references is not None and asked.n_best is not None:
         raise ConfigError("--n-best --references: BLEU judges one text for each source\ntry  leave out one of the two")
-    if asked.to is not None and not (folder := Path(asked.to).absolute().parent).is_dir():
-        raise DataError(f"--to {asked.to}: there is no folder {folder}\ntry  mkdir -p {folder}")
+    lines.writable("--to", asked.to)
 
     import torch
 
     from lvexp.loading import load
 
     run = load(asked.run, trust=asked.trust)
-    if not sources:
-        raise DataError(f"{asked.file}: holds no sources\ntry  one source a line")
     torch.manual_seed(asked.seed)
     how: dict[str, Any] = {"max_length": asked.max_length, "length_penalty": asked.length_penalty}
     with _errors_of_values():
         if asked.n_best is not None:
             beam = max(asked.beam, asked.n_best)
             found = run.n_best(sources, asked.n_best, asked.draw, asked.batch_size, beam=beam, **how)
-            _write(asked.to, (_json(source, texts) for source, texts in zip(sources, found, strict=True)))
+            lines.write("--to", asked.to, (_json(source, texts) for source, texts in zip(sources, found, strict=True)))
             return
         how |= {"method": "greedy"} if asked.beam == 1 else {"method": "beam", "beam": asked.beam}
         written = run.write(sources, asked.draw, asked.batch_size, **how)
-    _write(asked.to, written)
+    lines.write("--to", asked.to, written)
     if references is not None:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
@@ -114,39 +109,10 @@ def _errors_of_values() -> Iterator[None]:
         raise ConfigError(str(error)) from error
 
 
-def _lines(name: str) -> list[str]:
-    try:
-        if name == "-":
-            return [line.rstrip("\n") for line in sys.stdin]
-        with open(name, encoding="utf-8") as file:
-            return [line.rstrip("\n") for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not in UTF-8"
-        raise DataError(f"{name}: cannot be read: {reason}\ntry  a text file in UTF-8, one source a line") from error
-
-
-def _vectors(name: str) -> Sequence[Any]:
-    from lvexp.data.features import opened
-
-    return list(opened(Path(name)))
-
-
 def _json(source: Any, texts: Sequence[tuple[str, float]]) -> str:
     known = {"source": source} if isinstance(source, str) else {}
     best = [{"text": text, "log_p": round(score, 4)} for text, score in texts]
     return json.dumps({**known, "n_best": best}, ensure_ascii=False)
-
-
-def _write(name: str | None, lines: Iterable[str]) -> None:
-    if name is None:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        sys.stdout.flush()
-        return
-    try:
-        with open(name, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-    except OSError as error:
-        raise DataError(f"--to {name}: cannot be written: {error.strerror}\ntry  another file") from error
 
 
 if __name__ == "__main__":

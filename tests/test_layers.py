@@ -31,12 +31,12 @@ LAYERS = [
     ["training"],
     ["build"],
     ["run", "loading"],
-    ["__main__", "translate"],
+    ["__main__", "encode", "translate"],
     ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 25
+PLACES = 26
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

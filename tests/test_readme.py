@@ -28,6 +28,7 @@ LINES = [line for block in BLOCKS for line in block.splitlines()]
 COMMANDS = sorted({line.partition("-m lvexp ")[2] for line in LINES if re.match(r"(\$ )?python -m lvexp ", line)})
 INLINE = sorted(set(re.findall(r"`python -m lvexp ([^`]*)`", " ".join(README.replace("```", "").split()))))
 REFUSED = "model=ae anneal=linear"
+AGAIN = tuple(command for command in COMMANDS if command.startswith(("evaluate=", "resume=")))  # of a run that is there
 SWEEPS = ("-m experiment=remedies",)  # of hours: composed only
 TINY = (*SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.reconstructions=1")
 
@@ -78,7 +79,7 @@ def test_commands_were_found():
     "command",
     [
         pytest.param(command, marks=[pytest.mark.slow] if command.startswith("-m ") else [])
-        for command in sorted({*COMMANDS, *INLINE} - {REFUSED, *SWEEPS})
+        for command in sorted({*COMMANDS, *INLINE} - {REFUSED, *SWEEPS, *AGAIN})
     ],
 )
 def test_every_command_runs(command: str, here: Path, typed: Callable[..., None], capsys):
@@ -111,9 +112,14 @@ def test_what_is_refused_is_refused_in_these_words(lvexp: Command):
     assert done.stderr == said
 
 
-def test_the_python_session_runs(small: list[str], here: Path, typed: Callable[..., None]):
+def test_the_python_session_runs_and_the_run_stays_in_use(small: list[str], here: Path, typed: Callable[..., None]):
     typed(*small, "trainer.max_epochs=1", f"paths.outputs={here}/outputs", "name=default")
     (run,) = [path.parent for path in (here / "outputs").rglob("result.json")]
+    assert len(AGAIN) == 2
+    for command in sorted(AGAIN):
+        words = [re.sub(r"outputs/default/[\w-]+", str(run), word) for word in shlex.split(command)]
+        typed(*(word.replace("=500", "=3").replace("=12", "=2") for word in words))
+    assert list((run / "evaluations").glob("*/result.json"))
     (session,) = [block for block in BLOCKS if ">>> import lvexp" in block]
     lines = [line.removeprefix(">>> ") for line in session.splitlines() if line.startswith(">>> ")]
     names = {"lvexp": package}

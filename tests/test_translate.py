@@ -115,8 +115,9 @@ def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
         (["{run}", "nowhere.txt"], "nowhere.txt: cannot be read: No such file"),
         (["{run}", "nowhere.npy"], "nowhere.npy: is not a NumPy array"),
         (["{run}", "latin.txt"], "latin.txt: cannot be read: is not in UTF-8"),
-        (["{run}", "empty.txt"], "empty.txt: holds no sources"),
-        (["{run}", "sources.txt", "--references", "empty.txt"], "has 3 sources and empty.txt has 0 lines"),
+        (["{run}", "empty.txt"], "empty.txt: holds no lines"),
+        (["{run}", "sources.txt", "--references", "empty.txt"], "empty.txt: holds no lines"),
+        (["{run}", "sources.txt", "--references", "two.txt"], "has 3 lines and two.txt has 2"),
         (["{run}", "sources.txt", "--references", "sources.txt", "--n-best", "2"], "leave out one of the two"),
         (["{run}", "sources.txt", "--to", "no/where.txt"], "there is no folder"),
         (["{run}", "sources.txt", "--to", "."], "cannot be written"),
@@ -131,6 +132,7 @@ def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
 def test_mistakes_get_one_message(saved, typed, tmp_path: Path, words: list[str], said: str):
     (tmp_path / "latin.txt").write_bytes("Straße".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "two.txt").write_text("a\nb\n")
     if "{svae}" in words:
         run = saved("model=svae", "data=snips", "latent.dim=3")
     else:

@@ -45,6 +45,7 @@ class AnswerModel(LatentModel):
     reported: ClassVar[frozenset[str]] = frozenset({"use"})
     sees_labels: ClassVar[bool] = True
     offers: ClassVar[tuple[str, ...]] = ("rank",)
+    writes: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ("source", "text", "label")
 
     def __init__(

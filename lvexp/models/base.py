@@ -79,6 +79,7 @@ class LatentModel(nn.Module, abc.ABC):
         labels: names of the classes, if they are known.
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
         reads: the columns that the model needs in each record.
+        writes: whether it can write texts.
         sources: the vocabulary of sources, or the shape of their feature vectors: that of the texts, unless a model has
             another.
     """
@@ -87,6 +88,7 @@ class LatentModel(nn.Module, abc.ABC):
     sees_labels: ClassVar[bool] = False
     offers: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ("text",)
+    writes: ClassVar[bool] = True
     labels: Sequence[str] = ()
 
     def __init__(

@@ -34,6 +34,7 @@ class DocumentModel(LatentModel):
     """
 
     reported: ClassVar[frozenset[str]] = frozenset({"use"})
+    writes: ClassVar[bool] = False
     offers: ClassVar[tuple[str, ...]] = ("topics",)
 
     def __init__(
