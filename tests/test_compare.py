@@ -111,6 +111,7 @@ def test_each_corpus_has_a_picture_and_one_without_a_rate_is_told(typed, folder:
         (["empty"], "empty: no finished runs found"),
         (["nowhere"], "nowhere: there is no such file or folder"),
         (["runs", "--figures", "nl"], "--figures nl: none of these runs has this figure\ntry  nll"),
+        (["runs", "--figures", "infos"], "none of these runs has this figure\ntry  nll | distortion"),
         (["runs", "--figures", ","], "--figures: names no figure"),
         (["runs", "--picture", "pdf"], "--picture pdf: a file needs a name\ntry  --to NAME --picture pdf"),
         (["runs", "--against", "rnnlm"], "--against rnnlm: nothing is to be paired\ntry  --paired nll"),
@@ -145,6 +146,6 @@ def test_without_pandas_there_is_a_clear_error(folder: Path, monkeypatch: pytest
 
 
 def test_the_kept_results_of_the_documents_give_the_tables_there(typed):
-    text = (KEPT.parent / "remedies.md").read_text(encoding="utf-8")
-    for name in ("remedies", "remedies_ptb"):
+    for name, page in (("remedies", "remedies"), ("remedies_ptb", "remedies"), ("comparing", "comparing")):
+        text = KEPT.with_name(f"{page}.md").read_text(encoding="utf-8")
         assert typed(str(KEPT.with_name(f"{name}.jsonl"))).out in text

@@ -131,15 +131,21 @@ def named(asked: Sequence[str], results: Iterable[Result]) -> list[Column]:
     columns = []
     for key in dict.fromkeys(word.removeprefix("test.") for word in asked):
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=4, cutoff=0.5) or sorted(
-                name for name in known if key in name
+            raise ConfigError(
+                f"--figures {key}: none of these runs has this figure\ntry  {' | '.join(_near(key, known, results))}"
             )
-            listed = near or [name for name in known if not name.startswith("valid.") and known[name]]
-            raise ConfigError(f"--figures {key}: none of these runs has this figure\ntry  {' | '.join(listed)}")
         if not known[key]:
             raise ConfigError(f"--figures {key}: it is not a number, so it has no mean\ntry  another figure")
         columns.append(_KNOWN.get(key) or _unknown(key, results))
     return _labelled(columns)
+
+
+def _near(key: str, known: Mapping[str, bool], results: Sequence[Result]) -> list[str]:
+    """Names that may be meant: those spelled alike, then those with a part that is; otherwise all of the test set."""
+    had = [name for name, number in known.items() if number and any(figure(run, name) is not None for run in results)]
+    parts = [name for name in had if difflib.get_close_matches(key, name.replace(".", "_").split("_"), 1, 0.7)]
+    near = difflib.get_close_matches(key, had, n=4, cutoff=0.6)
+    return list(dict.fromkeys([*near, *parts[:6]])) or [name for name in had if not name.startswith("valid.")]
 
 
 def _number(value: Any) -> bool:

@@ -83,7 +83,7 @@ def _interval(sheet: Sheet, group: Group) -> list[str]:
 def _caption(paired: Paired) -> str:
     return (
         f"Difference of {paired.figure} per text from {paired.against}, with a 95 % interval: paired bootstrap over "
-        f"{paired.texts:,} texts, seeds averaged first."
+        f"{paired.texts:,} texts, seeds averaged first. It covers the choice of texts, not that of seeds."
     )
 
 

@@ -59,6 +59,7 @@ def test_any_figure_may_be_asked_for():
     [
         ("rat", "--figures rat: none of these runs has this figure\ntry  rate"),
         ("nelb0", "try  nelbo | elbo | valid.nelbo"),
+        ("distinkt", "try  distinct_1"),
         ("xyz", "try  nll | elbo"),
         ("nll_kind", "--figures nll_kind: it is not a number"),
         ("mi_exact", "is not a number"),
