@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers import Compose
+from omegaconf import OmegaConf
 from results import WORDS, result, write
 
 from lvexp.errors import RunError
@@ -128,3 +130,20 @@ def test_the_settings_are_those_of_the_composed_configuration(tmp_path: Path):
     results = compare.finished(tmp_path)
     assert [one["data"]["settings"]["vocabulary.max_size"] for one in results] == [100, 100]
     assert len(compare.tables(results)) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        (["data.vocabulary.min_count=3"], {"vocabulary.min_count": 3, "columns.text": 1, "long": "drop"}),
+        (["model=seq2seq", "data=multi30k"], {"vocabulary.joint": False, "vocabulary.kind": "bpe"}),
+        (["model=nvdm", "data=20news"], {"view": "counts", "counts.min_df": 0.0}),
+    ],
+)
+def test_every_kind_of_corpus_has_settings(typed: list[str], known: dict, composed: Compose, tmp_path: Path):
+    write(tmp_path, RUNS[:1])
+    (tmp_path / "svae-a1" / ".hydra").mkdir()
+    config = OmegaConf.to_yaml(OmegaConf.masked_copy(composed(*typed), ["seed", "data"]))
+    (tmp_path / "svae-a1" / ".hydra" / "config.yaml").write_text(config)
+    (found,) = compare.finished(tmp_path)
+    assert found["data"]["settings"].items() >= known.items()
