@@ -31,12 +31,12 @@ LAYERS = [
     ["training"],
     ["build"],
     ["run", "loading"],
-    ["__main__", "encode", "translate"],
+    ["__main__", "encode", "translate", "compare"],
     ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 26
+PLACES = 27
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
@@ -117,7 +117,7 @@ def test_an_import_of_every_form_counts(text: str, tmp_path: Path):
         *("checks/conflicts", "checks/declarations", "checks/drawing", "checks/keys", "checks/traits"),
         *("checks/limits", "checks/mistakes", "checks/parent", "checks/refusals"),
         *("checks/targets", "checks/values", "data/source", "durable", "job/environment", "job/folder"),
-        *("job/identity", "job/sweep", "__main__"),
+        *("job/identity", "job/sweep", "__main__", "compare", "report/plane"),
     ],
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):

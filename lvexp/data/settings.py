@@ -231,3 +231,17 @@ class DataSettings:
             value = getattr(self, key)
             found[key] = value.given() if isinstance(value, _Group) else value
         return {key: value for key, value in found.items() if value is not None}
+
+    def compared(self) -> dict[str, Any]:
+        """What decides which texts there are and how they are cut into tokens, under dotted names and with defaults, as
+        the versions of lvexp may write different keys. Likelihoods can be compared only where all of it agrees."""
+        found: dict[str, Any] = {}
+        for key in COUNTED if self.counted else ENCODED:
+            value = getattr(self, key)
+            if isinstance(value, _Group):
+                names = {field.name for field in dataclasses.fields(value)} - {"written", "words"}
+                inner = {name: getattr(value, name) for name in names} | value.unknown
+                found |= {f"{key}.{name}": inner[name] for name in sorted(inner)}
+            else:
+                found[key] = value
+        return {key: value for key, value in found.items() if value is not None}

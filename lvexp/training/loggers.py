@@ -229,7 +229,9 @@ def _log_media(run: Any, sections: Sequence[Section], figures: Sequence[str | Pa
     media: dict[str, Any] = {f"figures/{Path(path).stem}": wandb.Image(str(path)) for path in figures}
     for section in sections:
         columns: list[Any] = list(section.columns) or ["text"]
-        rows = [list(row) for row in section.rows] if section.columns else [[line] for _, line in section.lines]
+        rows: list[Any] = (
+            [list(row) for row in section.rows] if section.columns else [[line] for _, line in section.lines]
+        )
         if rows:
             media[f"texts/{section.name}"] = wandb.Table(columns=columns, data=rows)
     if media:
