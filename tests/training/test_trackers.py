@@ -194,6 +194,28 @@ def test_several_loggers_are_chosen_at_once_and_csv_is_none_of_them(composed: Co
     assert plain(composed("logger=[csv,wandb]"))["logger"] == plain(composed("logger=wandb"))["logger"]
 
 
+def test_a_logger_of_the_users_own_is_told_the_same(lvexp: Command, small: list[str], tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "my_conf" / "logger").mkdir(parents=True)
+    (elsewhere / "my_conf" / "logger" / "mine.yaml").write_text("mine: {_target_: my_loggers.Mine, to: log.txt}\n")
+    (elsewhere / "my_loggers.py").write_text(
+        "from pathlib import Path\n\nfrom lvexp.training.loggers.base import Tracker\n\n\n"
+        "class Mine(Tracker):\n    title, package = 'mine', 'json'\n\n"
+        "    def __init__(self, info, to):\n        super().__init__(info)\n        self.to = to\n\n"
+        "    def begin(self):\n        return (self.info.folder / self.to).open('w')\n\n"
+        "    def write(self, run, metrics, step):\n        print(step, sorted(metrics), file=run)\n\n"
+        "    def report(self, run, report):\n        print(report.figures_of()['test/nll'], file=run)\n\n"
+        "    def end(self, run, failed):\n        run.close()\n"
+    )
+    words = [word for word in small if word != "logger=csv"]
+    done = lvexp("--config-dir=my_conf", "logger=mine", "trainer.max_epochs=1", *words)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "outputs").rglob("log.txt")
+    lines = file.read_text().splitlines()
+    assert "'val/nelbo'" in lines[-2]
+    assert float(lines[-1]) == json.loads((file.parent / "result.json").read_text())["test"]["nll"]
+
+
 def test_a_logger_whose_package_is_missing_is_refused_with_the_command(
     lvexp: Command, small: list[str], tmp_path: Path
 ):
