@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvexp.checks import keys, refusals
-from lvexp.checks.declarations import SEVERAL
+from lvexp.checks.declarations import SEVERAL, without
 from lvexp.checks.mistakes import explain
 from lvexp.data import source
 from lvexp.data.settings import DataSettings
@@ -125,7 +125,7 @@ def _once(words: Iterable[str]) -> None:
             continue  # Hydra reports it
         chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
         if any(name == "null" or not isinstance(name, str | list) for name in chosen):
-            advice = f"{group}=none" if group in SEVERAL else f"leave out {group}=…"
+            advice = without(group) if group in SEVERAL else f"leave out {group}=…"
             raise ConfigError(f"{word}: is no option of {group}\ntry  {advice} | --help, which lists them")
         if (before := first.setdefault(group, word)) != word:
             names = [part.partition("=")[2].strip("[]") for part in (before, word)]

@@ -31,6 +31,7 @@ from lvexp.networks.bow import BowDecoder
 from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer, equip
+from lvexp.training.loggers.base import RunInfo, Tracker
 from lvexp.training.module import Training
 
 #: group → base classes, one of which the named class must derive from
@@ -43,6 +44,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "anneal": (AbstractAnneal,),
     "regularizer": (Regularizer,),
     "instrument": (Instrument,),
+    "logger": (Tracker,),
     "optimizer": (Optimizer,),
     "init": (AbstractInit,),
     "model": (LatentModel,),
@@ -216,6 +218,21 @@ def instruments(config: Mapping[str, Any]) -> list[Make]:
     trust = targets.named(config)
     read = (_read(f"instrument.{name}", node, trust) for name, node in (config.get("instrument") or {}).items())
     return [functools.partial(found, **settings) for found, settings in read]
+
+
+def loggers(config: Mapping[str, Any]) -> list[Callable[[RunInfo], Tracker]]:
+    """The chosen loggers in a resolved configuration, to be made once it is known what to tell them.
+
+    Raises:
+        ConfigError: one needs a package that is not installed.
+    """
+    trust, makes = targets.named(config), []
+    for name, node in config["logger"].items():
+        found, settings = _read(f"logger.{name}", node, trust)
+        assert issubclass(found, Tracker)
+        found.check()
+        makes.append(functools.partial(found, **settings))
+    return makes
 
 
 def _maker(config: Mapping[str, Any], trust: Collection[str] | None) -> functools.partial[Any]:

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from lvexp import build
 from lvexp.checks import targets
+from lvexp.checks.declarations import undeclared
 from lvexp.data.module import TextData
 from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, Diverged, RunError
@@ -41,7 +42,8 @@ from lvexp.report.text import samples_text
 from lvexp.training.checkpoints import Best, LastCheckpoint
 from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
 from lvexp.training.decay import DecayAndReload
-from lvexp.training.loggers import finish, log_report, make_loggers
+from lvexp.training.loggers.base import Report, RunInfo, Tracker, finish, log_report, make_loggers
+from lvexp.training.loggers.wandb import swept
 from lvexp.training.module import Training
 from lvexp.training.progress import Progress
 from lvexp.training.steps import Finite, ReturnMemory, Seeds, TrainingCurves
@@ -93,6 +95,7 @@ def run(
             result = place.result()
             console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
             show(result, console)
+            _tell_sweep(config, place, identity_of_job, written or config, result)
             return _record(result, "skipped", config)
         if (told := place.diverged()) is not None:
             raise Diverged(f"done before: {told}")
@@ -218,6 +221,7 @@ def _execute(
     preflight.precision(config)
     preflight.resumable(place)
     build.check(config)
+    makes = build.loggers(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     data.prepare_data()
@@ -234,10 +238,7 @@ def _execute(
         regularizer.prepare(model)
     _announce(config, folder, console, training, data)
 
-    loggers = make_loggers(
-        config["logger"]["kind"], folder, run_id=job["run_id"], group_id=job["group_id"],
-        name=_name(job), tags=_tags(job["choices"]), config=written, project=config["logger"].get("project", "lvexp"),
-    )  # fmt: skip
+    loggers = make_loggers(makes, _info(place, job, written, identity.commit(), model.monitor[0]))
     failed = True
     try:
         progress = Progress()
@@ -258,7 +259,7 @@ def _execute(
                 "reported": list(evaluation.reported), "groups": [*evaluation.groups],
                 "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
             }  # fmt: skip
-            _write(folder, result, evaluation, loggers)
+            _write(place, result, evaluation, loggers)
             result["folder"] = str(folder)
             show(result, console)
             _print_texts(evaluation, console)
@@ -293,6 +294,33 @@ def _quiet() -> None:
 def _tags(choices: Mapping[str, Any]) -> list[str]:
     plain = {k: v for k, v in choices.items() if k in ("model", "latent", "anneal", "data", "experiment") and v}
     return [*choices["regularizer"], *(f"{group}={option}" for group, option in plain.items())]
+
+
+def _info(
+    place: Folder, job: Mapping[str, Any], written: Mapping[str, Any], commit: str | None, monitor: str
+) -> RunInfo:
+    """What the loggers are told of a run."""
+    config = {"choices": job["choices"], "commit": commit, **undeclared(written)}
+    return RunInfo(
+        place.path, job["run_id"], job["group_id"], _name(job), _tags(job["choices"]), config, monitor, commit
+    )
+
+
+def _tell_sweep(
+    config: Mapping[str, Any],
+    place: Folder,
+    job: Mapping[str, Any],
+    written: Mapping[str, Any],
+    result: Mapping[str, Any],
+) -> None:
+    """Tells a W&B sweep the figures of a run that was done before: its agent waits for them."""
+    if not swept():
+        return
+    makes = [make for name, make in zip(config["logger"], build.loggers(config), strict=True) if name == "wandb"]
+    monitor = result.get("monitor") or "nelbo"
+    loggers = make_loggers(makes, _info(place, job, written, result.get("commit"), monitor))[1:]
+    log_report(loggers, Report(result))
+    finish(loggers)
 
 
 def _name(job: Mapping[str, Any]) -> str:
@@ -363,6 +391,7 @@ def _trainer(
     best = Best(place.best, validation)
     if decay := config["optimizer"].get("decay"):
         callbacks.append(DecayAndReload(monitor, best, **decay))
+    callbacks += [callback for logger in loggers if isinstance(logger, Tracker) for callback in logger.callbacks()]
     callbacks += [best, LastCheckpoint(place.last, ours["checkpoint_steps"])]
     try:
         trainer = L.Trainer(
@@ -411,7 +440,8 @@ def _load_best(model: LatentModel, best: Best) -> None:
         model.load_state_dict(best.parameters)
 
 
-def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
+def _write(place: Folder, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
+    folder = place.path
     (folder / "samples.txt").write_text(samples_text(evaluation.verdict, evaluation.sections), encoding="utf-8")
     for name, text in evaluation.files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -422,7 +452,8 @@ def _write(folder: Path, result: dict[str, Any], evaluation: Evaluation, loggers
     drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()
-    log_report(loggers, result, evaluation.sections, drawn)  # last: the run is done even if this fails
+    # last: the run is done even if this fails
+    log_report(loggers, Report(result, evaluation.sections, [*map(Path, drawn)], place.best))
 
 
 def _print_texts(evaluation: Evaluation, console: Console) -> None:

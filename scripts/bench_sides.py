@@ -181,7 +181,7 @@ def train_lvexp(settings: dict[str, Any]) -> None:
 
     from lvexp import run
     from lvexp.job.folder import Folder
-    from lvexp.training.loggers import make_loggers
+    from lvexp.training.loggers.base import RunInfo, make_loggers
     from lvexp.training.progress import Progress
 
     side = prepared(settings)
@@ -200,9 +200,7 @@ def train_lvexp(settings: dict[str, Any]) -> None:
 
     run._quiet()
     with tempfile.TemporaryDirectory() as folder:
-        loggers = make_loggers(
-            "csv", Path(folder), run_id="b", group_id="b", name="b", tags=[], config=side.config, project="b"
-        )
+        loggers = make_loggers([], RunInfo(Path(folder), "b", "b", "b"))
         place = Folder(Path(folder), "b")
         trainer, *_ = run._trainer(side.config, place, side.training, loggers, Progress(bar=False))
         trainer.callbacks.append(Gate())

@@ -39,9 +39,20 @@ _OF_A_CONFLICT = {"if": False, "because": True, "with": True, "unless": False, "
 #: groups with exactly one chosen option
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
 #: groups with any number of chosen options, each under its name → the name of such options in messages
-SEVERAL = {"regularizer": "remedies", "instrument": "instruments"}
+SEVERAL = {"regularizer": "remedies", "instrument": "instruments", "logger": "loggers"}
 #: groups that determine how a run is carried out
-AROUND = ("optimizer", "trainer", "logger", "paths")
+AROUND = ("optimizer", "trainer", "paths")
+
+
+def without(group: str) -> str:
+    """What to type for no option of a group with several."""
+    return "logger=csv" if group == "logger" else f"{group}=none"
+
+
+def undeclared(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration, or a part of it, without its declarations."""
+    kept = {str(key): value for key, value in node.items() if key not in DECLARED}
+    return {key: undeclared(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ TRAINER = (
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
+    "info",
 )
 #: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",)}
@@ -59,10 +60,11 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
         _class(group, raw.get(group) or {}, f"{group}={choices.get(group)}", menu / group, ())
     for group in SEVERAL:
         for name, node in (raw.get(group) or {}).items():
-            _class(f"{group}.{name}", node or {}, f"{group}={name}", menu / group, (name,))
+            _class(
+                f"{group}.{name}", node if isinstance(node, Mapping) else {}, f"{group}={name}", menu / group, (name,)
+            )
     _among("trainer", raw.get("trainer") or {}, [*yaml(menu / "trainer" / "cpu.yaml")[1], *TRAINER])
-    for group in ("logger", "paths"):
-        _among(group, raw.get(group) or {}, [key for file in _files(menu / group) for key in yaml(file)[1]])
+    _among("paths", raw.get("paths") or {}, [key for file in _files(menu / "paths") for key in yaml(file)[1]])
 
 
 def _referred(node: Any) -> Iterator[str]:

@@ -44,6 +44,10 @@ def _key(typed: str, key: str) -> str:
         return f"{typed}: there is no such group and no such key\ntry  --help for the groups | --cfg job for the keys"
     if typed.startswith("regularizer."):
         return f"{typed}: {key} is not among the chosen remedies\ntry  regularizer={key} {typed}=…"
+    if typed == f"logger.{key}":
+        return f"{typed}: {key} is not among the chosen loggers\ntry  logger.wandb.{key}=… for a setting of wandb"
+    if typed.startswith(f"logger.{key}."):
+        return f"{typed}: {key} is not among the chosen loggers\ntry  logger={key} {typed}=…"
     return (
         f"{typed}: the configuration has no {key!r} there\n"
         f"try  --cfg job to see all there is | +{typed}=… to add a key that an option of yours reads"

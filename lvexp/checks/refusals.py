@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lvexp.checks import conflicts, declarations, drawing, limits, parent, traits, values
-from lvexp.checks.declarations import SEVERAL, Option
+from lvexp.checks.declarations import SEVERAL, Option, without
 from lvexp.errors import ConfigError, Refusal
 
 
@@ -30,7 +30,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     """
     for group, said in SEVERAL.items():
         if group in choices and choices[group] is None:
-            raise ConfigError(f"{group}=null: is not a list of {said}\ntry  {group}=none")
+            raise ConfigError(f"{group}=null: is not a list of {said}\ntry  {without(group)}")
         nodes = plain.get(group) or {}
         known = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
         for name in nodes:

@@ -215,7 +215,6 @@ _ONE_OF = {
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
     ),
     "trainer.profiler": ("null", "simple", "advanced", "pytorch"),
-    "logger.kind": ("csv", "wandb"),
 }  # fmt: skip
 _ABSENT = object()
 

@@ -25,8 +25,9 @@ _FOUND = (RESULT, "metrics.csv", "samples.txt", *FILES, "checkpoints/*.ckpt", "f
 _REST = (
     MARK, DONE, REFUSED, "error.txt", ".*.part", "checkpoints/.*.part",
     *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # written by Lightning's profilers
+    *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
 )  # fmt: skip
-_FOLDERS = ("checkpoints", "figures", "wandb")
+_FOLDERS = ("checkpoints", "figures", "wandb", "tensorboard")
 
 
 class Folder:

@@ -71,8 +71,9 @@ class Scores(TypedDict, total=False):
 class Result(TypedDict, total=False):
     """One run: its identity, its course and its results.
 
-    choices: group → option, a list for regularizer. overrides: as typed. commit: of the code, None outside a checkout,
-    with "+" if files differ from it. seconds: of the whole job. tokens_per_second: in training, without validation.
+    choices: group → option, a list for groups with several. overrides: as typed. commit: of the code, None outside a
+    checkout, with "+" if files differ from it. seconds: of the whole job. tokens_per_second: in training, without
+    validation.
     test: figures on the test set. valid: figures of the best validation. monitor: the one that selected it. reported:
     parts of the usual report that the model has. groups: title and rows (name, value, unit, how) of each part of the
     table, as printed; in a run of an older version, only those that the model added. message: why a run was refused

@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvexp import build, run
 from lvexp.__main__ import MENU, _once
 from lvexp.checks import keys, refusals, values
+from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.limits import read as read_limit
 from lvexp.checks.mistakes import explain
 from lvexp.data import source
@@ -53,7 +54,9 @@ ANSWERS = ("model=nasm", "data=wikiqa")
 OPTIONS: dict[tuple[str, ...], str] = {
     PLAIN: """
         seed=null seed=-1 seed=abc seed=4294967296 seed=1.5 force=null force=2 name=null name=[a] name=''
-        paths.outputs=null paths.outputs=[a] logger.kind=tensorboard logger.kind=null latent.dim=null
+        paths.outputs=null paths.outputs=[a] logger.wandb.project=null logger.wandb.entity=[a] logger.wandb.watch=grads
+        logger.wandb.log_model=1 logger.wandb.tags=a logger.wandb.notes=[] logger.project=a logger.wandb=null
+        latent.dim=null
         latent.dim=nan latent.dim=1e30 latent.dim=[4] latent.dim={a:1} latent.dim=true latent.dim=''
         latent.dim=10000000000000000000000000000000000000000 encoder.hidden=0 encoder.norm=1 encoder.norm=null
         encoder.cell=rnn encoder.cell=null decoder.tie=yes! decoder.dropout_in=nan decoder.dropout_out=1
@@ -75,7 +78,8 @@ OPTIONS: dict[tuple[str, ...], str] = {
         data.format=0 data.name=../x data.labelled=-1 data.labelled=1.5 data.balance=1 data.seed=abc
         data.cache='' evaluation=5 latent.requires=5 latent.requires=[rate] ~seed ~latent.dim
         ~trainer.max_epochs ~data.files ~evaluation.samples ~latent._target_ latent._target_=abc
-        latent._target_=lvexp.latents.gaussian.Gauss +foo=1 +foo={a:[1]} +logger.tags=[a] +embeddings.path=x.txt
+        latent._target_=lvexp.latents.gaussian.Gauss +foo=1 +foo={a:[1]} +logger.tags=[a] +logger.wandb.id=a
+        +embeddings.path=x.txt
         +latent.width=3 +latent._args_=[1] +model.optimizer=1 +anneal.steps_per_epoch=2 +trainer.logger=5
         +trainer.limit_test_batches=2 +trainer.gradient_clip_algorithm=value +trainer.min_epochs=-1
         +trainer.deterministic=5 +evaluation.k=3 +data.columns.texts=1 +data.vocabulary.size=9
@@ -259,7 +263,7 @@ def test_a_group_may_be_repeated_as_it_is_and_a_value_may_be_overridden():
 
 
 def menu_files() -> list[tuple[str, Path]]:
-    groups = (*values.GROUPS, *values.AROUND, "regularizer", "")
+    groups = (*values.GROUPS, *values.AROUND, "regularizer", "logger", "")
     return [(group, file) for group in groups for file in sorted((MENU / group).glob("*.yaml"))]
 
 
@@ -268,7 +272,7 @@ def test_every_number_and_every_null_of_the_menu_has_a_limit_that_its_default_ke
     whole, node = values.yaml(file)
     node = {key: value for key, value in node.items() if key not in ("defaults", "hydra")}
     tree = node if whole or not group else {group: node}
-    option = file.stem if group != "regularizer" else f"[{file.stem}]"
+    option = file.stem if group not in SEVERAL else f"[{file.stem}]"
     composed = plain(based((f"{group}={option}",) if group else ()))  # a model sets values of other options too
     limits = dict(values._limits(composed))
     ignored = {f"{path}.{key}" for path, inner in values.nodes(composed) for key in inner.get("ignores") or ()}

@@ -31,14 +31,14 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_texts_stay_as_typed_and_what_the_model_is_rebuilt_from_does_not(composed: Compose):
     config = composed(
-        *("logger.project=${oc.env:LVEXP_SECRET}", "data.root=/corpora/${oc.env:LVEXP_SECRET}/a", "model=nasm"),
+        *("logger.wandb.project=${oc.env:LVEXP_SECRET}", "data.root=/corpora/${oc.env:LVEXP_SECRET}/a", "model=nasm"),
         *("embeddings.path=${oc.env:LVEXP_SECRET}", "paths.outputs=${oc.env:NOT_SET,elsewhere}", "name=${data.root}"),
         *("decoder.hidden='${oc.decode:${oc.env:LVEXP_SIZE}}'", "encoder=lstm", "encoder.cell=${oc.env:LVEXP_CELL}"),
     )
     shown = withheld(config)
     assert SECRET in str(plain(config))
     assert SECRET not in str(shown)
-    assert shown["logger"]["project"] == shown["embeddings"]["path"] == "${oc.env:LVEXP_SECRET}"
+    assert shown["logger"]["wandb"]["project"] == shown["embeddings"]["path"] == "${oc.env:LVEXP_SECRET}"
     assert shown["model"]["embeddings"]["path"] == "${oc.env:LVEXP_SECRET}"
     assert shown["data"]["root"] == shown["name"] == "/corpora/${oc.env:LVEXP_SECRET}/a"
     assert shown["paths"]["outputs"] == "${oc.env:NOT_SET,elsewhere}"
@@ -54,29 +54,29 @@ def test_all_else_is_as_resolved(composed: Compose):
 def test_a_run_writes_none_of_it(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Through the command line, with all that W&B is told."""
     from lvexp import run
-    from lvexp.training import loggers as logging
+    from lvexp.training.loggers import base as logging
 
     told: list[Any] = []
     outputs = tmp_path / "outputs"
 
-    def loggers(*_: Any, **options: Any):
-        told.append(options)
-        return logging.make_loggers("csv", *_[1:], **options)
+    def loggers(makes: Any, info: logging.RunInfo):
+        told.append((makes, info))
+        return logging.make_loggers([], info)
 
     monkeypatch.setattr(run, "make_loggers", loggers)
     monkeypatch.setattr(
         sys, "argv",
         ["lvexp", *(word for word in small if word != "logger=csv"), "trainer.max_epochs=1",
          f"paths.outputs={outputs}", "logger=wandb",
-         "logger.project=${oc.env:LVEXP_SECRET}", "data.root=${oc.env:LVEXP_SECRET}"],
+         "logger.wandb.project=${oc.env:LVEXP_SECRET}", "data.root=${oc.env:LVEXP_SECRET}"],
     )  # fmt: skip
     command.main()
     files = [path for path in outputs.rglob("*") if path.is_file()]
     assert {"result.json", "best.ckpt", "last.ckpt", "DONE"} <= {path.name for path in files}
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
-    (options,) = told
-    assert options.pop("project") == SECRET, "it is where the run goes"
-    assert SECRET not in str(options)
+    ((makes, info),) = told
+    assert makes[0].keywords["project"] == SECRET, "it is where the run goes"
+    assert SECRET not in str(info)
     (checkpoint,) = outputs.rglob("best.ckpt")
     assert lvexp.load(checkpoint).sample(1)
 

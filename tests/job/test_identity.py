@@ -19,6 +19,7 @@ def group_id(config) -> str:
 
 
 SAME = [
+    ["logger=[wandb,tensorboard,mlflow]", "logger.wandb.watch=all", "logger.wandb.log_model=true"],
     ["latent.dim=32"],  # the default, said aloud
     ["regularizer=free_bits"],
     ["paths.outputs=/elsewhere"],

@@ -16,7 +16,8 @@ from lightning import Trainer
 from lvexp.errors import ConfigError
 from lvexp.training.checkpoints import LastCheckpoint
 from lvexp.training.csv_logger import CsvLogger, read_metrics
-from lvexp.training.loggers import make_loggers
+from lvexp.training.loggers.base import RunInfo, make_loggers
+from lvexp.training.loggers.wandb import Wandb
 
 # --- CSV -------------------------------------------------------------------------------------------------------------
 
@@ -109,16 +110,15 @@ def test_figures_that_are_not_finite_are_kept(logger, tmp_path):
 
 # --- which loggers ---------------------------------------------------------------------------------------------------
 
-IDENTITY = {"run_id": "r", "group_id": "g", "name": "n"}
-
 
 def test_csv_alone_does_without_wandb(tmp_path):
-    assert [type(logger) for logger in make_loggers("csv", tmp_path, **IDENTITY)] == [CsvLogger]
+    assert [type(logger) for logger in make_loggers([], RunInfo(tmp_path, "r", "g", "n"))] == [CsvLogger]
 
 
-def test_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="logger=tensorboard"):
-        make_loggers("tensorboard", tmp_path, **IDENTITY)
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(Wandb, "package", "no_such_package")
+    with pytest.raises(ConfigError, match="not installed\ntry  pip install no_such_package"):
+        Wandb.check()
 
 
 def run(code, home, **environment):
@@ -142,7 +142,7 @@ MODES = f"""
     import json
     import os
     from lvexp.errors import ConfigError
-    from lvexp.training.loggers import wandb_mode
+    from lvexp.training.loggers.wandb import wandb_mode
     import wandb
 
     def mode(**environment):
@@ -195,6 +195,7 @@ def test_online_where_a_key_is_configured_else_offline_unless_told(trained):
 
 TRAINING = """
     import json, sys, time, warnings
+    from functools import partial
     from pathlib import Path
 
     import lightning as L
@@ -203,7 +204,8 @@ TRAINING = """
     from lvexp.instruments.exhibits import Interpolation
     from lvexp.instruments.reconstruction import interpolations
     from lvexp.report.findings import Section
-    from lvexp.training.loggers import finish, log_report, make_loggers
+    from lvexp.training.loggers.base import Report, RunInfo, finish, log_report, make_loggers
+    from lvexp.training.loggers.wandb import Wandb
     from lvexp.report.figures import rate_per_dimension
 
     warnings.filterwarnings("ignore", module=r"lightning\\.")
@@ -229,13 +231,17 @@ TRAINING = """
         folder = Path(f"runs/{number}").absolute()
         folder.mkdir(parents=True)
         loggers = make_loggers(
-            "wandb", folder, run_id=f"run{number}", group_id="group", name=f"svae {number}",
-            tags=["free_bits", "model=svae", "x" * 99, "free_bits"], config={"latent": {"dim": number}, "seed": 1},
+            [partial(Wandb, tags=["mine"], watch="all", log_model=True, notes="why", job_type="train")],
+            RunInfo(
+                folder, f"run{number}", "group", f"svae {number}", ["free_bits", "model=svae", "x" * 99, "free_bits"],
+                {"latent": {"dim": number}, "seed": 1}, monitor="map", commit="c0ffee+",
+            ),
         )
         try:
             trainer = L.Trainer(
                 max_epochs=2, accelerator="cpu", logger=loggers, enable_checkpointing=False,
                 enable_model_summary=False, enable_progress_bar=False, log_every_n_steps=1,
+                callbacks=loggers[1].callbacks(),
             )
             loader = torch.utils.data.DataLoader(torch.zeros(3, 1))
             trainer.fit(Model(), loader, loader)
@@ -250,8 +256,11 @@ TRAINING = """
                 interpolations([Interpolation(("a", "b"), ["a", "ab", "b"])]),
                 Section("Topics", [("", "jazz rock"), ("", "book table")]),
             ]
-            result = {"verdict": "healthy", "seconds": 1.5, "test": {"nll": 37.0 + number, "rate": None}}
-            log_report(loggers, result, sections, [figure])
+            test = {"nll": 37.0 + number, "rate": 3.0, "distortion": 34.0 + number, "mi": None}
+            result = {"verdict": "healthy", "seconds": 1.5, "test": test, "valid": {"nelbo": 39.0, "step": 3}}
+            best = folder / "best.ckpt"
+            best.write_bytes(b"parameters")
+            log_report(loggers, Report(result, sections, [figure], best))
         finally:
             finish(loggers)
             finish(loggers)  # twice does no harm
@@ -303,7 +312,9 @@ def test_a_run_offline_is_whole_and_apart_from_the_other(trained, number):
         f"svae {number}",
         "lvexp",
     )
-    assert sorted(run_record.tags) == ["free_bits", "model=svae", "x" * 64]
+    assert sorted(run_record.tags) == ["free_bits", "mine", "model=svae", "x" * 64]
+    assert (run_record.notes, run_record.job_type) == ("why", "train")
+    assert (run_record.git.commit, run_record.git.remote_url) == ("c0ffee", ""), "not that of the working directory"
     config = items([run_record.config.update])
     assert config["latent"] == [{"dim": number}]
     assert config["seed"] == [1]
@@ -312,7 +323,9 @@ def test_a_run_offline_is_whole_and_apart_from_the_other(trained, number):
     history = items(record.history.item for record in found if record.HasField("history"))
     assert history["train/distortion"] == [50.0, 49.0, 48.0, 47.0, 46.0, 45.0]
     assert history["val/nelbo"] == [40.0, 41.0]
-    assert history["trainer/global_step"][:4] == [0, 1, 2, 2]
+    assert history["trainer/global_step"][:7] == [0, 0, 1, 1, 2, 2, 2]
+    assert [sum(counts) for counts in history["gradients/weight/values"]] == [1] * 6, "of one weight"
+    assert len(history["parameters/weight/values"]) == 6
     assert history["figures/rate_per_dimension/_type"] == ["image-file"]
     for name in ("samples", "reconstructions", "interpolations", "Topics"):
         assert history[f"texts/{name}/_type"] == ["table-file"]
@@ -320,14 +333,24 @@ def test_a_run_offline_is_whole_and_apart_from_the_other(trained, number):
     summary = items(record.summary.update for record in found if record.HasField("summary"))
     assert summary["test/nll"] == [37.0 + number]
     assert summary["verdict"] == ["healthy"]
-    assert "test/rate" not in summary
+    assert summary["best/nelbo"] == [39.0]
+    assert "test/mi" not in summary
 
     metrics = {m.name or m.glob_name: m for m in (record.metric for record in found if record.HasField("metric"))}
     assert metrics["*"].step_metric == "trainer/global_step"
     assert metrics["val/nelbo"].summary.min
+    assert metrics["val/map"].summary.min
+    charts = items(record.config.update for record in found if record.HasField("config"))
+    assert [key for key in charts if "rate_distortion" in key] != [], "the chart is declared"
+    assert [key for key in charts if "rate_mi" in key] == [], "there is no such figure"
+    artifacts = {record.artifact.type: record.artifact for record in found if record.HasField("artifact")}
+    assert artifacts["model"].name == f"model-run{number}"
+    assert [content.path for content in artifacts["model"].manifest.contents] == ["best.ckpt"]
 
     (files,) = folder.glob("wandb/offline-run-*/files")
     assert len(list(files.glob("media/images/figures/*.png"))) == 1
+    (table,) = files.glob("media/table/charts/rate_distortion*.json")
+    assert json.loads(table.read_text())["data"] == [[f"run{number}", 3.0, 34.0 + number]]
     (table,) = files.glob("media/table/texts/reconstructions*.json")
     assert json.loads(table.read_text())["data"] == [["play jazz", "play rock"]]
     (table,) = files.glob("media/table/texts/interpolations*.json")

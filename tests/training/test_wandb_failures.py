@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,9 +17,8 @@ from helpers import Compose, plain
 from lvexp.errors import ConfigError
 from lvexp.report.findings import Section
 from lvexp.run import run
-from lvexp.training.loggers import WandbLogger, finish, log_report, make_loggers
-
-IDENTITY = {"run_id": "r", "group_id": "g", "name": "n"}
+from lvexp.training.loggers.base import Report, RunInfo, finish, log_report, make_loggers
+from lvexp.training.loggers.wandb import Wandb
 
 
 class FakeWandb(ModuleType):
@@ -26,6 +26,7 @@ class FakeWandb(ModuleType):
 
     def __init__(self, mode: str, fails: tuple[str, ...] = (), error: Callable[[str], Exception] = OSError):
         super().__init__("wandb")
+        self.__spec__ = ModuleSpec("wandb", None)
         self.fails, self.error, self.began, self.held = fails, error, [], set()
         self.Error = type("Error", (Exception,), {})
         self.Settings = dict
@@ -55,7 +56,7 @@ class FakeWandb(ModuleType):
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(WandbLogger, "reachable", True)
+    monkeypatch.setattr(Wandb, "reachable", True)
 
     def make(mode: str = "offline", fails: tuple[str, ...] = (), **how: Any) -> FakeWandb:
         wandb = FakeWandb(mode, fails, **how)
@@ -67,7 +68,7 @@ def fake(monkeypatch: pytest.MonkeyPatch):
 
 def lived(folder: Path) -> None:
     """All that a run does with its loggers."""
-    loggers = make_loggers("wandb", folder, **IDENTITY)
+    loggers = make_loggers([Wandb], RunInfo(folder, "r", "g", "n"))
     for logger in loggers:
         for step in range(3):
             logger.log_metrics({"val/nelbo": 1.0}, step=step)
@@ -75,7 +76,7 @@ def lived(folder: Path) -> None:
         logger.log_hyperparams({})
         logger.finalize("success")
     sections = [Section("Samples", [("", "a")], columns=("sample",), rows=[("a",)], place=1)]
-    log_report(loggers, {"verdict": "healthy", "test": {"nll": 1.0}}, sections, [folder / "figure.png"])
+    log_report(loggers, Report({"verdict": "healthy", "test": {"nll": 1.0}}, sections, [folder / "figure.png"]))
     finish(loggers)
 
 
@@ -109,7 +110,7 @@ def test_a_mistake_with_the_key_is_still_refused_up_front(fake, tmp_path: Path, 
     monkeypatch.setenv("WANDB_MODE", "online")
     wandb.setup = lambda settings=None: SimpleNamespace(settings=SimpleNamespace(mode="online"))
     with pytest.raises(ConfigError, match="WANDB_MODE=online needs a W&B key"):
-        make_loggers("wandb", tmp_path, **IDENTITY)
+        make_loggers([Wandb], RunInfo(tmp_path, "r", "g", "n"))
 
 
 def test_a_run_is_written_before_it_is_reported(fake, small: list[str], composed: Compose, tmp_path: Path):
