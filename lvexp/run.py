@@ -149,7 +149,7 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
             "groups": [*evaluation.groups],
             "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
         }  # fmt: skip
-        _write(folder, result, evaluation, ())
+        _write(place, result, evaluation, ())
         show(result, console)
         _print_texts(evaluation, console)
     return {**result, "folder": str(folder), "objective": None}

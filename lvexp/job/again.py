@@ -14,10 +14,8 @@ from omegaconf import OmegaConf
 
 from lvexp.errors import ConfigError, RunError
 from lvexp.job.identity import DONE, VOLATILE, VOLATILE_TRAINER
-from lvexp.report.result import RESULT
+from lvexp.report.result import EVALUATIONS, RESULT
 
-#: folder of a run in which its later evaluations are
-EVALUATIONS = "evaluations"
 WAYS = ("evaluate", "resume")
 #: what an evaluation may choose: groups, and keys of other groups
 _GROUPS = ("evaluation", "instrument", "trainer", "paths", "hydra", "logger", "force", "name", "evaluate")

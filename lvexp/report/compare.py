@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvexp.data.settings import DataSettings
 from lvexp.errors import LvexpError, RunError
 from lvexp.report.names import names
-from lvexp.report.result import RESULT
+from lvexp.report.result import EVALUATIONS, RESULT
 
 Result = Mapping[str, Any]
 #: the parts of a result that are kept
@@ -91,10 +91,14 @@ def _below(source: Path, left: dict[str, list[str]]) -> Iterable[Result]:
     if not source.is_dir():
         raise RunError(f"{source}: there is no such file or folder\n{_TRY}")
     for mark in sorted(source.glob("**/.lvexp.json")):
+        if EVALUATIONS in mark.relative_to(source).parts:
+            continue
         if not (mark.parent / RESULT).exists():
             what = "failed" if (mark.parent / "error.txt").exists() else "unfinished"
             left.setdefault(what, []).append(mark.parent.name)
     for path in sorted(source.glob(f"**/{RESULT}")):
+        if EVALUATIONS in path.relative_to(source).parts:  # a later evaluation of a run, which is there itself
+            continue
         result = _result(path.read_text(encoding="utf-8"), str(path))
         data = dict(result.get("data") or {})
         if (settings := _settings(path.parent / ".hydra" / "config.yaml")) is not None:

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypedDict
 from lvexp.durable import replace_durably
 
 RESULT = "result.json"
+#: folder of a run that holds its later evaluations
+EVALUATIONS = "evaluations"
 
 
 class Scores(TypedDict, total=False):
