@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from lvexp.checks.declarations import SEVERAL
 from lvexp.errors import LvexpError
 
 
@@ -42,8 +43,9 @@ def _missing(group: str, typed: str) -> str:
 def _key(typed: str, key: str) -> str:
     if "." not in typed:
         return f"{typed}: there is no such group and no such key\ntry  --help for the groups | --cfg job for the keys"
-    if typed.startswith("regularizer."):
-        return f"{typed}: {key} is not among the chosen remedies\ntry  regularizer={key} {typed}=…"
+    group = typed.partition(".")[0]
+    if group in SEVERAL:
+        return f"{typed}: {key} is not among the chosen {SEVERAL[group]}\ntry  {group}={key} {typed}=…"
     return (
         f"{typed}: the configuration has no {key!r} there\n"
         f"try  --cfg job to see all there is | +{typed}=… to add a key that an option of yours reads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,6 +41,20 @@ def precision(config: Mapping[str, Any]) -> None:
 def limited(count: int, limit: float) -> int:
     """Number of batches out of ``count`` that a limit of Lightning's leaves; the limit is a whole number or a share."""
     return min(limit, count) if isinstance(limit, int) else int(count * limit)
+
+
+def lengths(trainer: Mapping[str, Any], batches: int) -> tuple[int, int]:
+    """The largest number of optimiser steps that training can take, and the number of epochs in which it does.
+
+    Args:
+        trainer: its settings, which limit one of both. batches: of an epoch, before any limit.
+    """
+    limit = trainer["overfit_batches"] or trainer["limit_train_batches"]
+    per_epoch = max(1, math.ceil(limited(batches, limit) / trainer["accumulate_grad_batches"]))
+    limits = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
+    if trainer["max_epochs"] > 0:
+        limits.append(trainer["max_epochs"] * per_epoch)
+    return min(limits), math.ceil(min(limits) / per_epoch)
 
 
 def batches(trainer: Mapping[str, Any], data: TextData) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -21,6 +21,7 @@ class Sweep(Callback):
     """Gives a multirun a folder in which every job leaves a record, and prints all of them at the end."""
 
     exit_code = 0  # of the last multirun: 1 if a job failed, 2 if every job was refused
+    jobs: ClassVar[list[dict[str, Any]]] = []  # of the last multirun: a record of each job
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         os.environ[_LAUNCHER] = str(os.getpid())
@@ -39,6 +40,7 @@ class Sweep(Callback):
         folder = Path(os.environ.pop(_FOLDER))
         jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
         found = {job["status"] for job in jobs}
+        type(self).jobs = jobs
         type(self).exit_code = 1 if "failed" in found else 2 if found == {"refused"} else 0
         (folder / "jobs.json").write_text(json.dumps(jobs, indent=1))
         summary(jobs, Console())

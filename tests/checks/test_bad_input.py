@@ -259,7 +259,7 @@ def test_a_group_may_be_repeated_as_it_is_and_a_value_may_be_overridden():
 
 
 def menu_files() -> list[tuple[str, Path]]:
-    groups = (*values.GROUPS, *values.AROUND, "regularizer", "")
+    groups = (*values.GROUPS, *values.AROUND, "regularizer", "callbacks", "")
     return [(group, file) for group in groups for file in sorted((MENU / group).glob("*.yaml"))]
 
 
@@ -268,7 +268,7 @@ def test_every_number_and_every_null_of_the_menu_has_a_limit_that_its_default_ke
     whole, node = values.yaml(file)
     node = {key: value for key, value in node.items() if key not in ("defaults", "hydra")}
     tree = node if whole or not group else {group: node}
-    option = file.stem if group != "regularizer" else f"[{file.stem}]"
+    option = file.stem if group not in ("regularizer", "callbacks") else f"[{file.stem}]"
     composed = plain(based((f"{group}={option}",) if group else ()))  # a model sets values of other options too
     limits = dict(values._limits(composed))
     ignored = {f"{path}.{key}" for path, inner in values.nodes(composed) for key in inner.get("ignores") or ()}
@@ -288,7 +288,16 @@ def test_a_class_takes_what_its_file_holds_and_what_its_source_says(group: str, 
         if "_target_" in node and "sweep" not in node["_target_"].rpartition(".")[0]:
             takes = keys.takes(node["_target_"])
             assert takes is not None
-            hidden = {"_target_", "_partial_", "defaults", "decay", *values.DECLARED, *(node.get("ignores") or ())}
+            hidden = {
+                "_target_",
+                "_partial_",
+                "defaults",
+                "decay",
+                "interval",
+                "horizon",
+                *values.DECLARED,
+                *(node.get("ignores") or ()),
+            }
             blocks = {key for key, value in node.items() if isinstance(value, dict) and "_partial_" in value}
             assert set(node) - hidden - blocks <= set(takes)
             if "." not in node["_target_"].removeprefix("torch.optim."):
