@@ -77,7 +77,15 @@ def _swept(typed: str) -> str:
     )
 
 
+def _commas(typed: str) -> str:
+    return (
+        f"{typed}: commas ask for a job with each value, and this is one job\n"
+        "try  -m, in Python lvexp.sweep(…) | [a,b] for a list"
+    )
+
+
 _KNOWN = [
+    (r"Ambiguous value for argument '(.*?)'\n", _commas),
     (r"Sweeping over Hydra's configuration is not supported : '(.*)'", _swept),
     (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
     (r"Could not load '([\w/]+)/([^'/]+)'", _missing),

@@ -93,10 +93,10 @@ def test_a_plateau_lowers_the_rate_after_validations_that_stall(fit: Fit):
         before = plateau.on_validation_end
 
         def with_figures_of_ours(trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-            trainer.callback_metrics["val/nelbo"] = torch.tensor(next(shown))
+            trainer.callback_metrics["ours"] = torch.tensor(next(shown))
             before(trainer, pl_module)
 
-        plateau.on_validation_end = with_figures_of_ours
+        plateau.monitor, plateau.on_validation_end = "ours", with_figures_of_ours
 
     rows = fit("scheduler=plateau", "trainer.val_check_interval=0.4", "trainer.patience=0", change=told)
     assert [row["step"] for row in rows if "val/nelbo" in row] == [1, 3, 6, 8, 11, 13, 15]
