@@ -38,7 +38,7 @@ last: dict[str, Any] = {}
 
 
 @hydra.main(config_path=str(MENU), config_name="config", version_base="1.3")
-def _job(config: DictConfig) -> float | None:
+def _job(config: DictConfig) -> float | list[float] | None:
     """Runs one job; in a multirun a failure is recorded and the other jobs continue."""
     settings = HydraConfig.get()
     many = settings.mode == RunMode.MULTIRUN

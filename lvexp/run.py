@@ -103,8 +103,9 @@ def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -
     valid = result.get("valid") or {}  # empty if no validation counted
     if valid:
         preflight.objective(config.get("objective"), valid)
-    name = config.get("objective") or result.get("monitor")
-    return {**result, "status": status, "objective": valid.get(name)}
+    names = config.get("objective") or result.get("monitor")
+    found = [valid.get(name) for name in names] if isinstance(names, list) else valid.get(names)
+    return {**result, "status": status, "objective": found}
 
 
 @contextlib.contextmanager

@@ -31,6 +31,9 @@ def _internal(line: str) -> bool:
 
 def _option(group: str, typed: str, listed: str) -> str:
     options = listed.split()
+    if extra := {"hydra/sweeper": "search", "hydra/launcher": "launchers"}.get(group):
+        extra = "ray" if typed == "ray" else extra
+        return f"{group}={typed}: it is not installed\ntry  pip install 'lvexp[{extra}]' | {group}={options[0]}"
     near = difflib.get_close_matches(typed, options, 1, 0.4)
     advice = f"\ntry  {group}={near[0]}" if near else ""
     return f"{group}={typed}: there is no such option; {group} is one of {', '.join(options)}{advice}"

@@ -77,11 +77,12 @@ def batches(trainer: Mapping[str, Any], data: TextData) -> None:
         )
 
 
-def objective(wanted: str | None, figures: Iterable[str]) -> None:
-    """Rejects an objective that no validation of the model measures."""
+def objective(wanted: str | list[str] | None, figures: Iterable[str]) -> None:
+    """Rejects an objective, or one of several, that no validation of the model measures."""
     there = [name for name in figures if name != "step"]
-    if wanted and wanted not in there:
-        near = difflib.get_close_matches(str(wanted), there, 1, 0)
-        raise ConfigError(
-            f"objective={wanted}: validations of this model measure {', '.join(there)}\ntry  objective={near[0]}"
-        )
+    for name in wanted if isinstance(wanted, list) else [wanted] if wanted else []:
+        if name not in there:
+            near = difflib.get_close_matches(str(name), there, 1, 0)
+            raise ConfigError(
+                f"objective={name}: validations of this model measure {', '.join(there)}\ntry  objective={near[0]}"
+            )

@@ -13,6 +13,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from lvexp.job import study
+
 # passed on to the jobs, which may be other processes
 _FOLDER, _LAUNCHER = "LVEXP_SWEEP", "LVEXP_LAUNCHER"
 
@@ -31,6 +33,7 @@ class Sweep(Callback):
         except (OSError, OmegaConfBaseException):
             return  # Hydra turns a callback's error into a warning, and then raises the same error itself
         os.environ[_FOLDER] = str(folder.absolute())
+        study.resume(config.hydra.sweeper)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from rich.console import Console
