@@ -57,6 +57,7 @@ def test_other_sweepers_are_left_alone():
 
 
 @optuna_there
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy 1.4, on 2.0
 def test_a_study_continues_with_what_was_cut_off(tmp_path: Path):
     import optuna
 
@@ -77,6 +78,7 @@ def test_a_study_continues_with_what_was_cut_off(tmp_path: Path):
 
 
 @optuna_there
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.slow
 def test_a_study_of_twenty_trials_killed_and_continued(small: list[str], tmp_path: Path):
     import optuna

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from omegaconf import DictConfig, flag_override
@@ -14,14 +15,16 @@ def resume(sweeper: DictConfig) -> None:
     name, storage = sweeper.get("study_name"), sweeper.get("storage")
     if not name or not isinstance(storage, str):
         return
-    import optuna
+    import optuna  # pyright: ignore[reportMissingImports]  # of the extra search
 
     if name not in {found.study_name for found in optuna.get_all_study_summaries(storage)}:
         return
     study, states = optuna.load_study(study_name=name, storage=storage), optuna.trial.TrialState
     for trial in study.get_trials(states=(states.RUNNING,)):
         study.tell(trial.number, state=states.FAIL)
-        study.enqueue_trial(trial.params)  # its run resumes from its checkpoint
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.enqueue_trial(trial.params)  # its run resumes from its checkpoint
     settings: Any = sweeper
     with flag_override(sweeper, ["struct", "readonly"], False):
         settings.n_trials = max(0, sweeper.n_trials - len(study.get_trials(states=(states.COMPLETE,))))
