@@ -26,16 +26,19 @@ from lvexp.data import source
 from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
 from lvexp.job import again, environment, identity, sweep
+from lvexp.job.identity import version
 
 _HERE = Path(__file__).parent
 #: folder of the options: inside the package if installed, next to it in a checkout
 MENU = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 _mistakes: list[Exception] = []
 _crashes: list[Exception] = []
+#: what the last job of this process did, as in the table of a multirun
+last: dict[str, Any] = {}
 
 
 @hydra.main(config_path=str(MENU), config_name="config", version_base="1.3")
-def _job(config: DictConfig) -> float | None:
+def _job(config: DictConfig) -> float | list[float] | None:
     """Runs one job; in a multirun a failure is recorded and the other jobs continue."""
     settings = HydraConfig.get()
     many = settings.mode == RunMode.MULTIRUN
@@ -66,6 +69,8 @@ def _job(config: DictConfig) -> float | None:
         record |= {"status": "failed", "message": f"{type(error).__name__}: {error} (see error.txt)"}
         print(f"job {record['job']} failed: {record['message']}\n", file=sys.stderr)
     finally:
+        last.clear()
+        last.update(record)
         if many:
             sweep.note(record["job"], record)
     return record.get("objective")
@@ -137,21 +142,30 @@ def _is_override(word: str) -> bool:
     return "=" in word and not word.startswith("-")
 
 
+def execute() -> None:
+    """Runs the command line in ``sys.argv``. Raises what is wrong with it; a multirun notes the errors of its jobs."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach us, so that we can print a short message
+    identity.register()
+    _once(sys.argv[1:])
+    # argparse needs contiguous overrides; -m may be anywhere
+    sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=_is_override)
+    _mistakes.clear()
+    _job()
+    for mistake in _mistakes:
+        raise mistake
+
+
 def main() -> None:
     """The entry point. Exit codes: 0 on success, 1 if a job failed or diverged, 2 for a mistake in what was typed, such
     as a sweep in which every job is refused."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach us, so that we can print a short message
+    if "--version" in sys.argv[1:]:
+        print(f"lvexp {version()}")
+        return
     _legible()
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that the user's own classes are found either way
-    identity.register()
     try:
-        _once(sys.argv[1:])
-        # argparse needs contiguous overrides; -m may be anywhere
-        sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=_is_override)
-        _job()
-        for mistake in _mistakes:
-            raise mistake
+        execute()
     except (LvexpError, HydraException, OmegaConfBaseException) as error:
         print(f"lvexp: {explain(error)}", file=sys.stderr)
         sys.exit(1 if isinstance(error, Diverged) else 2)

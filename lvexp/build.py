@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lvexp.anneal.base import AbstractAnneal
 from lvexp.checks import targets
@@ -23,6 +25,7 @@ from lvexp.errors import ConfigError, LvexpError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.instruments.base import Instrument
 from lvexp.instruments.evaluate import Make
+from lvexp.job import preflight
 from lvexp.job.identity import arguments
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
@@ -32,7 +35,7 @@ from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
 from lvexp.regularizers.base import Regularizer, equip
 from lvexp.training.loggers.base import RunInfo, Tracker
-from lvexp.training.module import Training
+from lvexp.training.module import Schedule, Training
 
 #: group → base classes, one of which the named class must derive from
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -45,7 +48,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "regularizer": (Regularizer,),
     "instrument": (Instrument,),
     "logger": (Tracker,),
+    "callbacks": (Callback,),
     "optimizer": (Optimizer,),
+    "scheduler": (LRScheduler,),
     "init": (AbstractInit,),
     "model": (LatentModel,),
 }
@@ -64,13 +69,13 @@ def check(config: Mapping[str, Any]) -> None:
 def check_training(config: Mapping[str, Any], trust: Collection[str]) -> None:
     """Raises :class:`ConfigError` where a saved configuration names what is not trusted for its training. A finished
     run needs nothing of that, but a file that was tampered with is refused whole."""
-    for group in ("anneal", "optimizer"):
+    for group in ("anneal", "optimizer", *(["scheduler"] if config.get("scheduler") else [])):
         _read(group, config[group], trust)
 
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group not in SEVERAL:
+        if group not in SEVERAL and (group != "scheduler" or config.get("scheduler")):
             yield group, config[group]
     for group in SEVERAL:
         yield from ((f"{group}.{name}", node) for name, node in (config.get(group) or {}).items())
@@ -98,6 +103,8 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
                 parts[name] = functools.partial(made, **settings)
     if group == "optimizer":
         given.pop("decay", None)  # for the trainer
+    if group == "scheduler":
+        given = {key: value for key, value in given.items() if key not in ("interval", "horizon")}
     return found, targets.arguments(where, given) | parts
 
 
@@ -198,12 +205,14 @@ def training(
     found, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
     optimizer = functools.partial(found, **settings)
     _tried(optimizer, config["optimizer"])
+    schedule = _schedule(config, optimizer, steps_per_epoch, make.keywords["trust"])
     sizes = model.vocabulary, model.code_width(model.latent, encoder), encoder.width
     built = Training(
         model,
         make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
         optimizer,
         functools.partial(_decoder, config, *sizes, trust),
+        schedule,
     )
     # all that `lvexp.load` needs, as plain values, so that the file can be loaded with weights_only=True
     hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
@@ -211,6 +220,39 @@ def training(
         hyper["sources"] = model.sources.to_json()
     built.save_hyperparameters(hyper, logger=False)
     return built
+
+
+def _schedule(
+    config: Mapping[str, Any], optimizer: Callable[..., Any], steps_per_epoch: int, trust: Collection[str]
+) -> Schedule | None:
+    """The schedule of the learning rate, tried once: what its class rejects would appear only when training begins."""
+    if not (node := config.get("scheduler")):  # none is chosen, or the run is of an older version
+        return None
+    found, settings = _read("scheduler", node, trust)
+    stalls = issubclass(found, ReduceLROnPlateau)
+    interval = node.get("interval", "validation" if stalls else "step")
+    words = ("validation",) if stalls else ("step", "epoch")
+    if interval not in words:
+        raise ConfigError(
+            f"scheduler.interval={interval}: {found.__name__} moves with each {' or '.join(words)}\n"
+            f"try  scheduler.interval={words[0]}"
+        )
+    if (horizon := node.get("horizon")) and settings.get(horizon) is None:
+        steps, epochs = preflight.lengths(config["trainer"], steps_per_epoch)
+        settings[horizon] = steps if interval == "step" else epochs
+    built = Schedule(functools.partial(found, **settings), interval)
+    try:
+        built.make(optimizer([torch.nn.Parameter(torch.zeros(1))]))
+    except (TypeError, ValueError, RuntimeError) as error:
+        shown = (f"scheduler.{key}={typed(value)}" for key, value in settings.items())
+        raise ConfigError(f"{' '.join(shown)}: {error}\ntry  leave out the settings that it names") from error
+    return built
+
+
+def callbacks(config: Mapping[str, Any]) -> list[Callback]:
+    """The chosen Lightning callbacks of a resolved configuration."""
+    trust = targets.named(config)
+    return [_make(f"callbacks.{name}", node, trust) for name, node in (config.get("callbacks") or {}).items()]
 
 
 def instruments(config: Mapping[str, Any]) -> list[Make]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lvexp.models.base import LatentModel
 from lvexp.models.records import Record, batch, each, parts
 from lvexp.networks.writing import Decoding
 from lvexp.reading import Reading
+from lvexp.report.result import RESULT
 from lvexp.shapes import Float, Tensor
 
 
@@ -55,7 +57,8 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         raise RunError(f"{file}: {error}") from error
     except Exception as error:  # a checkpoint of another version can cause many kinds of errors
         raise RunError(f"{file}: not a checkpoint that this version can read ({error})") from error
-    return Run(model.to(device).eval(), kept["config"])
+    folder = None if path.suffix == ".ckpt" else path
+    return Run(model.to(device).eval(), kept["config"], folder)
 
 
 class Run:
@@ -69,10 +72,17 @@ class Run:
         model: the :class:`~lvexp.models.base.LatentModel`, in evaluation mode.
         config: the configuration with which it was trained.
         offers: names of the additional methods of this kind of model.
+        folder: of the run; None if it was loaded from a checkpoint file.
+        result: its ``result.json``, with the figures of the test set under "test"; empty without a finished run.
+        verdict: the report's line on whether z is used; empty without a finished run.
     """
 
-    def __init__(self, model: LatentModel, config: dict[str, Any]):
+    def __init__(self, model: LatentModel, config: dict[str, Any], folder: Path | None = None):
         self.model, self.config, self.vocabulary, self.offers = model, config, model.vocabulary, model.offers
+        self.folder = folder
+        file = None if folder is None else folder / RESULT
+        self.result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+        self.verdict: str = self.result.get("verdict", "")
 
     def __repr__(self) -> str:
         return f"Run({type(self.model).__name__}, latent {self.model.latent.dim}, {self.vocabulary.size} types)"

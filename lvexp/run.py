@@ -41,7 +41,7 @@ from lvexp.report.table import show
 from lvexp.report.text import samples_text
 from lvexp.training.checkpoints import Best, LastCheckpoint
 from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
-from lvexp.training.decay import DecayAndReload
+from lvexp.training.decay import DecayAndReload, Plateau
 from lvexp.training.loggers.base import Report, RunInfo, Tracker, finish, log_report, make_loggers
 from lvexp.training.loggers.wandb import swept
 from lvexp.training.module import Training
@@ -192,8 +192,9 @@ def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -
     valid = result.get("valid") or {}  # empty if no validation counted
     if valid:
         preflight.objective(config.get("objective"), valid)
-    name = config.get("objective") or result.get("monitor")
-    return {**result, "status": status, "objective": valid.get(name)}
+    names = config.get("objective") or result.get("monitor")
+    found = [valid.get(name) for name in names] if isinstance(names, list) else valid.get(names)
+    return {**result, "status": status, "objective": found}
 
 
 @contextlib.contextmanager
@@ -352,24 +353,16 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, trainin
                 highlight=False,
             )  # fmt: skip
     batches = preflight.limited(data.steps_per_epoch, config["trainer"]["limit_train_batches"])
-    steps, last = _steps(config["trainer"], batches), training.anneal.settled()
+    (steps, _), last = preflight.lengths(config["trainer"], data.steps_per_epoch), training.anneal.settled()
     waited = sum(part.delay for part in training.regularizers) * batches
     waited //= config["trainer"]["accumulate_grad_batches"]
     last += waited if last else 0
-    if steps is not None and last > steps:
+    if last > steps:
         console.print(
             f"[yellow]note[/yellow] beta settles at step {last:,}, but training ends at step {steps:,}, at beta "
             f"{training.anneal(max(steps - waited, 0)):.2f}: more trainer.max_epochs or a shorter schedule",
             highlight=False,
         )
-
-
-def _steps(trainer: Mapping[str, Any], per_epoch: int) -> int | None:
-    """The largest number of optimiser steps that training can take."""
-    limits = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
-    if trainer["max_epochs"] > 0:
-        limits.append(trainer["max_epochs"] * per_epoch // trainer["accumulate_grad_batches"])
-    return min(limits, default=None)
 
 
 def _trainer(
@@ -380,19 +373,22 @@ def _trainer(
     progress: Progress,
     more: Sequence[Make] = (),
 ) -> tuple[L.Trainer, Validation, Best]:
-    ours, monitor = config["trainer"], f"val/{training.model.monitor[0]}"
+    ours, monitor, decay = config["trainer"], f"val/{training.model.monitor[0]}", config["optimizer"].get("decay")
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor, more)
     callbacks: list[Any] = [
         Finite(ours["log_every_n_steps"]), Seeds(config["seed"]), ReturnMemory(),
-        TrainingCurves(ours["log_every_n_steps"]), validation, progress,
+        TrainingCurves(ours["log_every_n_steps"], lr=bool(config.get("scheduler") or decay)), validation, progress,
     ]  # fmt: skip
     if ours["patience"]:
         callbacks.append(Stop(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
     best = Best(place.best, validation)
-    if decay := config["optimizer"].get("decay"):
+    if decay:
         callbacks.append(DecayAndReload(monitor, best, **decay))
     callbacks += [callback for logger in loggers if isinstance(logger, Tracker) for callback in logger.callbacks()]
-    callbacks += [best, LastCheckpoint(place.last, ours["checkpoint_steps"])]
+    if training.schedule is not None and training.schedule.interval == "validation":
+        callbacks.append(Plateau(monitor))
+    # Lightning moves callbacks that save to the end, in this order
+    callbacks += [best, *build.callbacks(config), LastCheckpoint(place.last, ours["checkpoint_steps"])]
     try:
         trainer = L.Trainer(
             **{key: value for key, value in ours.items() if key not in _OURS},

@@ -32,11 +32,12 @@ LAYERS = [
     ["build"],
     ["run", "loading"],
     ["__main__", "encode", "translate", "compare"],
+    ["python"],
     ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 27
+PLACES = 28
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

@@ -19,7 +19,18 @@ from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import Refusal
 
-GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "regularizer", "optimizer")
+GROUPS = (
+    "model",
+    "encoder",
+    "decoder",
+    "latent",
+    "estimator",
+    "anneal",
+    "regularizer",
+    "optimizer",
+    "scheduler",
+    "callbacks",
+)
 OPTIONS = {group: sorted(path.stem for path in (MENU / group).glob("*.yaml")) for group in GROUPS}
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
 BATCH = dataclasses.replace(  # each model takes what it needs
@@ -35,6 +46,7 @@ def step(config: dict) -> tuple[float, float]:
     model = build.model(config, WORDS)
     training = build.training(config, model, steps_per_epoch=3)
     optimizer = training.configure_optimizers()
+    optimizer = optimizer["optimizer"] if isinstance(optimizer, dict) else optimizer
     before = [parameter.detach().clone() for parameter in model.parameters()]
     loss = training.training_step(BATCH, 0)
     loss.backward()
@@ -187,7 +199,9 @@ def test_the_product_of_all_options_takes_a_finite_step_or_is_refused(
 
 @pytest.mark.parametrize("file", sorted(MENU.rglob("*.yaml")), ids=lambda file: str(file.relative_to(MENU)))
 def test_every_target_exists(file: Path):
-    targets = [line.split(":")[1].strip() for line in file.read_text().splitlines() if "_target_:" in line]
+    targets = [
+        line.split(":")[1].strip() for line in file.read_text().splitlines() if line.strip().startswith("_target_:")
+    ]
     for target in targets:
         assert get_class(target).__doc__
 

@@ -65,6 +65,9 @@ def test_a_run_answers_with_the_monitor_of_its_best_validation_however_it_ends(t
     assert (resumed["status"], skipped["status"]) == ("resumed", "skipped")
     assert done["objective"] == resumed["objective"] == skipped["objective"]
     assert trained(objective="mi")["objective"] == done["valid"]["mi"]
+    assert trained(objective=["nelbo", "mi"])["objective"] == [done["valid"]["nelbo"], done["valid"]["mi"]]
+    with pytest.raises(ConfigError, match=r"objective=nll: .* nelbo.*\ntry  objective="):
+        trained(objective=["mi", "nll"])
     with pytest.raises(ConfigError, match=r"objective=nll: .* nelbo.*\ntry  objective="):
         trained(objective="nll")
 

@@ -41,5 +41,7 @@ def _other(named: str | Mapping[str, Any], plain: Mapping[str, Any], option: Opt
     """What an option conflicts with, as it is typed; empty if it is not present."""
     if isinstance(named, Mapping):
         there = {path: at(plain, path) for path in named}
-        return " ".join(f"{path}={typed(value)}" for path, value in there.items()) if holds(named, there) else ""
+        chosen = {f"{other.path}._target_": other.typed for other in options}  # any class there: the option itself
+        spelled = (chosen.get(path) or f"{path}={typed(value)}" for path, value in there.items())
+        return " ".join(spelled) if holds(named, there) else ""
     return next((other.typed for other in options if other is not option and named in other.offers), "")

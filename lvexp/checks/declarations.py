@@ -39,9 +39,9 @@ _OF_A_CONFLICT = {"if": False, "because": True, "with": True, "unless": False, "
 #: groups with exactly one chosen option
 GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
 #: groups with any number of chosen options, each under its name → the name of such options in messages
-SEVERAL = {"regularizer": "remedies", "instrument": "instruments", "logger": "loggers"}
+SEVERAL = {"regularizer": "remedies", "instrument": "instruments", "logger": "loggers", "callbacks": "callbacks"}
 #: groups that determine how a run is carried out
-AROUND = ("optimizer", "trainer", "paths")
+AROUND = ("optimizer", "scheduler", "trainer", "paths")
 
 
 def without(group: str) -> str:

@@ -34,7 +34,7 @@ GIVEN = (
     "info",
 )
 #: keys of a node in addition to the arguments of its class
-_BESIDE = {"optimizer": ("decay",)}
+_BESIDE = {"optimizer": ("decay",), "scheduler": ("interval", "horizon")}
 
 
 def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -56,8 +56,9 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
         elif isinstance(node, Mapping):  # a key of an option, such as the embeddings of a model
             file = menu / "model" / f"{choices.get('model')}.yaml"
             _among(key, node, list((yaml(file)[1].get(key) if file.exists() else None) or node))
-    for group in (*GROUPS, "optimizer"):
-        _class(group, raw.get(group) or {}, f"{group}={choices.get(group)}", menu / group, ())
+    for group in (*GROUPS, "optimizer", "scheduler"):
+        if group != "scheduler" or raw.get(group):
+            _class(group, raw.get(group) or {}, f"{group}={choices.get(group)}", menu / group, ())
     for group in SEVERAL:
         for name, node in (raw.get(group) or {}).items():
             _class(

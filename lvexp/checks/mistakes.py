@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from lvexp.checks.declarations import SEVERAL
 from lvexp.errors import LvexpError
 
 
@@ -30,6 +31,9 @@ def _internal(line: str) -> bool:
 
 def _option(group: str, typed: str, listed: str) -> str:
     options = listed.split()
+    if extra := {"hydra/sweeper": "search", "hydra/launcher": "launchers"}.get(group):
+        extra = "ray" if typed == "ray" else extra
+        return f"{group}={typed}: it is not installed\ntry  pip install 'lvexp[{extra}]' | {group}={options[0]}"
     near = difflib.get_close_matches(typed, options, 1, 0.4)
     advice = f"\ntry  {group}={near[0]}" if near else ""
     return f"{group}={typed}: there is no such option; {group} is one of {', '.join(options)}{advice}"
@@ -42,12 +46,11 @@ def _missing(group: str, typed: str) -> str:
 def _key(typed: str, key: str) -> str:
     if "." not in typed:
         return f"{typed}: there is no such group and no such key\ntry  --help for the groups | --cfg job for the keys"
-    if typed.startswith("regularizer."):
-        return f"{typed}: {key} is not among the chosen remedies\ntry  regularizer={key} {typed}=…"
     if typed == f"logger.{key}":
         return f"{typed}: {key} is not among the chosen loggers\ntry  logger.wandb.{key}=… for a setting of wandb"
-    if typed.startswith(f"logger.{key}."):
-        return f"{typed}: {key} is not among the chosen loggers\ntry  logger={key} {typed}=…"
+    group = typed.partition(".")[0]
+    if group in SEVERAL:
+        return f"{typed}: {key} is not among the chosen {SEVERAL[group]}\ntry  {group}={key} {typed}=…"
     return (
         f"{typed}: the configuration has no {key!r} there\n"
         f"try  --cfg job to see all there is | +{typed}=… to add a key that an option of yours reads"
@@ -79,7 +82,15 @@ def _swept(typed: str) -> str:
     )
 
 
+def _commas(typed: str) -> str:
+    return (
+        f"{typed}: commas ask for a job with each value, and this is one job\n"
+        "try  -m, in Python lvexp.sweep(…) | [a,b] for a list"
+    )
+
+
 _KNOWN = [
+    (r"Ambiguous value for argument '(.*?)'\n", _commas),
     (r"Sweeping over Hydra's configuration is not supported : '(.*)'", _swept),
     (r"Could not find '([\w/]+)/([^'/]+)'\s+Available options in '[^']+':\s+(.*?)\s*(?:Config search path|$)", _option),
     (r"Could not load '([\w/]+)/([^'/]+)'", _missing),

@@ -1,7 +1,8 @@
-"""The classes that a configuration may name: those of lvexp, PyTorch's optimisers, and those that the user trusts.
+"""The classes that a configuration may name: those of lvexp, PyTorch's optimisers and schedulers, Lightning's
+callbacks, and those that the user trusts.
 
-A ``_target_`` is imported and called, and a checkpoint may come from anybody. Therefore only names under ``lvexp.`` or
-``torch.optim.``, and names that are trusted in full, are looked up. The result must be a class of the kind that its
+A ``_target_`` is imported and called, and a checkpoint may come from anybody. Therefore only names under :data:`OURS`,
+and names that are trusted in full, are looked up. The result must be a class of the kind that its
 place in the configuration requires; ``lvexp.run.shutil.rmtree`` is rejected.
 """
 
@@ -15,7 +16,7 @@ from lvexp.errors import ConfigError
 
 TARGET, PARTIAL = "_target_", "_partial_"
 #: prefixes of classes that are always trusted
-OURS = ("lvexp.", "torch.optim.")
+OURS = ("lvexp.", "torch.optim.", "lightning.pytorch.callbacks.")
 
 
 def named(node: Any) -> set[str]:

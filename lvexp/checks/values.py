@@ -169,7 +169,7 @@ def yaml(file: Path) -> tuple[bool, dict[str, Any]]:
 #: path → limit, for keys without declarations
 _LIMITS = {
     "seed": "whole >= 0 < 4294967296",
-    "objective": "text or null",
+    "objective": "text or list of text or null",
     "paths.outputs": "text or number",
     "evaluation.iw_samples": ">= 1",
     "evaluation.iw_tolerance": ">= 0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -53,8 +54,9 @@ def essence(config: DictConfig) -> dict[str, Any]:
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)
         plain["model"]["embeddings"] = plain["embeddings"]
-    if not plain.get("instrument"):  # such a run is what it was before there was this group
-        plain.pop("instrument", None)
+    for group in ("instrument", "callbacks", "scheduler"):
+        if not plain.get(group):  # such a run is what it was before there was this group
+            plain.pop(group, None)
     for option in (plain.get("regularizer") or {}).values():
         for key in (option or {}).get("starts_from") or []:  # the run counts, not where it lies
             option[key] = parent.run_id(option.get(key))
@@ -201,6 +203,14 @@ def _hash(*files: Path) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def version() -> str:
+    """The version of the installed package; "unknown" if it runs from a checkout without being installed."""
+    try:
+        return importlib.metadata.version("lvexp")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def commit() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,6 +43,20 @@ def limited(count: int, limit: float) -> int:
     return min(limit, count) if isinstance(limit, int) else int(count * limit)
 
 
+def lengths(trainer: Mapping[str, Any], batches: int) -> tuple[int, int]:
+    """The largest number of optimiser steps that training can take, and the number of epochs in which it does.
+
+    Args:
+        trainer: its settings, which limit one of both. batches: of an epoch, before any limit.
+    """
+    limit = trainer["overfit_batches"] or trainer["limit_train_batches"]
+    per_epoch = max(1, math.ceil(limited(batches, limit) / trainer["accumulate_grad_batches"]))
+    limits = [trainer["max_steps"]] if trainer["max_steps"] > 0 else []
+    if trainer["max_epochs"] > 0:
+        limits.append(trainer["max_epochs"] * per_epoch)
+    return min(limits), math.ceil(min(limits) / per_epoch)
+
+
 def batches(trainer: Mapping[str, Any], data: TextData) -> None:
     """Rejects limits that leave no batch, and validation intervals longer than an epoch: both depend on the corpus."""
     counts = {"train": data.steps_per_epoch, "val": len(data.val_dataloader())}
@@ -62,11 +77,12 @@ def batches(trainer: Mapping[str, Any], data: TextData) -> None:
         )
 
 
-def objective(wanted: str | None, figures: Iterable[str]) -> None:
-    """Rejects an objective that no validation of the model measures."""
+def objective(wanted: str | list[str] | None, figures: Iterable[str]) -> None:
+    """Rejects an objective, or one of several, that no validation of the model measures."""
     there = [name for name in figures if name != "step"]
-    if wanted and wanted not in there:
-        near = difflib.get_close_matches(str(wanted), there, 1, 0)
-        raise ConfigError(
-            f"objective={wanted}: validations of this model measure {', '.join(there)}\ntry  objective={near[0]}"
-        )
+    for name in wanted if isinstance(wanted, list) else [wanted] if wanted else []:
+        if name not in there:
+            near = difflib.get_close_matches(str(name), there, 1, 0)
+            raise ConfigError(
+                f"objective={name}: validations of this model measure {', '.join(there)}\ntry  objective={near[0]}"
+            )

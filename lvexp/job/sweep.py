@@ -7,11 +7,13 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+
+from lvexp.job import study
 
 # passed on to the jobs, which may be other processes
 _FOLDER, _LAUNCHER = "LVEXP_SWEEP", "LVEXP_LAUNCHER"
@@ -21,6 +23,7 @@ class Sweep(Callback):
     """Gives a multirun a folder in which every job leaves a record, and prints all of them at the end."""
 
     exit_code = 0  # of the last multirun: 1 if a job failed, 2 if every job was refused
+    jobs: ClassVar[list[dict[str, Any]]] = []  # of the last multirun: a record of each job
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         os.environ[_LAUNCHER] = str(os.getpid())
@@ -30,6 +33,7 @@ class Sweep(Callback):
         except (OSError, OmegaConfBaseException):
             return  # Hydra turns a callback's error into a warning, and then raises the same error itself
         os.environ[_FOLDER] = str(folder.absolute())
+        study.resume(config.hydra.sweeper)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from rich.console import Console
@@ -39,6 +43,7 @@ class Sweep(Callback):
         folder = Path(os.environ.pop(_FOLDER))
         jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
         found = {job["status"] for job in jobs}
+        type(self).jobs = jobs
         type(self).exit_code = 1 if "failed" in found else 2 if found == {"refused"} else 0
         (folder / "jobs.json").write_text(json.dumps(jobs, indent=1))
         summary(jobs, Console())

@@ -1,4 +1,4 @@
-"""Decay of the learning rate with a return to the best parameters."""
+"""The learning rate when validations stall: lowered by a scheduler, or with a return to the best parameters."""
 
 from __future__ import annotations
 
@@ -57,3 +57,21 @@ class DecayAndReload(Callback):
             pl_module.load_state_dict(self.best.parameters)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] *= self.factor
+
+
+class Plateau(Callback):
+    """Shows each validation that counts to a scheduler that lowers the learning rate when they stall, before
+    ``last.ckpt`` is written.
+
+    Args:
+        monitor: the metric; lower is better.
+    """
+
+    def __init__(self, monitor: str):
+        self.monitor = monitor
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule):
+        assert isinstance(pl_module, Training)
+        if trainer.state.fn == "fit" and not pl_module.preparing:
+            scheduler: Any = pl_module.lr_schedulers()
+            scheduler.step(float(trainer.callback_metrics[self.monitor]))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -22,6 +24,19 @@ from lvexp.terms import Terms
 Optimizers = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate changes over training.
+
+    Args:
+        make: creates the scheduler from an optimiser.
+        interval: what moves it: each optimiser "step", each "epoch", or each "validation" that counts.
+    """
+
+    make: Callable[..., torch.optim.lr_scheduler.LRScheduler]
+    interval: str = "step"
+
+
 class Training(L.LightningModule):
     r"""Trains a :class:`~lvexp.models.base.LatentModel`. The loss is the mean over the batch of
 
@@ -37,10 +52,12 @@ class Training(L.LightningModule):
         anneal: the schedule, beta as a function of the step.
         optimizer: creates the optimiser from parameter groups.
         new_decoder: creates a decoder like the model's, with new parameters.
+        schedule: of the learning rate; None keeps it constant.
 
     Attributes:
         measured: figures of the last training step, for the progress bar and the log.
         beta: the weight of the rate in the last training step; before the first step, the weight in that step.
+        lr: the learning rate of the last optimiser step; None before the first.
     """
 
     def __init__(
@@ -49,9 +66,12 @@ class Training(L.LightningModule):
         anneal: AbstractAnneal,
         optimizer: Optimizers,
         new_decoder: Callable[[], nn.Module] | None = None,
+        schedule: Schedule | None = None,
     ):
         super().__init__()
         self.model, self.anneal, self.optimizer, self.new_decoder = model, anneal, optimizer, new_decoder
+        self.schedule = schedule
+        self.lr: float | None = None
         self.measured: dict[str, Tensor] = {}
         self.parts: list[tuple[str, Tensor | float]] = []  # the summands of the last training loss
         self.weight: Tensor | float | None = None  # beta of the last training step
@@ -227,8 +247,16 @@ class Training(L.LightningModule):
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
+        self.lr = optimizer.param_groups[0]["lr"]
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()  # now and not before the next backward pass: the next forward pass needs the memory
+        # with the optimiser's own step, and not when Lightning would: a checkpoint then holds both or neither
+        if self.schedule is not None and (
+            self.schedule.interval == "step"
+            or (self.schedule.interval == "epoch" and batch_idx + 1 == self.trainer.num_training_batches)
+        ):
+            scheduler: Any = self.lr_schedulers()
+            scheduler.step()
 
     def configure_gradient_clipping(
         self,
@@ -250,7 +278,12 @@ class Training(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = [{"name": name, "params": params} for name, params in self.model.groups().items() if params]
-        return self.optimizer(groups)
+        optimizer = self.optimizer(groups)
+        if self.schedule is None:
+            return optimizer
+        # Lightning keeps its state in checkpoints; optimizer_step and the callback Plateau move it
+        kept = {"interval": "step", "frequency": sys.maxsize, "monitor": f"val/{self.model.monitor[0]}"}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.schedule.make(optimizer), **kept}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch.to(device)

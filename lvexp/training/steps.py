@@ -86,10 +86,11 @@ class Finite(Callback):
 
 class TrainingCurves(Callback):
     """Logs the figures of training steps as ``train/…``, averaged over the texts of every ``every`` steps (a single
-    batch holds texts of one length and is not representative), and ``train/beta`` of the last of these steps."""
+    batch holds texts of one length and is not representative), and ``train/beta`` of the last of these steps; with
+    ``lr`` also ``train/lr``."""
 
-    def __init__(self, every: int):
-        self.every = every
+    def __init__(self, every: int, lr: bool = False):
+        self.every, self.lr = every, lr
         # of each figure, as not every turn measures all: its sum over texts, and how many they are
         self.sums: dict[str, Any] = {}
         self.texts: dict[str, int] = {}
@@ -114,5 +115,7 @@ class TrainingCurves(Callback):
         self.sums, self.texts = {}, {}
         if "train/rate" in values:
             values["train/beta"] = pl_module.beta
+        if self.lr and pl_module.lr is not None:
+            values["train/lr"] = pl_module.lr
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step - 1)

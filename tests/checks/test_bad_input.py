@@ -263,7 +263,7 @@ def test_a_group_may_be_repeated_as_it_is_and_a_value_may_be_overridden():
 
 
 def menu_files() -> list[tuple[str, Path]]:
-    groups = (*values.GROUPS, *values.AROUND, "regularizer", "logger", "")
+    groups = (*values.GROUPS, *values.AROUND, "regularizer", "callbacks", "logger", "")
     return [(group, file) for group in groups for file in sorted((MENU / group).glob("*.yaml"))]
 
 
@@ -292,7 +292,16 @@ def test_a_class_takes_what_its_file_holds_and_what_its_source_says(group: str, 
         if "_target_" in node and "sweep" not in node["_target_"].rpartition(".")[0]:
             takes = keys.takes(node["_target_"])
             assert takes is not None
-            hidden = {"_target_", "_partial_", "defaults", "decay", *values.DECLARED, *(node.get("ignores") or ())}
+            hidden = {
+                "_target_",
+                "_partial_",
+                "defaults",
+                "decay",
+                "interval",
+                "horizon",
+                *values.DECLARED,
+                *(node.get("ignores") or ()),
+            }
             blocks = {key for key, value in node.items() if isinstance(value, dict) and "_partial_" in value}
             assert set(node) - hidden - blocks <= set(takes)
             if "." not in node["_target_"].removeprefix("torch.optim."):

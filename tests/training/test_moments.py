@@ -69,10 +69,18 @@ CASES = {
         "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=0.4", "trainer.checkpoint_steps=1",
         "trainer.max_epochs=2",
     ],
+    "plateau": [
+        "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1", "trainer.val_check_interval=0.4",
+        "trainer.patience=0",
+    ],
+    "epochs": ["scheduler=step", "scheduler.step_size=1", "trainer.val_check_interval=0.4"],
+    "one-cycle-of-an-average": ["scheduler=one_cycle", "callbacks=ema", "callbacks.ema.decay=0.5"],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [*list(CASES)[:-1], pytest.param("accumulated", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case == "accumulated" else []) for case in CASES]
+)
 def test_whatever_a_kill_leaves_and_wherever_it_is_moved_it_ends_the_same(
     case: str, small: list[str], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

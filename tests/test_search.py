@@ -1,0 +1,120 @@
+"""Searches that are cut off and continued, and jobs on a local Ray."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helpers import Compose, checked
+from omegaconf import OmegaConf
+
+from lvexp.__main__ import MENU
+from lvexp.checks import mistakes
+from lvexp.job import study
+
+SEARCHES = sorted(path.stem for path in (MENU / "search").glob("*.yaml"))
+TRIALS = 20
+
+
+def installed(plugin: str) -> bool:
+    return bool(importlib.util.find_spec("hydra_plugins")) and bool(
+        importlib.util.find_spec(f"hydra_plugins.hydra_{plugin}")
+    )
+
+
+optuna_there = pytest.mark.skipif(not installed("optuna_sweeper"), reason="the extra search is not installed")
+
+
+@optuna_there
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_search_composes_and_names_figures_and_directions(search: str, composed: Compose):
+    config = composed(f"search={search}")
+    checked(config)
+    assert config.name == f"search_{search}"
+    figures = config.objective if OmegaConf.is_list(config.objective) else [config.objective]
+    directions = config.hydra.sweeper.direction
+    assert len(figures) == (len(directions) if OmegaConf.is_list(directions) else 1)
+
+
+def test_a_missing_extra_is_named():
+    said = mistakes.explain(
+        ValueError("Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic")
+    )
+    assert said == "hydra/sweeper=optuna: it is not installed\ntry  pip install 'lvexp[search]' | hydra/sweeper=basic"
+
+
+def test_other_sweepers_are_left_alone():
+    node = OmegaConf.create({"_target_": "x", "max_batch_size": None})
+    study.resume(node)
+    assert node == {"_target_": "x", "max_batch_size": None}
+
+
+@optuna_there
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of SQLAlchemy 1.4, on 2.0
+def test_a_study_continues_with_what_was_cut_off(tmp_path: Path):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    node = OmegaConf.create({"study_name": "s", "storage": storage, "n_trials": 5, "sampler": {"seed": 3}})
+    OmegaConf.set_readonly(node, True)
+    study.resume(node)
+    assert node.n_trials == 5, "there is nothing to continue"
+    kept = optuna.create_study(study_name="s", storage=storage)
+    for number in range(3):
+        trial = kept.ask()
+        asked = trial.suggest_float("lr", 0, 1)
+        if number < 2:
+            kept.tell(trial, 1.0)
+    study.resume(node)
+    assert (node.n_trials, node.sampler.seed) == (3, 7)
+    assert kept.ask().suggest_float("lr", 0, 1) == asked, "the trial that was cut off comes first"
+
+
+@optuna_there
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
+def test_a_study_of_twenty_trials_killed_and_continued(small: list[str], tmp_path: Path):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path / 'outputs' / 'search_pareto' / 'study.db'}"
+    typed = ["-m", "search=pareto", *(word for word in small if "latent.dim" not in word), "trainer.max_epochs=1"]
+    command = [sys.executable, "-m", "lvexp", *typed, f"paths.outputs={tmp_path / 'outputs'}"]
+
+    def done() -> int:
+        return len(list((tmp_path / "outputs").rglob("DONE")))
+
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 600
+    while done() < 7 and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    assert 7 <= done() < TRIALS
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    trials = optuna.load_study(study_name="search_pareto", storage=storage).trials
+    whole = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    assert len(whole) == TRIALS
+    assert len(trials) <= TRIALS + 1, "at most one was cut off"
+    valid = [json.loads(file.read_text())["valid"] for file in (tmp_path / "outputs").rglob("result.json")]
+    told = {(figures["nelbo"], figures["mi"]) for figures in valid}
+    assert {tuple(trial.values) for trial in whole} == told
+
+
+@pytest.mark.skipif(not installed("ray_launcher"), reason="the extra ray is not installed")
+@pytest.mark.slow
+def test_four_jobs_on_a_local_ray(small: list[str], tmp_path: Path):
+    typed = ["-m", "hydra/launcher=ray", *small, "trainer.max_epochs=1", "seed=1,2,3,4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lvexp", *typed, f"paths.outputs={tmp_path / 'outputs'}"],
+        capture_output=True, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "outputs").rglob("DONE"))) == 4
