@@ -100,7 +100,7 @@ def run(
         if (told := place.diverged()) is not None:
             raise Diverged(f"done before: {told}")
         place.begin(config, composed or {})
-        if config["resume"] and not resumed:
+        if config.get("resume") and not resumed:
             _continue(config, place, written or config, console)
         result = _execute(config, place, console, identity_of_job, written or config)
     return _record(result, "resumed" if resumed else "done", config)

@@ -170,6 +170,8 @@ def yaml(file: Path) -> tuple[bool, dict[str, Any]]:
 _LIMITS = {
     "seed": "whole >= 0 < 4294967296",
     "objective": "text or list of text or null",
+    "evaluate": "text or number or null",
+    "resume": "text or number or null",
     "paths.outputs": "text or number",
     "evaluation.iw_samples": ">= 1",
     "evaluation.iw_tolerance": ">= 0",

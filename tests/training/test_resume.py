@@ -36,19 +36,34 @@ def history(run: Path) -> list[dict[str, str]]:
     "more",
     [
         ["regularizer=[free_bits,word_dropout]", "anneal=linear", "anneal.warmup=3"],
-        ["regularizer=mdr", "regularizer.mdr.lr=0.01", "anneal=cyclical", "anneal.period=1.5", "anneal.restart=true"],
+        pytest.param(
+            [
+                "regularizer=mdr",
+                "regularizer.mdr.lr=0.01",
+                "anneal=cyclical",
+                "anneal.period=1.5",
+                "anneal.restart=true",
+            ],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(["regularizer=control_kl", "regularizer.control_kl.ki=0.01"], marks=pytest.mark.slow),
         pytest.param(
             ["optimizer=sgd", "optimizer.decay.start_epoch=0", "optimizer.decay.patience=1", "optimizer.lr=1"],
             marks=pytest.mark.slow,  # test_moments looks at more of it, in less time
         ),
         ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
-        ["regularizer=aggressive", *(f"regularizer.aggressive.{more}" for more in ("inner=5", "check=2"))],
+        pytest.param(
+            ["regularizer=aggressive", *(f"regularizer.aggressive.{more}" for more in ("inner=5", "check=2"))],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["latent=categorical", "estimator=score", "estimator.baseline=input", "estimator.normalise=true"],
             marks=pytest.mark.slow,
         ),
-        ["model=prodlda", "regularizer=alternate", "regularizer.alternate.passes=1", "evaluation.iw_samples=2"],
+        pytest.param(
+            ["model=prodlda", "regularizer=alternate", "regularizer.alternate.passes=1", "evaluation.iw_samples=2"],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive", "nvil", "documents-in-turns"],
 )
