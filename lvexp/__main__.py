@@ -86,21 +86,22 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     source.check(DataSettings.of(plain["data"]))
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
-    from lvexp.run import evaluate_again, run  # imports torch and lightning, so not before the checks
+    # these import torch and lightning, so not before the checks
+    from lvexp.evaluation import evaluate_again
+    from lvexp.run import run
 
-    if plain["evaluate"]:
-        identified = {"evaluation_id": identity.evaluation_id(config), "choices": choices}
-        return evaluate_again(plain, folder, **identified, overrides=environment.typed(settings.overrides.task))
-    composed = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": settings.overrides.task}
     choices |= {group: sorted(plain[group] or {}) for group in SEVERAL}
+    job = {"choices": choices, "overrides": environment.typed(settings.overrides.task)}
+    if plain["evaluate"]:
+        return evaluate_again(plain, folder, identity.evaluation_id(config), **job)
+    composed = {"config": config, "hydra": HydraConfig.instance().cfg, "overrides": settings.overrides.task}
     return run(
         plain,
         folder,
         {f"{name}.yaml": OmegaConf.to_yaml(part) for name, part in composed.items()},
         run_id=identity.run_id(config, choices["model"]),
         group_id=identity.group_id(config, choices["model"]),
-        choices=choices,
-        overrides=environment.typed(settings.overrides.task),
+        **job,
         written=environment.withheld(config),
     )
 

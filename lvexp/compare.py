@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvexp.errors import ConfigError, DataError, LvexpError
+from lvexp.errors import ConfigError, DataError
+from lvexp.job import command
 from lvexp.report import columns, compare, paired, sheet
 
 _EXAMPLES = """\
@@ -26,23 +26,12 @@ _EXAMPLES = """\
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 on success, 2 for a mistake in what was typed or runs that cannot be used."""
-    try:
-        _compare(_arguments(sys.argv[1:]))
-    except LvexpError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """The entry point, see :func:`lvexp.job.command.carry_out`."""
+    command.carry_out("compare", lambda: _compare(_arguments(sys.argv[1:])))
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m lvexp.compare", description=__doc__, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command.parser("compare", __doc__, _EXAMPLES)
     parser.add_argument("sources", type=Path, nargs="+", help="runs, folders of runs, or .jsonl files of kept results")
     parser.add_argument("--figures", metavar="NAMES", help="columns, by their names in result.json, such as nll,rate")
     parser.add_argument("--paired", metavar="FIGURE", help="differences text by text, of a figure in scores.jsonl")

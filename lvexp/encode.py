@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lvexp.data import lines
-from lvexp.errors import ConfigError, DataError, LvexpError
+from lvexp.errors import ConfigError, DataError
+from lvexp.job import command
 
 _EXAMPLES = """\
   python -m lvexp.encode outputs/default/svae-… texts.txt --to z.npz             posterior means, one row a text
@@ -21,30 +22,19 @@ _EXAMPLES = """\
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 on success, 2 for a mistake in what was typed or a file that cannot be used."""
-    try:
-        _encode(_arguments(sys.argv[1:]))
-    except LvexpError as error:
-        print(f"encode: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """The entry point, see :func:`lvexp.job.command.carry_out`."""
+    command.carry_out("encode", lambda: _encode(_arguments(sys.argv[1:])))
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m lvexp.encode", description=__doc__, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("run", help="folder of a finished run, or a checkpoint")
+    parser = command.parser("encode", __doc__, _EXAMPLES)
+    command.finished_run(parser)
     parser.add_argument("file", help="texts, one a line, prepared as those of training; - for standard input")
     parser.add_argument("--to", metavar="FILE", help="posterior means as z in a .npz or .safetensors file")
     parser.add_argument("--scores", metavar="FILE", help="-log p of each text, one JSON object a line")
     parser.add_argument("--sources", metavar="FILE", help="their sources, if the model reads them; .npy for vectors")
     parser.add_argument("--samples", type=int, default=100, help="draws of an importance-weighted score (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of these draws (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="texts at a time (%(default)s)")
-    parser.add_argument("--trust", nargs="*", default=(), metavar="CLASS", help="own classes that the run may import")
     return parser.parse_args(words)
 
 

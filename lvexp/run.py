@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import logging
 import math
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +16,23 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
 from lvexp import build
-from lvexp.checks import targets
 from lvexp.checks.declarations import undeclared
-from lvexp.data.module import TextData
 from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, Diverged, RunError
+from lvexp.evaluation import measured, report
 from lvexp.instruments.base import finite_or_none
-from lvexp.instruments.evaluate import Evaluation, Make, applying, evaluate, validated
+from lvexp.instruments.evaluate import Make, applying, validated
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import again, checkpoints, identity, preflight
+from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
-from lvexp.loading import Run, load
 from lvexp.models.base import LatentModel
-from lvexp.report import figures
 from lvexp.report.result import RESULT, write_result
 from lvexp.report.table import show
-from lvexp.report.text import samples_text
 from lvexp.training.checkpoints import Best, LastCheckpoint
-from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
+from lvexp.training.csv_logger import METRICS
 from lvexp.training.decay import DecayAndReload, Plateau
 from lvexp.training.loggers.base import Report, RunInfo, Tracker, finish, log_report, make_loggers
 from lvexp.training.loggers.wandb import swept
@@ -49,8 +41,6 @@ from lvexp.training.progress import Progress
 from lvexp.training.steps import Finite, ReturnMemory, Seeds, TrainingCurves
 from lvexp.training.validation import Stop, Validation
 
-#: errors of a disk that is full, damaged or not writable
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
 
 
@@ -84,7 +74,7 @@ def run(
         if place.diverged() is not None and not config["force"]:
             return {"status": "failed", "test": {}}  # the first process reports it
         return _record(_execute(config, place, console, identity_of_job, written or config), "done", config)
-    with place.alone(), _disk(place):
+    with place.alone(), place.writing():
         if config["force"]:
             place.clear()
         place.check()
@@ -100,75 +90,8 @@ def run(
         if (told := place.diverged()) is not None:
             raise Diverged(f"done before: {told}")
         place.begin(config, composed or {})
-        if config.get("resume") and not resumed:
-            _continue(config, place, written or config, console)
         result = _execute(config, place, console, identity_of_job, written or config)
     return _record(result, "resumed" if resumed else "done", config)
-
-
-def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, **job: Any) -> dict[str, Any]:
-    """Evaluates a finished run once more and writes the report into a folder of its own.
-
-    Args:
-        config: the run's configuration, with the settings of the evaluation and the texts to measure it on.
-        folder: for the report. evaluation_id: of what is measured. job: choices and overrides, as in result.json.
-
-    Returns:
-        as :func:`run`.
-
-    Raises:
-        RunError: there is no such run, or its checkpoint is damaged. ConfigError: the texts have another vocabulary.
-    """
-    console, began, source = Console(), time.perf_counter(), Path(config["evaluate"]).expanduser()
-    place = Folder(folder, evaluation_id)
-    with place.alone(), _disk(place):
-        if config["force"]:
-            place.clear()
-        place.check()
-        if place.done:
-            console.print(f"[dim]done before, in {folder}; force=true measures it anew[/dim]", highlight=False)
-            show(place.result(), console)
-            return {**place.result(), "status": "skipped", "objective": None}
-        place.begin(config, {})
-        _quiet()
-        if config["trainer"]["threads"]:
-            torch.set_num_threads(config["trainer"]["threads"])
-        loaded = load(source, trust=targets.named(config))
-        data = build.data({**config, "data": {**config["data"], "seed": loaded.config["data"]["seed"]}})
-        data.prepare_data()
-        _same_vocabulary(loaded, data, config)
-        others = {split: data.in_order(split) for split in ("train", "valid")}
-        settings, more = EvaluationSettings(**config["evaluation"]), build.instruments(config)
-        evaluation = evaluate(loaded.model, data.test_dataloader(), settings, data.labels, others, more)
-        before = Folder(source, "").result()
-        result = {
-            **{key: before.get(key) for key in ("run_id", "group_id", "seed", "steps", "epochs", "valid", "monitor")},
-            **job, "status": "done", "evaluation_id": evaluation_id, "evaluates": str(source.resolve()),
-            "commit": identity.commit(), "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": None,
-            "verdict": evaluation.verdict, "test": dict(evaluation.scores), "reported": list(evaluation.reported),
-            "groups": [*evaluation.groups],
-            "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
-        }  # fmt: skip
-        _write(place, result, evaluation, ())
-        show(result, console)
-        _print_texts(evaluation, console)
-    return {**result, "folder": str(folder), "objective": None}
-
-
-def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:
-    """Rejects a corpus whose vocabulary, made from its training texts, is not the run's."""
-    model, typed = loaded.model, f"evaluate={config['evaluate']}"
-    for mine, other in ((model.vocabulary, data.vocabulary), (model.sources, data.sources or data.vocabulary)):
-        if mine.to_json() != other.to_json():
-            raise ConfigError(
-                f"{typed}: the training texts of data={config['data']['name']} give another vocabulary than the run's\n"
-                "try  data.root=DIR, where the run's own training texts are; only data.files.test may differ, and only "
-                "if the run had a file for it"
-            )
-    if list(model.labels) != list(data.labels):
-        raise ConfigError(
-            f"{typed}: the texts have other labels than the run's\ntry  test texts without a label of their own"
-        )
 
 
 def _continue(config: Mapping[str, Any], place: Folder, written: Mapping[str, Any], console: Console) -> None:
@@ -197,29 +120,16 @@ def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -
     return {**result, "status": status, "objective": found}
 
 
-@contextlib.contextmanager
-def _disk(place: Folder) -> Iterator[None]:
-    """Turns errors of a disk that is full or not writable into a short message."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        kept = "its last checkpoint is whole" if place.last.exists() else "nothing was saved yet"
-        raise RunError(
-            f"{error.filename or place.path}: {error.strerror}; {kept}\n"
-            "try  make room, or permit writing there; the same command then continues"
-        ) from error
-
-
 def _execute(
     config: Mapping[str, Any], place: Folder, console: Console, job: dict[str, Any], written: Mapping[str, Any]
 ) -> dict[str, Any]:
     began, folder = time.perf_counter(), place.path
-    _quiet()
+    quiet()
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
     preflight.precision(config)
+    if config["resume"] and rank_zero_only.rank == 0 and not place.last.exists():
+        _continue(config, place, written, console)
     preflight.resumable(place)
     build.check(config)
     makes = build.loggers(config)
@@ -247,23 +157,14 @@ def _execute(
         _fit(trainer, validation, training, data, place)
         if trainer.is_global_zero:
             _load_best(model, best)
-            settings = EvaluationSettings(**config["evaluation"])
-            with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
-                others = {split: data.in_order(split) for split in ("train", "valid")}
-                evaluation = evaluate(model, data.test_dataloader(), settings, data.labels, others, more)
+            evaluation, found = measured(config, model, data, more, console)
             result = {
-                **job, "status": "done", "seed": config["seed"], "commit": identity.commit(),
+                **job, **found, "seed": config["seed"], "valid": validation.best, "monitor": model.monitor[0],
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
                 "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step,
-                "verdict": evaluation.verdict, "test": dict(evaluation.scores), "valid": validation.best,
-                "monitor": model.monitor[0],
-                "reported": list(evaluation.reported), "groups": [*evaluation.groups],
-                "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
             }  # fmt: skip
-            _write(place, result, evaluation, loggers)
+            report(place, result, evaluation, console, loggers)
             result["folder"] = str(folder)
-            show(result, console)
-            _print_texts(evaluation, console)
             for profile in folder.glob("*profile*.txt"):
                 console.print(f"profile in {profile}", highlight=False, soft_wrap=True)
         else:
@@ -283,13 +184,6 @@ def _execute(
         raise _diverged(error, place, result, config) from error
     finally:
         finish(loggers, failed=failed)
-
-
-def _quiet() -> None:
-    """Silences messages that do not concern the user: Lightning's greetings and its advice on loaders."""
-    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\.")
 
 
 def _tags(choices: Mapping[str, Any]) -> list[str]:
@@ -434,28 +328,3 @@ def _diverged(error: Diverged, place: Folder, result: dict[str, Any], config: Ma
 def _load_best(model: LatentModel, best: Best) -> None:
     if best.parameters is not None:  # otherwise no validation counted, and the report is on the last parameters
         model.load_state_dict(best.parameters)
-
-
-def _write(place: Folder, result: dict[str, Any], evaluation: Evaluation, loggers: Sequence[Any]) -> None:
-    folder = place.path
-    (folder / "samples.txt").write_text(samples_text(evaluation.verdict, evaluation.sections), encoding="utf-8")
-    for name, text in evaluation.files.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    for logger in loggers:
-        if isinstance(logger, CsvLogger):
-            logger.flush()
-    history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
-    write_result(folder / RESULT, result)
-    (folder / identity.DONE).touch()
-    # last: the run is done even if this fails
-    log_report(loggers, Report(result, evaluation.sections, [*map(Path, drawn)], place.best))
-
-
-def _print_texts(evaluation: Evaluation, console: Console) -> None:
-    for section in evaluation.sections:
-        lines = [text for _, text in section.lines[:5]] if section.brief is None else section.brief
-        if lines:
-            console.print(f"[bold]{section.name}[/bold]")
-            for line in lines:
-                console.print(Padding(Text(line), (0, 0, 0, 2)))

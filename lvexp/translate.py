@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from lvexp.data import lines
-from lvexp.errors import ConfigError, LvexpError
+from lvexp.errors import ConfigError
+from lvexp.job import command
 
 _EXAMPLES = """\
   python -m lvexp.translate outputs/translation/seq2seq-… test.de --to test.en
@@ -23,24 +23,13 @@ _EXAMPLES = """\
 
 
 def main() -> None:
-    """The entry point. Exit codes: 0 on success, 2 for a mistake in what was typed or a file that cannot be used."""
-    try:
-        _translate(_arguments(sys.argv[1:]))
-    except LvexpError as error:
-        print(f"translate: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """The entry point, see :func:`lvexp.job.command.carry_out`."""
+    command.carry_out("translate", lambda: _translate(_arguments(sys.argv[1:])))
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m lvexp.translate", description=__doc__, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("run", help="folder of a finished run, or a checkpoint")
+    parser = command.parser("translate", __doc__, _EXAMPLES)
+    command.finished_run(parser)
     parser.add_argument(
         "file", help="sources, one a line, prepared as those of training; .npy for vectors; - for stdin"
     )
@@ -54,8 +43,6 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--draw", action="store_true", help="z drawn from p(z|x), instead of its mean")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (%(default)s)")
     parser.add_argument("--max-length", type=int, default=100, help="tokens after which a text is cut (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="sources at a time (%(default)s)")
-    parser.add_argument("--trust", nargs="*", default=(), metavar="CLASS", help="own classes that the run may import")
     return parser.parse_args(words)
 
 

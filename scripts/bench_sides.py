@@ -198,7 +198,7 @@ def train_lvexp(settings: dict[str, Any]) -> None:
             waiting = {"waiting": loading.take() / (time.perf_counter() - self.window.began)} if last else {}
             self.window.count(batch.tokens[:, 1:].numel(), **waiting)
 
-    run._quiet()
+    run.quiet()
     with tempfile.TemporaryDirectory() as folder:
         loggers = make_loggers([], RunInfo(Path(folder), "b", "b", "b"))
         place = Folder(Path(folder), "b")

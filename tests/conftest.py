@@ -4,13 +4,13 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import SMALL, Command, Compose
+from helpers import SMALL, Command, Compose, Said, plain
 from hydra import compose, initialize_config_dir
 
 from lvexp.__main__ import MENU
@@ -76,3 +76,42 @@ def lvexp(tmp_path: Path) -> Command:
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs the ``main`` of a command in this process, with these words."""
+
+    def run(main: Callable[[], None], *words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["command", *words])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def saved(composed: Compose, tmp_path: Path) -> Callable[..., str]:
+    """Saves the checkpoint of a tiny model that reads the words a to f, and returns its file."""
+
+    def save(*overrides: str, sources: Any = None) -> str:
+        from lvexp import build
+        from lvexp.data.vocabulary import Vocabulary
+
+        words = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
+        sizes = [f"{part}.{size}=8" for part in ("encoder", "decoder") for size in ("hidden", "embedding")]
+        torch.manual_seed(0)
+        config = plain(composed(*overrides, *sizes, "latent.dim=3"))
+        model = build.model(config, words, sources)
+        with torch.no_grad():  # large enough for texts of several lengths
+            for parameter in model.parameters():
+                parameter *= 3
+        kept = dict(build.training(config, model).hparams)
+        torch.save({"state_dict": model.state_dict(), "hyper_parameters": kept}, tmp_path / "run.ckpt")
+        return str(tmp_path / "run.ckpt")
+
+    return save

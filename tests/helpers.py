@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -18,6 +18,16 @@ SMALL = (
 )
 #: of sums over a text's tokens that were computed in 32 bits, whatever they are kept in
 F32: dict[str, float] = {"rtol": 2e-5, "atol": 2e-5}
+
+
+class Said(NamedTuple):
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
 Compose = Callable[..., DictConfig]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from helpers import Said
 from results import result, scored, write
 
 from lvexp import compare
@@ -21,12 +22,6 @@ RUNS = [
 KEPT = Path(__file__).parents[1] / "docs" / "remedies.jsonl"
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write(tmp_path / "runs", RUNS)
@@ -36,19 +31,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def typed(monkeypatch: pytest.MonkeyPatch, folder: Path, run_main: Callable[..., Said]) -> Callable[..., Said]:
     monkeypatch.chdir(folder)
-
-    def main(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["compare", *words])
-        code = 0
-        try:
-            compare.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return Said(code, *capsys.readouterr())
-
-    return main
+    return functools.partial(run_main, compare.main)
 
 
 def test_the_table_is_printed(typed):

@@ -2,79 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import Compose, plain
+from helpers import Said
 
-from lvexp import build, encode
-from lvexp.data.vocabulary import Vocabulary
+from lvexp import encode
 from lvexp.loading import load
 
-WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
-SIZES = [f"{part}.{size}=8" for part in ("encoder", "decoder") for size in ("hidden", "embedding")]
+NOTHING = Said(0, "", "")
 TEXTS = ["a b c", "f", "d e"]
-Typed = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def saved(composed: Compose, tmp_path: Path) -> Callable[..., str]:
-    def save(*overrides: str) -> str:
-        torch.manual_seed(0)
-        config = plain(composed(*overrides, *SIZES, "latent.dim=3"))
-        model = build.model(config, WORDS)
-        kept = dict(build.training(config, model).hparams)
-        torch.save({"state_dict": model.state_dict(), "hyper_parameters": kept}, tmp_path / "run.ckpt")
-        return str(tmp_path / "run.ckpt")
-
-    return save
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Typed:
+def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_main: Callable[..., Said]) -> Callable[..., Said]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
-
-    def main(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["encode", *words])
-        code = 0
-        try:
-            encode.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, capsys.readouterr().err
-
-    return main
+    return functools.partial(run_main, encode.main)
 
 
-def test_the_rows_are_the_texts_in_their_order(saved: Callable[..., str], typed: Typed, tmp_path: Path):
+def test_the_rows_are_the_texts_in_their_order(saved: Callable[..., str], typed: Callable[..., Said], tmp_path: Path):
     file = saved("model=svae")
     z = load(file).encode(TEXTS)
-    assert typed(file, "texts.txt", "--to", "z.npz") == (0, "")
+    assert typed(file, "texts.txt", "--to", "z.npz") == NOTHING
     assert np.array_equal(np.load("z.npz")["z"], z.numpy())
     load_file = pytest.importorskip("safetensors.torch").load_file
-    assert typed(file, "texts.txt", "--to", "z.safetensors") == (0, "")
+    assert typed(file, "texts.txt", "--to", "z.safetensors") == NOTHING
     assert torch.equal(load_file(tmp_path / "z.safetensors")["z"], z)
 
 
-def test_scores_are_those_of_the_loaded_run(saved: Callable[..., str], typed: Typed, tmp_path: Path):
+def test_scores_are_those_of_the_loaded_run(saved: Callable[..., str], typed: Callable[..., Said], tmp_path: Path):
     file = saved("model=svae")
-    assert typed(file, "texts.txt", "--scores", "s.jsonl", "--samples", "7", "--seed", "2") == (0, "")
+    assert typed(file, "texts.txt", "--scores", "s.jsonl", "--samples", "7", "--seed", "2") == NOTHING
     found = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert [text["index"] for text in found] == [0, 1, 2]
     wanted = load(file).score(TEXTS, samples=7, seed=2)
     assert [text["nll"] for text in found] == pytest.approx(wanted, abs=1e-5)
 
 
-def test_texts_are_scored_given_their_sources(saved: Callable[..., str], typed: Typed, tmp_path: Path):
+def test_texts_are_scored_given_their_sources(saved: Callable[..., str], typed: Callable[..., Said], tmp_path: Path):
     file = saved("model=seq2seq", "data=multi30k")
     (tmp_path / "sources.txt").write_text("f\ne d\na\n")
-    assert typed(file, "texts.txt", "--sources", "sources.txt", "--scores", "s.jsonl") == (0, "")
+    assert typed(file, "texts.txt", "--sources", "sources.txt", "--scores", "s.jsonl") == NOTHING
     found = [json.loads(line)["nll"] for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert found == pytest.approx(load(file).score(list(zip(["f", "e d", "a"], TEXTS, strict=True))), abs=1e-5)
 
@@ -95,14 +69,14 @@ def test_texts_are_scored_given_their_sources(saved: Callable[..., str], typed: 
         (["{seq2seq}", "texts.txt", "--scores", "s"], "this model reads source and text"),
     ],
 )
-def test_mistakes_get_one_message(saved, typed: Typed, tmp_path: Path, words: list[str], said: str):
+def test_mistakes_get_one_message(saved, typed: Callable[..., Said], tmp_path: Path, words: list[str], said: str):
     (tmp_path / "folder.npz").mkdir()
     kinds = ("svae", "rnnlm", "ae", "seq2seq")
     kind = next((kind for kind in kinds if words[0] == f"{{{kind}}}"), None)
     if kind:
         words = [saved(f"model={kind}", *(["data=multi30k"] if kind == "seq2seq" else [])), *words[1:]]
-    code, err = typed(*words)
-    assert code == 2
-    assert err.startswith("encode: ")
-    assert said in err
-    assert "Traceback" not in err
+    found = typed(*words)
+    assert found.code == 2
+    assert found.err.startswith("encode: ")
+    assert said in found.err
+    assert "Traceback" not in found.err

@@ -9,20 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from helpers import Command
+from helpers import Command, Said
 from hydra.core.hydra_config import HydraConfig
 
 from lvexp import __main__ as entry
 from lvexp.job import sweep
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -30,14 +30,16 @@ LAYERS = [
     ["instruments"],
     ["training"],
     ["build"],
-    ["run", "loading"],
+    ["loading"],
+    ["evaluation"],
+    ["run"],
     ["__main__", "encode", "translate", "compare"],
     ["python"],
     ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 28
+PLACES = 29
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
-from helpers import Compose, plain
+from helpers import Said
 from sacrebleu.metrics.bleu import BLEU
 
-from lvexp import build, translate
+from lvexp import translate
 from lvexp.data.features import Features
-from lvexp.data.vocabulary import Vocabulary
 from lvexp.loading import load
 
-WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
-SIZES = [f"{part}.{size}=8" for part in ("encoder", "decoder") for size in ("hidden", "embedding")]
 SOURCES = ["a b c", "f", "d e"]
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def saved(composed: Compose, tmp_path: Path) -> Callable[..., str]:
-    def save(*overrides: str, sources: Features | None = None) -> str:
-        torch.manual_seed(0)
-        config = plain(composed(*overrides, *SIZES, "latent.dim=3"))
-        model = build.model(config, WORDS, sources)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter *= 3
-        kept = dict(build.training(config, model).hparams)
-        torch.save({"state_dict": model.state_dict(), "hyper_parameters": kept}, tmp_path / "run.ckpt")
-        return str(tmp_path / "run.ckpt")
-
-    return save
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_main: Callable[..., Said]) -> Callable[..., Said]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sources.txt").write_text("\n".join(SOURCES) + "\n")
-
-    def main(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["translate", *words])
-        code = 0
-        try:
-            translate.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return Said(code, *capsys.readouterr())
-
-    return main
+    return functools.partial(run_main, translate.main)
 
 
 def test_a_line_for_each_source_in_their_order(saved, typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -75,8 +75,8 @@ class Translation(Instrument):
         self.references += [model.vocabulary.decode(row) for row in batch.tokens.tolist()]
         middle = model.code(reading)
         self._write("greedy", middle, reading)
-        if not self.context.splits:
-            return  # a validation
+        if not self.context.alone:
+            return
         assert batch.index is not None
         self.rows += batch.index.tolist()
         self.sources += [model.sources.decode(row) for row in batch.source.tolist()]
@@ -116,7 +116,7 @@ class Translation(Instrument):
         bleu = BLEU(tokenize="none", force=True)
         texts = self._all(self.written["greedy"]), self._all(self.references)
         greedy = bleu.corpus_score(texts[0], [texts[1]]).score
-        if not self.context.splits:
+        if not self.context.alone:
             return {"bleu_greedy": greedy, "bleu_loss": 100 - greedy}
         beam: Any = bleu.corpus_score(self.written["beam"], [self.references], n_bootstrap=BOOTSTRAP)
         found: dict[str, Score] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ _REST = (
     *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # written by Lightning's profilers
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
 )  # fmt: skip
+#: errors of a disk that is full, damaged or not writable
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 _FOLDERS = ("checkpoints", "figures", "wandb", "tensorboard")
 
 
@@ -64,6 +67,24 @@ class Folder:
             yield
         finally:
             lock.release()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns errors of a disk that is full or not writable into a short message.
+
+        Raises:
+            RunError: as above.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            kept = "its last checkpoint is whole" if self.last.exists() else "nothing was saved yet"
+            raise RunError(
+                f"{error.filename or self.path}: {error.strerror}; {kept}\n"
+                "try  make room, or permit writing there; the same command then continues"
+            ) from error
 
     def clear(self) -> None:
         """Removes the files that a run wrote, and nothing else."""

@@ -182,7 +182,7 @@ def test_the_wrong_z_is_that_of_the_source_before_never_its_own(made: Any, monke
         given.setdefault(name, []).append(code)
 
     monkeypatch.setattr(Translation, "_write", note)
-    instrument = Translation(Context(model, EvaluationSettings(), splits={"test": []}))
+    instrument = Translation(Context(model, EvaluationSettings()))
     whole = Batch(PAIRS.tokens, PAIRS.lengths, source=PAIRS.source, index=torch.arange(3))
     with torch.no_grad():
         for rows in (slice(0, 2), slice(2, 3)):  # the second batch has one text

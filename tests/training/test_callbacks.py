@@ -12,6 +12,7 @@ from helpers import Command, Compose, checked, plain
 import lvexp as package
 from lvexp import build, run
 from lvexp.errors import ConfigError, Refusal
+from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
 from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.ema import Ema
@@ -33,7 +34,7 @@ def fit(config: dict, folder: Path, watch: list[dict[str, torch.Tensor]] | None 
             watch.append({name: value.clone() for name, value in model.state_dict().items()}),
             after(*given),
         )
-    run._quiet()
+    quiet()
     run._fit(trainer, validation, training, data, place)
     logger.flush()
     return trainer, validation, best, model

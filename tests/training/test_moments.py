@@ -13,6 +13,7 @@ import torch
 from helpers import Compose, plain
 
 from lvexp import build, run
+from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
 from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.progress import Progress
@@ -86,7 +87,7 @@ def test_whatever_a_kill_leaves_and_wherever_it_is_moved_it_ends_the_same(
 ):
     usual = ["trainer.max_epochs=3", "trainer.limit_train_batches=5", "trainer.checkpoint_steps=7"]
     config = plain(composed(*small, *usual, *CASES[case]))
-    run._quiet()
+    quiet()
     (whole := tmp_path / "whole").mkdir()
     left: list[Path] = []
     replace = os.replace

@@ -15,6 +15,7 @@ from helpers import Compose, checked, plain
 from lvexp import build, run
 from lvexp.errors import ConfigError, Refusal
 from lvexp.job import identity
+from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
 from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.decay import Plateau
@@ -28,7 +29,7 @@ SHORT = ("trainer.max_epochs=3", "trainer.limit_train_batches=5", "trainer.log_e
 @pytest.fixture
 def fit(small: list[str], composed: Compose, tmp_path: Path) -> Fit:
     """Trains, and returns the rows of metrics.csv."""
-    run._quiet()
+    quiet()
 
     def rows(*typed: str, change: Callable[[L.Trainer], None] = lambda _: None) -> list[dict[str, Any]]:
         config = composed(*small, *SHORT, *typed)

@@ -1,0 +1,138 @@
+"""The evaluation of a trained model and its report: after training, or of a finished run once more."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from lvexp import build
+from lvexp.checks import targets
+from lvexp.data.module import TextData
+from lvexp.errors import ConfigError
+from lvexp.instruments.evaluate import Evaluation, Make, evaluate
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.job import identity
+from lvexp.job.command import quiet
+from lvexp.job.folder import Folder
+from lvexp.loading import Run, load
+from lvexp.models.base import LatentModel
+from lvexp.report import figures
+from lvexp.report.result import RESULT, write_result
+from lvexp.report.table import show
+from lvexp.report.text import samples_text
+from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
+from lvexp.training.loggers.base import Report, log_report
+
+#: the part of a finished run's result that does not depend on the evaluation
+_OF_TRAINING = ("run_id", "group_id", "seed", "steps", "epochs", "valid", "monitor")
+
+
+def measured(
+    config: Mapping[str, Any], model: LatentModel, data: TextData, more: Sequence[Make], console: Console
+) -> tuple[Evaluation, dict[str, Any]]:
+    """The evaluation on the test set, and the part of result.json that follows from it.
+
+    Args:
+        config: resolved, with the settings of the evaluation. more: the user's own instruments.
+    """
+    others = {split: data.in_order(split) for split in ("train", "valid")}
+    with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
+        settings = EvaluationSettings(**config["evaluation"])
+        found = evaluate(model, data.test_dataloader(), settings, data.labels, others, more)
+    return found, {
+        "status": "done", "commit": identity.commit(), "verdict": found.verdict, "test": dict(found.scores),
+        "reported": list(found.reported), "groups": [*found.groups],
+        "data": {"fingerprint": data.corpus.fingerprint, "notes": list(data.corpus.notes)},
+    }  # fmt: skip
+
+
+def report(
+    place: Folder, result: dict[str, Any], evaluation: Evaluation, console: Console, loggers: Sequence[Any] = ()
+) -> None:
+    """Writes the report into a folder, which is done then, and shows it."""
+    folder = place.path
+    (folder / "samples.txt").write_text(samples_text(evaluation.verdict, evaluation.sections), encoding="utf-8")
+    for name, text in evaluation.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for logger in loggers:
+        if isinstance(logger, CsvLogger):
+            logger.flush()
+    history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
+    drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
+    write_result(folder / RESULT, result)
+    (folder / identity.DONE).touch()
+    # last: the run is done even if this fails
+    log_report(loggers, Report(result, evaluation.sections, [*map(Path, drawn)], place.best))
+    show({**result, "folder": str(folder)}, console)
+    for section in evaluation.sections:
+        lines = [text for _, text in section.lines[:5]] if section.brief is None else section.brief
+        if lines:
+            console.print(f"[bold]{section.name}[/bold]")
+            for line in lines:
+                console.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, **job: Any) -> dict[str, Any]:
+    """Evaluates a finished run once more and writes the report into a folder of its own (``evaluate=RUN``).
+
+    Args:
+        config: the run's configuration, with the settings of the evaluation and the texts to measure it on.
+        folder: for the report. evaluation_id: of what is measured. job: choices and overrides, as in result.json.
+
+    Returns:
+        as :func:`lvexp.run.run`.
+
+    Raises:
+        RunError: there is no such run, or its checkpoint is damaged. ConfigError: the texts have another vocabulary.
+    """
+    console, began, source = Console(), time.perf_counter(), Path(config["evaluate"]).expanduser()
+    place = Folder(folder, evaluation_id)
+    with place.alone(), place.writing():
+        if config["force"]:
+            place.clear()
+        place.check()
+        if place.done:
+            console.print(f"[dim]done before, in {folder}; force=true measures it anew[/dim]", highlight=False)
+            show(place.result(), console)
+            return {**place.result(), "status": "skipped", "folder": str(folder), "objective": None}
+        place.begin(config, {})
+        quiet()
+        if config["trainer"]["threads"]:
+            torch.set_num_threads(config["trainer"]["threads"])
+        loaded = load(source, trust=targets.named(config))
+        data = build.data(config)
+        data.prepare_data()
+        _same_vocabulary(loaded, data, config)
+        evaluation, found = measured(config, loaded.model, data, build.instruments(config), console)
+        before = Folder(source, "").result()
+        result = {
+            **{key: before.get(key) for key in _OF_TRAINING}, **job, **found, "evaluation_id": evaluation_id,
+            "evaluates": str(source.resolve()), "seconds": round(time.perf_counter() - began, 1),
+            "tokens_per_second": None,
+        }  # fmt: skip
+        report(place, result, evaluation, console)
+    return {**result, "folder": str(folder), "objective": None}
+
+
+def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:
+    """Rejects a corpus whose vocabulary, made from its training texts, is not the run's."""
+    model, typed = loaded.model, f"evaluate={config['evaluate']}"
+    for mine, other in ((model.vocabulary, data.vocabulary), (model.sources, data.sources or data.vocabulary)):
+        if mine.to_json() != other.to_json():
+            raise ConfigError(
+                f"{typed}: the training texts of data={config['data']['name']} give another vocabulary than the run's\n"
+                "try  data.root=DIR, where the run's own training texts are; only data.files.test may differ, and only "
+                "if the run had a file for it"
+            )
+    if list(model.labels) != list(data.labels):
+        raise ConfigError(
+            f"{typed}: the texts have other labels than the run's\ntry  test texts without a label of their own"
+        )
