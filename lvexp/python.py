@@ -59,7 +59,7 @@ def sweep(*overrides: str, config_dir: str | Path | None = None) -> list[Run]:
         LvexpError: as of :func:`train`.
     """
     Sweep.jobs, Sweep.exit_code = [], 0
-    with _command([*overrides, "-m"], config_dir):
+    with _command(overrides, config_dir, "-m"):
         entry.execute()
     jobs = Sweep.jobs
     for status, kind in (("failed", RunError), ("refused", Refusal)):
@@ -80,11 +80,11 @@ def _own(folder: Path) -> Collection[str]:
 
 
 @contextlib.contextmanager
-def _command(overrides: Collection[str], config_dir: str | Path | None) -> Iterator[None]:
+def _command(overrides: Collection[str], config_dir: str | Path | None, *flags: str) -> Iterator[None]:
     """Lets Hydra see a command line, and leaves no trace of it in this process."""
-    options = [] if config_dir is None else ["--config-dir", str(Path(config_dir).absolute())]
+    options = [*flags] if config_dir is None else [*flags, "--config-dir", str(Path(config_dir).absolute())]
     for word in overrides:
-        if not isinstance(word, str) or (word.startswith("-") and word != "-m"):
+        if not isinstance(word, str) or word.startswith("-"):
             raise ConfigError(
                 f"{word}: overrides are texts such as 'latent.dim=16'\n"
                 "try  config_dir=… for a folder of options | lvexp.sweep(…) for -m"
