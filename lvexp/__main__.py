@@ -165,6 +165,7 @@ def main() -> None:
     _legible()
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that the user's own classes are found either way
+    sweep.Sweep.exit_code = 0  # not that of an earlier sweep of this process
     try:
         execute()
     except (LvexpError, HydraException, OmegaConfBaseException) as error:
