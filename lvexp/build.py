@@ -53,6 +53,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "scheduler": (LRScheduler,),
     "init": (AbstractInit,),
     "model": (LatentModel,),
+    "model.discriminator": (AbstractEncoder,),
 }
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
@@ -75,24 +76,24 @@ def check_training(config: Mapping[str, Any], trust: Collection[str]) -> None:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group not in SEVERAL and (group != "scheduler" or config.get("scheduler")):
+        if group not in SEVERAL and "." not in group and (group != "scheduler" or config.get("scheduler")):
             yield group, config[group]
     for group in SEVERAL:
         yield from ((f"{group}.{name}", node) for name, node in (config.get(group) or {}).items())
 
 
 def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[type, dict[str, Any]]:
-    """The class that a node names, and its arguments. The blocks of a latent variable are passed as factories, because
-    the latent variable builds them itself once it knows their width; the parts of an estimator are built here."""
+    """The class that a node names, and its arguments. The parts of a latent variable and of a model are passed as
+    factories, because these build them themselves once they know their sizes; those of an estimator are built here."""
     group = where.partition(".")[0]
-    found = targets.find(where, node.get(targets.TARGET), _KINDS[group], trust)
+    found = targets.find(where, node.get(targets.TARGET), _KINDS.get(where) or _KINDS[group], trust)
     given, parts = arguments(node), dict[str, Any]()
     if "${oc.env:" in str(given) and node[targets.TARGET] in trust:
         # ${oc.env:…} is kept as typed (lvexp.job.environment) and resolved only here: our own classes need no
         # environment variables, and a file from somebody else must not read any
         known: Any = OmegaConf.to_container(OmegaConf.create(given), resolve=True)
         given = known
-    if group in ("latent", "estimator"):
+    if group in ("latent", "estimator", "model"):
         for name in [name for name, value in given.items() if isinstance(value, Mapping) and targets.TARGET in value]:
             inner, block = f"{where}.{name}", given.pop(name)
             if group == "estimator":
@@ -216,6 +217,8 @@ def training(
     )
     # all that `lvexp.load` needs, as plain values, so that the file can be loaded with weights_only=True
     hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
+    if model.attribute_names:
+        hyper["attributes"] = {name: list(names) for name, names in model.attribute_names.items()}
     if model.sources is not model.vocabulary:
         hyper["sources"] = model.sources.to_json()
     built.save_hyperparameters(hyper, logger=False)

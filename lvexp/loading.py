@@ -17,6 +17,7 @@ from lvexp.data.written import vocabulary_from_json
 from lvexp.errors import ConfigError, RunError
 from lvexp.job import checkpoints
 from lvexp.metrics.likelihood import countable, importance_weighted, marginal
+from lvexp.models.attributes import AttributeModel, Chosen
 from lvexp.models.base import LatentModel
 from lvexp.models.records import Record, batch, each, parts
 from lvexp.networks.writing import Decoding
@@ -53,6 +54,7 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         model = build.model(kept["config"], vocabulary, sources, trust=trust)
         model.load_state_dict(saved["state_dict"])
         model.labels = kept.get("labels", ())
+        model.attribute_names = kept.get("attributes") or ({"label": model.labels} if model.labels else {})
     except ConfigError as error:
         raise RunError(f"{file}: {error}") from error
     except Exception as error:  # a checkpoint of another version can cause many kinds of errors
@@ -177,12 +179,15 @@ class Run:
         texts = dataclasses.replace(texts, source=asked.source[rows] if asked.source is not None else None)
         return self.model.log_likelihood(texts, reading[rows], code[rows][None])[0].tolist()
 
-    def sample(self, n: int, seed: int | None = None, source: Any = None, **how: Any) -> list[str]:
+    def sample(
+        self, n: int, seed: int | None = None, source: Any = None, c: Chosen | None = None, **how: Any
+    ) -> list[str]:
         """``n`` texts: z from the prior, then words drawn from p(x|z).
 
         Args:
             n: number of texts. seed: of the draws. how: of :class:`~lvexp.networks.writing.Decoding`.
             source: what the texts are given, if the model reads a source; z is then drawn from p(z|source).
+            c: the classes of the texts, ``"positive"`` or ``{"sentiment": "positive"}``, if z includes any.
 
         Raises:
             RunError: the model has no prior (a plain auto-encoder), or reads sources and is given none.
@@ -203,7 +208,14 @@ class Run:
         with torch.random.fork_rng(), torch.no_grad():
             if seed is not None:
                 torch.manual_seed(seed)
-            z = latent.code(prior.sample((1, n)))[0] if prior is not None else torch.zeros(n, 0)
+            if prior is None:
+                return self.decode(torch.zeros(n, 0), **{"method": "sample", **how})
+            value = prior.sample((n,))
+            if c is not None:
+                if not isinstance(self.model, AttributeModel):
+                    raise RunError("sample: c is for models with classes of texts\ntry  a run of model=control")
+                value = self.model.latent.fixed(value, self.model.chosen(c).expand(n, -1))
+            z = latent.code(value[None])[0]
             return self.decode(z, **{"method": "sample", **how})
 
     def reconstruct(self, texts: Sequence[str], **how: Any) -> list[str]:

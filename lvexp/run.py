@@ -140,10 +140,11 @@ def _execute(
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     preflight.batches(config["trainer"], data)
     model = build.model(config, data.vocabulary, data.sources)
+    model.attribute_names = data.classes
     training = build.training(config, model, data.steps_per_epoch, kept=written, labels=data.labels)
     more = build.instruments(config)
     preflight.objective(config.get("objective"), validated(model, *applying(model, more)))
-    model.check(data.labels)
+    model.check(data.classes)
     model.prepare()
     for regularizer in training.regularizers:
         regularizer.prepare(model)

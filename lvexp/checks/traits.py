@@ -35,6 +35,7 @@ TRAITS = {
     "states": ("has no state for each word", "reads them"),
     "recurrent": ("has no recurrent layer", "fills one"),
     "autoregressive": ("reads no words", "changes the words it reads"),
+    "relaxable": ("reads single words only", "has it read mixtures of words"),
     "bag_decoder": ("scores texts word by word", "has documents that are counts of words"),
     "skippable": ("has no layers for z to join", "joins z to each layer"),
     "relevance": ("writes words", "needs to know how well an answer fits a question"),
@@ -55,7 +56,9 @@ TRAITS = {
 #: trait → the group whose options may offer it, used to name the option that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent")
 _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
-_GIVERS |= dict.fromkeys(("autoregressive", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder")
+_GIVERS |= dict.fromkeys(
+    ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
+)
 _GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory"), "model")
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "counts"), "data")

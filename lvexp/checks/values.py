@@ -185,6 +185,8 @@ _LIMITS = {
     "evaluation.interpolation_steps": ">= 2",
     "evaluation.max_decode": ">= 1",
     "evaluation.seed": "whole >= 0 < 4294967296",
+    "evaluation.references": "text or number or null",
+    "evaluation.language_model": "text or number or null",
     "trainer.devices": "whole >= 1 or -1",
     "trainer.num_nodes": "whole >= 1 or -1",
     "trainer.max_epochs": "whole >= 1 or -1",

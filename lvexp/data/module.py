@@ -109,6 +109,12 @@ class TextData(L.LightningDataModule):
         """Names of the classes; empty if there are no labels."""
         return self.corpus.labels
 
+    @property
+    def classes(self) -> dict[str, list[str]]:
+        """Attribute → names of its classes: that of ``columns.label`` first."""
+        name = self.settings.columns.label
+        return {name if isinstance(name, str) else "label": self.labels} if self.labels else {}
+
     @cached_property
     def shown(self) -> np.ndarray | None:
         """Whether the label of each training text is observed, [N]: ``labelled`` of those that have one, selected by

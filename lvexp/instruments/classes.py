@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from lvexp.instruments.base import Context, Instrument, Look, Scores
+from lvexp.models.attributes import AttributeModel, observed
 from lvexp.models.base import LatentModel
-from lvexp.models.m2 import M2
 from lvexp.report.findings import Findings, Group, Score, number
 
 
 class Classes(Instrument):
-    """``class_accuracy``: share of texts whose most probable value of c is their class."""
+    """``class_accuracy``: share of texts whose most probable value of c is their class; of all attributes together."""
 
     order = 33
     figures = ("class_accuracy",)
@@ -20,13 +22,15 @@ class Classes(Instrument):
 
     @classmethod
     def applies(cls, model: LatentModel) -> bool:
-        return isinstance(model, M2)
+        return isinstance(model, AttributeModel)
 
     def update(self, look: Look) -> None:
-        labels, model = look.terms.batch.labels, self.model
-        assert isinstance(model, M2)
-        if labels is not None:
-            self.right += (model.class_logits(look.terms.params).argmax(-1) == labels)[labels >= 0].tolist()
+        classes, model = observed(look.terms.batch), self.model
+        assert isinstance(model, AttributeModel)
+        if classes is not None:
+            logits = model.class_logits(look.terms.params)
+            guessed = torch.stack([part.argmax(-1) for part in logits[: classes.shape[1]]], 1)
+            self.right += (guessed == classes)[classes >= 0].tolist()
 
     def measure(self) -> dict[str, Score]:
         return {"class_accuracy": sum(self.right) / len(self.right)} if self.right else {}

@@ -23,6 +23,8 @@ class EvaluationSettings:
         bleu_sentences: largest number of texts reconstructed for BLEU.
         max_decode: number of tokens after which a written text is cut.
         seed: of all draws.
+        references: file with a human rewrite of each test text, for models that transfer texts to another class.
+        language_model: folder of a finished ``model=rnnlm`` run, which measures how fluent written texts are.
     """
 
     iw_samples: int = 100
@@ -37,6 +39,8 @@ class EvaluationSettings:
     bleu_sentences: int = 1000
     max_decode: int = 60
     seed: int = 0
+    references: str | None = None
+    language_model: str | None = None
 
     def __post_init__(self) -> None:
         counts = ("iw_samples", "mi_sentences", "mi_batch", "bleu_sentences", "max_decode")

@@ -57,10 +57,18 @@ def essence(config: DictConfig) -> dict[str, Any]:
     for group in ("instrument", "callbacks", "scheduler"):
         if not plain.get(group):  # such a run is what it was before there was this group
             plain.pop(group, None)
+    plain["evaluation"] = _measured(plain["evaluation"])
     for option in (plain.get("regularizer") or {}).values():
         for key in (option or {}).get("starts_from") or []:  # the run counts, not where it lies
             option[key] = parent.run_id(option.get(key))
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
+
+
+def _measured(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an evaluation, with the content of files and runs, not where they lie."""
+    known = {"references": _content, "language_model": parent.run_id}
+    found = {key: value for key, value in evaluation.items() if key not in known or value is not None}
+    return found | {key: read(str(found[key])) for key, read in known.items() if key in found}
 
 
 def devices(trainer: Mapping[str, Any]) -> int | str:
@@ -122,7 +130,9 @@ def evaluation_id(config: DictConfig) -> str:
     """A hash of what a later evaluation of a finished run measures, and on which texts."""
     plain = resolved(config, leave_out=VOLATILE)
     texts = fingerprint(Place.of(plain["data"]))
-    return _digest({"evaluation": plain["evaluation"], "instrument": plain.get("instrument"), "texts": texts})
+    return _digest(
+        {"evaluation": _measured(plain["evaluation"]), "instrument": plain.get("instrument"), "texts": texts}
+    )
 
 
 def register() -> None:

@@ -78,17 +78,21 @@ class AbstractLatent(nn.Module, abc.ABC):
 
 
 class AbstractClassLatent(AbstractLatent, abc.ABC):
-    """A latent variable that is, or contains, a variable that can represent the class of a text."""
+    """A latent variable that is, or contains, variables that can represent classes of a text, c_1 … c_A."""
 
     @property
     @abc.abstractmethod
-    def classes(self) -> tuple[str, int]:
-        """The option that sets the number of classes, as it is typed, and that number, K."""
+    def classes(self) -> list[tuple[str, int]]:
+        """For each c: the option that sets its number of classes, as it is typed, and that number, K."""
 
     @abc.abstractmethod
-    def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
-        """log q(c|x), up to a constant for each text."""
+    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B K"]]:
+        """log q(c|x) of each c, up to a constant for each text."""
 
     @abc.abstractmethod
-    def observe(self, params: Float[Tensor, "B P"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
-        """The parameters, with q(c|x) a point mass on the label if there is one (labels ≥ 0)."""
+    def observe(self, params: Float[Tensor, "B P"], classes: Int[Tensor, "B A"]) -> Float[Tensor, "B P"]:
+        """The parameters, with q(c|x) a point mass on the class where it is known (classes ≥ 0)."""
+
+    @abc.abstractmethod
+    def fixed(self, value: Shaped[Tensor, "*B E"], classes: Int[Tensor, "*B A"]) -> Shaped[Tensor, "*B E"]:
+        """The values, with each c set to its class where one is given (classes ≥ 0)."""

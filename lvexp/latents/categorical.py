@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from lvexp.latents.base import AbstractClassLatent
 from lvexp.latents.categoricals import Categoricals
-from lvexp.shapes import Float, Int, Tensor
+from lvexp.shapes import Float, Int, Shaped, Tensor
 
 #: difference between the label's logit and all others: e^-1e4 is 0 and 1e4 is finite in every precision
 _SURE = 1e4
@@ -29,12 +29,18 @@ class Categorical(Categoricals, AbstractClassLatent):
         super().__init__(features, 1, categories, embedding, prior)
 
     @property
-    def classes(self) -> tuple[str, int]:
-        return "latent.categories", self.categories
+    def classes(self) -> list[tuple[str, int]]:
+        return [("latent.categories", self.categories)]
 
-    def class_logits(self, params: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-        return params
+    def class_logits(self, params: Float[Tensor, "B K"]) -> list[Float[Tensor, "B K"]]:
+        return [params]
 
-    def observe(self, params: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B K"]:
-        point = _SURE * (F.one_hot(labels.clamp(min=0), self.categories).to(params) - 1)
-        return point.where((labels >= 0)[:, None], params)
+    def observe(self, params: Float[Tensor, "B K"], classes: Int[Tensor, "B 1"]) -> Float[Tensor, "B K"]:
+        point = _SURE * (self._one_hot(classes[:, 0], params) - 1)
+        return point.where(classes >= 0, params)
+
+    def fixed(self, value: Shaped[Tensor, "*B 1 K"], classes: Int[Tensor, "*B 1"]) -> Shaped[Tensor, "*B 1 K"]:
+        return self._one_hot(classes, value).where((classes >= 0)[..., None], value)
+
+    def _one_hot(self, classes: Int[Tensor, "*B"], like: Tensor) -> Float[Tensor, "*B K"]:
+        return F.one_hot(classes.clamp(min=0), self.categories).to(like)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -31,82 +31,90 @@ class Mixed(AbstractClassLatent):
         super().__init__()
         self.blocks = nn.ModuleDict({name: make(features=features) for name, make in blocks.items()})
         with torch.no_grad():
-            params = {name: part.params(torch.zeros(1, features)) for name, part in self._parts().items()}
+            params = {name: part.params(torch.zeros(1, features)) for name, part in self.parts.items()}
         self.sizes = [part.shape[-1] for part in params.values()]
-        parts = self._parts().values()
+        parts = self.parts.values()
         if not parts or any(part.dim is None or part.prior() is None for part in parts):
             raise ConfigError(f"latent.{'|'.join(blocks)}: every block of a mixed latent needs a prior")
         self.width = sum(part.width for part in parts)
         self.dim = sum(part.dim or 0 for part in parts)
         self.values = tuple(itertools.chain(*(part.values for part in parts)))
 
-    def _parts(self) -> dict[str, AbstractLatent]:
+    @property
+    def parts(self) -> dict[str, AbstractLatent]:
+        """The blocks by name."""
         return {name: part for name, part in self.blocks.items() if isinstance(part, AbstractLatent)}
 
     def _split(self, params: Float[Tensor, "B P"]) -> dict[str, Tensor]:
         return dict(zip(self.blocks, params.split(self.sizes, -1), strict=True))
 
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        return torch.cat([part.params(features) for part in self._parts().values()], -1)
+        return torch.cat([part.params(features) for part in self.parts.values()], -1)
 
     def posterior(self, params: Float[Tensor, "*B P"]) -> Joint:
         parts = self._split(params)
-        return Joint({name: part.posterior(parts[name]) for name, part in self._parts().items()})
+        return Joint({name: part.posterior(parts[name]) for name, part in self.parts.items()})
 
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Joint:
-        priors = {name: part.prior(condition) for name, part in self._parts().items()}
+        priors = {name: part.prior(condition) for name, part in self.parts.items()}
         return Joint({name: prior for name, prior in priors.items() if prior is not None})
 
     def code(self, value: Shaped[Tensor, "S B E"]) -> Float[Tensor, "S B W"]:
         values = self.prior().split(value)
-        return torch.cat([part.code(values[name]) for name, part in self._parts().items()], -1)
+        return torch.cat([part.code(values[name]) for name, part in self.parts.items()], -1)
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return itertools.chain(*(part.inference_parameters() for part in self._parts().values()))
+        return itertools.chain(*(part.inference_parameters() for part in self.parts.values()))
 
     def point(self, q: Distribution) -> Shaped[Tensor, "B E"]:
         assert isinstance(q, Joint)
-        return q.joined({name: part.point(q.blocks[name]) for name, part in self._parts().items()})
+        return q.joined({name: part.point(q.blocks[name]) for name, part in self.parts.items()})
 
     def between(self, start: Shaped[Tensor, " E"], end: Shaped[Tensor, " E"], share: float) -> Shaped[Tensor, " E"]:
         """Block by block: what is continuous moves, what is discrete stays as it is at the start."""
         prior = self.prior()
         first, last = prior.split(start), prior.split(end)
-        return prior.joined({n: part.between(first[n], last[n], share) for n, part in self._parts().items()})
+        return prior.joined({n: part.between(first[n], last[n], share) for n, part in self.parts.items()})
 
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
         assert isinstance(q, Joint)
-        found = [part.means(q.blocks[name]) for name, part in self._parts().items()]
+        found = [part.means(q.blocks[name]) for name, part in self.parts.items()]
         found = [means for means in found if means is not None]
         return torch.cat(found, -1) if found else None
 
     def marginals(self, q: Distribution) -> Float[Tensor, "B N K"] | None:
         assert isinstance(q, Joint)
-        found = [part.marginals(q.blocks[name]) for name, part in self._parts().items()]
+        found = [part.marginals(q.blocks[name]) for name, part in self.parts.items()]
         most = max(self.values, default=0)
         padded = [F.pad(each, (0, most - each.shape[-1])) for each in found if each is not None]
         return torch.cat(padded, 1) if padded else None
 
-    def _class(self) -> tuple[str, AbstractClassLatent]:
-        found = [(name, part) for name, part in self._parts().items() if isinstance(part, AbstractClassLatent)]
-        if len(found) != 1:
-            raise ConfigError(
-                f"latent=mixed holds {len(found)} blocks that could be the class of a text, not 1\n"
-                "try  latent@latent.c=categorical"
-            )
-        return found[0]
+    @property
+    def class_blocks(self) -> dict[str, AbstractClassLatent]:
+        """The blocks that can represent a class of a text."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, AbstractClassLatent)}
 
     @property
-    def classes(self) -> tuple[str, int]:
-        name, part = self._class()
-        typed, count = part.classes
-        return typed.replace("latent.", f"latent.{name}.", 1), count
+    def classes(self) -> list[tuple[str, int]]:
+        return [
+            (typed.replace("latent.", f"latent.{name}.", 1), count)
+            for name, part in self.class_blocks.items()
+            for typed, count in part.classes
+        ]
 
-    def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
-        name, part = self._class()
-        return part.class_logits(self._split(params)[name])
+    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B K"]]:
+        parts = self._split(params)
+        return [logits for name, part in self.class_blocks.items() for logits in part.class_logits(parts[name])]
 
-    def observe(self, params: Float[Tensor, "B P"], labels: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
-        name, part = self._class()
-        parts: Mapping[str, Tensor] = self._split(params)
-        return torch.cat([*({**parts, name: part.observe(parts[name], labels)}).values()], -1)
+    def observe(self, params: Float[Tensor, "B P"], classes: Int[Tensor, "B A"]) -> Float[Tensor, "B P"]:
+        parts = self._split(params)
+        for at, (name, part) in enumerate(self.class_blocks.items()):
+            parts[name] = part.observe(parts[name], classes[:, at : at + 1])
+        return torch.cat([*parts.values()], -1)
+
+    def fixed(self, value: Shaped[Tensor, "*B E"], classes: Int[Tensor, "*B A"]) -> Shaped[Tensor, "*B E"]:
+        prior = self.prior()
+        parts = prior.split(value)
+        for at, (name, part) in enumerate(self.class_blocks.items()):
+            parts[name] = part.fixed(parts[name], classes[..., at : at + 1])
+        return prior.joined(parts)

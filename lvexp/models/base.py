@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
@@ -77,6 +77,7 @@ class LatentModel(nn.Module, abc.ABC):
         sees_labels: whether q(z|x) is given the label of a text. If so, a posterior that separates the classes proves
             nothing, and its separation is neither drawn nor measured.
         labels: names of the classes, if they are known.
+        attribute_names: attribute → names of its classes, if they are known. The first one's are the labels.
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
         reads: the columns that the model needs in each record.
         writes: whether it can write texts.
@@ -90,6 +91,7 @@ class LatentModel(nn.Module, abc.ABC):
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[bool] = True
     labels: Sequence[str] = ()
+    attribute_names: Mapping[str, Sequence[str]] = {}
 
     def __init__(
         self, vocabulary: Vocabulary | Bag, latent: AbstractLatent, estimator: AbstractEstimator, samples: int = 1
@@ -144,9 +146,9 @@ class LatentModel(nn.Module, abc.ABC):
         -ELBO, or the distortion for an auto-encoder, which has no ELBO."""
         return ("distortion", "D") if self.latent.dim is not None and not self.latent.has_prior else BOUND
 
-    def check(self, labels: Sequence[str]) -> None:
-        """Raises :class:`ConfigError` if the model cannot learn the classes of a corpus, whose names are given. Called
-        once before training."""
+    def check(self, attributes: Mapping[str, Sequence[str]]) -> None:
+        """Raises :class:`ConfigError` if the model cannot learn the attributes of a corpus (attribute → names of its
+        classes). Called once before training."""
 
     def prepare(self) -> None:
         """Called once before training, but not when a finished run is loaded."""
@@ -184,6 +186,14 @@ class LatentModel(nn.Module, abc.ABC):
         """A loss of the model's own, added in ``turn``; ``terms`` are those of the bound, None if the turn has none."""
         return 0.0
 
+    def prepares(self, epoch: int) -> bool:
+        """Whether validations in an epoch are to be disregarded, since the training proper begins later."""
+        return False
+
+    def watch(self) -> Mapping[str, Tensor]:
+        """Its own figures to log as ``train/…``, with the values used in the last loss."""
+        return {}
+
     # --- the bound -----------------------------------------------------------------------------------------------
 
     @property
@@ -191,9 +201,13 @@ class LatentModel(nn.Module, abc.ABC):
         """The device of the parameters."""
         return next(self.parameters()).device
 
+    def inferred(self, reading: Reading) -> Float[Tensor, "B P"]:
+        """The posterior's parameters, before any regularizer constrains them."""
+        return self.latent.params(reading.features)
+
     def params(self, reading: Reading) -> Float[Tensor, "B P"]:
         """The posterior's parameters, after the regularizers that constrain them."""
-        params = self.latent.params(reading.features)
+        params = self.inferred(reading)
         for part in cast(Iterable[Constraint], self.regularizers):
             params = part.constrain(params)
         return params

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -10,15 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
-from lvexp.errors import ConfigError
-from lvexp.latents.base import AbstractClassLatent
-from lvexp.models.records import Record, each
-from lvexp.models.records import batch as gathered
-from lvexp.models.sentence import SentenceModel
+from lvexp.models.attributes import AttributeModel, observed
 from lvexp.shapes import Float, Tensor
 
 
-class M2(SentenceModel):
+class M2(AttributeModel):
     r"""z includes a class c, which is observed for some of the texts (Kingma et al. 2014, M2; for texts Yang et al.
     2017).
 
@@ -37,43 +32,24 @@ class M2(SentenceModel):
         parts: arguments of every :class:`~lvexp.models.sentence.SentenceModel`.
     """
 
-    latent: AbstractClassLatent
-    offers: ClassVar[tuple[str, ...]] = ("classify",)
+    offers: ClassVar[tuple[str, ...]] = (*AttributeModel.offers, "classify")
 
     def __init__(self, alpha: float = 1.0, **parts: Any):
         super().__init__(**parts)
         self.alpha = alpha
 
-    def check(self, labels: Sequence[str]) -> None:
-        typed, count = self.latent.classes
-        if len(labels) > count:
-            raise ConfigError(
-                f"{typed}={count}: q(c|x) is over as many classes, and the corpus has {len(labels)} "
-                f"({textwrap.shorten(', '.join(labels), 60, placeholder=' …')})\ntry  {typed}={len(labels)}"
-            )
-
     def observe(self, batch: Batch, params: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Tensor | float]:
-        if batch.labels is None:
+        known = observed(batch)
+        if known is None:
             return params, 0.0
         log_q = self.latent.class_logits(params)
-        missing = F.cross_entropy(log_q, batch.labels, ignore_index=-1, reduction="none")
-        return self.latent.observe(params, batch.labels), self.alpha * missing
+        missing = [
+            F.cross_entropy(logits, column, ignore_index=-1, reduction="none")
+            for logits, column in zip(log_q, known.unbind(1), strict=True)
+        ]
+        return self.latent.observe(params, known), self.alpha * torch.stack(missing).sum(0)
 
-    @torch.no_grad()
     def classify(self, texts: Sequence[str], batch_size: int = 64) -> list[tuple[str | int, float]]:
-        """The most probable class of each text under q(c|x), with its probability. A class without a known name is
-        given by its number."""
-
-        def ask(part: Sequence[Record]) -> Tensor:
-            return self.class_logits(self.params(self.read(gathered(self.vocabulary, part).to(self.device)))).softmax(
-                -1
-            )
-
-        best = each(texts, ask, batch_size).max(-1)
-        known, rows = list(self.labels), [int(row) for row in best.indices]
-        names: list[str | int] = [known[row] if row < len(known) else row for row in rows]
-        return list(zip(names, best.values.tolist(), strict=True))
-
-    def class_logits(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B K"]:
-        """log q(c|x) of each text, up to a constant."""
-        return self.latent.class_logits(params)
+        """The most probable class of each text under q(c|x), with its probability; of several attributes, that of the
+        first. A class without a known name is given by its number."""
+        return [next(iter(found.values())) for found in self.attributes(texts, batch_size)]

@@ -81,8 +81,9 @@ class AbstractDecoder(nn.Module, abc.ABC):
         """The state before the first token. Every tensor in it has N as the first dimension."""
 
     @abc.abstractmethod
-    def step(self, tokens: Int[Tensor, " N"], state: Any) -> tuple[Float[Tensor, "N V"], Any]:
-        """log p of the next token after reading ``tokens``, and the state after them."""
+    def step(self, tokens: Int[Tensor, " N"] | Float[Tensor, "N V"], state: Any) -> tuple[Float[Tensor, "N V"], Any]:
+        """log p of the next token after reading ``tokens``, and the state after them. A decoder that accepts relaxed
+        words too, [N, V], declares it (``provides: [relaxable]``)."""
 
 
 class WordDecoder(AbstractDecoder):

@@ -128,7 +128,7 @@ class DilatedDecoder(WordDecoder):
     def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         return (code, *(block.past(code) for block in self.blocks))
 
-    def step(self, tokens: Int[Tensor, " N"], state):
+    def step(self, tokens: Int[Tensor, " N"] | Float[Tensor, "N V"], state):
         code, *pasts = state
         x = self.words(self.drop_in(self.embedding(tokens[:, None])))
         if self.code is not None:

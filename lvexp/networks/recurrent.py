@@ -214,7 +214,7 @@ class RecurrentDecoder(WordDecoder):
         parts = recurrent if isinstance(recurrent, tuple) else (recurrent,)
         return code, self._memory(memories), tuple(part.transpose(0, 1) for part in parts)
 
-    def step(self, tokens: Int[Tensor, " N"], state):
+    def step(self, tokens: Int[Tensor, " N"] | Float[Tensor, "N V"], state):
         code, memory, parts = state
         parts = [part.transpose(0, 1).contiguous() for part in parts]
         states, recurrent = self._read(tokens[:, None], code, tuple(parts) if len(parts) > 1 else parts[0])

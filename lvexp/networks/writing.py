@@ -70,7 +70,7 @@ def write(
     written, going = [], torch.ones(len(code), dtype=torch.bool, device=code.device)
     for _ in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
-        log_p = _writable(log_p, special)
+        log_p = writable(log_p, special)
         tokens = log_p.argmax(-1) if how.method == "greedy" else _sample(log_p, how)
         tokens = torch.where(going, tokens, special.eos)
         going = going & (tokens != special.eos)
@@ -80,7 +80,7 @@ def write(
     return [_until(special.eos, row) for row in torch.stack(written, 1).tolist()]
 
 
-def _writable(log_p: Float[Tensor, "N V"], special: Special) -> Float[Tensor, "N V"]:
+def writable(log_p: Float[Tensor, "N V"], special: Special) -> Float[Tensor, "N V"]:
     log_p = log_p.clone()
     log_p[:, [special.pad, special.bos]] = -torch.inf
     return log_p
@@ -122,7 +122,7 @@ def _beam(
     history = torch.empty(texts, width, 0, dtype=torch.long, device=code.device)
     for _ in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
-        log_p = _writable(log_p, special).view(texts, width, -1)
+        log_p = writable(log_p, special).view(texts, width, -1)
         closed = torch.full_like(log_p, -torch.inf)
         closed[..., special.eos] = 0  # an ended hypothesis is kept unchanged
         grown = score[..., None] + torch.where(ended[..., None], closed, log_p)

@@ -268,7 +268,7 @@ def accuracy(model: LatentModel, batches: list[Batch]) -> float:
     right = []
     for batch in batches:
         assert isinstance(model, M2)
-        right.append(model.class_logits(model.params(model.read(batch))).argmax(-1) == batch.labels)
+        right.append(model.class_logits(model.params(model.read(batch)))[0].argmax(-1) == batch.labels)
     return float(torch.cat(right).float().mean())
 
 

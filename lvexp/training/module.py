@@ -98,8 +98,8 @@ class Training(L.LightningModule):
 
     @property
     def preparing(self) -> bool:
-        """Whether a regularizer is still preparing the training, so that validations are disregarded."""
-        return any(regularizer.preparing for regularizer in self.regularizers)
+        """Whether a regularizer or the model is still preparing the training, so that validations are disregarded."""
+        return self.model.prepares(self.current_epoch) or any(part.preparing for part in self.regularizers)
 
     @property
     def beta(self) -> float:
@@ -165,8 +165,8 @@ class Training(L.LightningModule):
             self.measured["distortion"] = terms.distortion.detach().mean()
             if terms.rate is not None:
                 self.measured["rate"] = terms.rate.detach().mean()
-        for regularizer in self.regularizers:
-            self.measured |= regularizer.watch()
+        for part in (self.model, *self.regularizers):
+            self.measured |= part.watch()
         return loss
 
     def _bound(self, batch: Batch) -> tuple[Float[Tensor, " B"], Terms]:

@@ -141,7 +141,7 @@ def test_what_is_observed_is_a_point_with_the_prior_for_a_rate():
         latent.logits.normal_()
     params = latent.params(torch.randn(3, H)).detach().requires_grad_()
     labels = torch.tensor([2, -1, 0])
-    q = latent.posterior(latent.observe(params, labels))
+    q = latent.posterior(latent.observe(params, labels[:, None]))
     for estimator in (Enumerate(), Score(), Gumbel(), Gumbel(hard=True), StraightThrough(), Subset()):
         draw = estimator(q, 3)
         cost = (latent.code(draw.value).square().sum(-1) + 1) * 3
@@ -153,7 +153,8 @@ def test_what_is_observed_is_a_point_with_the_prior_for_a_rate():
         assert (gradient[1] != 0).any()
     total, _ = rate(q, latent.prior(), draw)
     torch.testing.assert_close(total[[0, 2]], -latent.logits[0].log_softmax(-1)[[2, 0]])
-    torch.testing.assert_close(latent.class_logits(params), params)
+    (logits,) = latent.class_logits(params)
+    torch.testing.assert_close(logits, params)
 
 
 def test_a_mixed_value_is_taken_apart_and_put_together():
@@ -167,10 +168,14 @@ def test_a_mixed_value_is_taken_apart_and_put_together():
     assert torch.equal(q.joined(parts), value)
     torch.testing.assert_close(q.log_prob(value), sum(q.blocks[name].log_prob(part) for name, part in parts.items()))
     torch.testing.assert_close(q.expand((3,)).log_prob(value), q.log_prob(value))
-    observed = latent.posterior(latent.observe(params, torch.tensor([1, -1, 3])))
+    observed = latent.posterior(latent.observe(params, torch.tensor([[1], [-1], [3]])))
     torch.testing.assert_close(observed.blocks["z"].mean, q.blocks["z"].mean)
     assert observed.blocks["c"].mean[0, 0].tolist() == [0, 1, 0, 0]
     torch.testing.assert_close(observed.blocks["c"].mean[1], q.blocks["c"].mean[1])
+    fixed = q.split(latent.fixed(value, torch.tensor([[1], [-1], [3]]).expand(5, -1, -1)))
+    assert torch.equal(fixed["z"], parts["z"])
+    assert torch.equal(fixed["c"][:, 1], parts["c"][:, 1])
+    assert (fixed["c"][:, [0, 2], 0].argmax(-1) == torch.tensor([1, 3])).all()
 
 
 # --- estimators ------------------------------------------------------------------------------------------------------

@@ -164,13 +164,13 @@ def test_codes_may_come_with_what_they_are_to_be_written_from(made, monkeypatch:
 OFFERS = {
     "model=svae": (),
     "model=rnnlm": (),
-    "model=m2 latent.c.categories=2": ("classify",),
+    "model=m2 latent.c.categories=2": ("attributes", "transfer", "classify"),
     "model=nasm": ("rank",),
     "model=answer_lstm": ("rank",),
     "model=nvdm": ("topics",),
     "model=prodlda": ("topics",),
 }
-OWN = ("classify", "rank", "topics")
+OWN = ("attributes", "transfer", "classify", "rank", "topics")
 
 
 @pytest.mark.parametrize(("typed", "offers"), OFFERS.items())
@@ -212,7 +212,7 @@ def test_a_class_and_its_probability(labels: tuple[str, ...], made):
     found = run.classify(TEXTS)
     model = run.model
     with torch.no_grad():
-        alone = [model.class_logits(model.params(model.read(batch(WORDS, [text])))).softmax(-1)[0] for text in TEXTS]
+        alone = [model.class_logits(model.params(model.read(batch(WORDS, [text]))))[0].softmax(-1)[0] for text in TEXTS]
     for (name, p), each in zip(found, alone, strict=True):
         assert p == pytest.approx(float(each.max()), abs=1e-5)
         assert name == (labels[int(each.argmax())] if labels else int(each.argmax()))

@@ -68,7 +68,7 @@ def test_labels_are_learned_and_a_report_never_sees_them(made):
         training.training_step(shown, 0).backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert model.class_logits(model.params(model.read(hidden))).argmax(-1).tolist() == [1, 0, 2]
+    assert model.class_logits(model.params(model.read(hidden)))[0].argmax(-1).tolist() == [1, 0, 2]
     model.eval()
     torch.testing.assert_close(model.terms(shown).distortion, model.terms(hidden).distortion)
     torch.testing.assert_close(model.terms(shown).rate, model.terms(hidden).rate)
@@ -78,8 +78,8 @@ def test_more_classes_than_values_are_refused(made, composed: Compose, small: li
     """Up front, by the number of the corpus, under the name that was typed."""
     training, data = made("latent.categories=2")
     model = training.model
-    model.check(data.labels)
-    four = [*data.labels, "plant", "place"]
+    model.check(data.classes)
+    four = {"label": [*data.labels, "plant", "place"]}
     with pytest.raises(
         ConfigError, match=r"latent\.categories=2: .* has 4 \(animal, thing.*\ntry  latent\.categories=4$"
     ):
@@ -88,6 +88,8 @@ def test_more_classes_than_values_are_refused(made, composed: Compose, small: li
     model = build.model(mixed, data.vocabulary)
     with pytest.raises(ConfigError, match=r"latent\.c\.categories=3: (.|\n)*\ntry  latent\.c\.categories=4$"):
         model.check(four)
+    with pytest.raises(ConfigError, match=r"2 attributes \(label, tense\), and the latent variable has 1"):
+        model.check({**data.classes, "tense": ["past", "present"]})
 
 
 def seen(data) -> dict[int, int]:

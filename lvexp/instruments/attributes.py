@@ -1,0 +1,309 @@
+"""Whether a model imposes classes on what it writes: samples of each class, and texts transferred to another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torchmetrics import MeanMetric
+
+from lvexp.data import lines
+from lvexp.data.batch import Batch
+from lvexp.errors import ConfigError
+from lvexp.instruments.base import Context, Instrument, Look, Scores
+from lvexp.instruments.exhibits import spread
+from lvexp.metrics.bleu import corpus_bleu, mean_bleu
+from lvexp.metrics.judge import Judge
+from lvexp.models.attributes import AttributeModel, observed
+from lvexp.models.base import LatentModel
+from lvexp.models.control import ControlModel
+from lvexp.models.records import batch as gathered
+from lvexp.networks.writing import Decoding
+from lvexp.report.findings import Findings, Group, Row, Score, Section, number
+from lvexp.report.verdict import verdict
+from lvexp.shapes import Int, Shaped, Tensor
+
+SAMPLES = 500  # texts drawn for each class
+FIT = 100_000  # the largest number of texts to fit the judge on
+_SHOWN = 6  # values of z that are shown with each class
+
+
+@dataclasses.dataclass(frozen=True)
+class _Transferred:
+    """A text that was written with another class of one attribute."""
+
+    row: int
+    text: str
+    attribute: int
+    to: int
+    written: str
+
+
+class Attributes(Instrument):
+    r"""Of each attribute c, as judged by a classifier that is independent of the model
+    (:class:`~lvexp.metrics.judge.Judge`, fitted on ``data.files.judge`` or, without such a file, on the validation
+    texts) and right on ``judge_accuracy`` of the test texts:
+
+    - ``attribute_accuracy``: share of samples, z from its prior and c given, that are of the class c;
+    - ``transfer_accuracy``: share of test texts that are of the class c' when written greedily from the mean of q(z|x)
+      and another class c', the next one;
+    - ``transfer_self_bleu``, ``transfer_self_bleu_corpus``: BLEU of these with the texts that they were made from, as a
+      mean over texts without smoothing and of the corpus; ``transfer_g``: geometric mean of accuracy (in percent) and
+      the first;
+    - ``copy_accuracy``: of the texts as they are, whose self-BLEU is 100: what to beat;
+    - with ``evaluation.references``, a file with a human rewrite for each test text, ``transfer_bleu`` and
+      ``transfer_bleu_corpus`` with these, and ``copy_…``, ``human_…`` for the copy and for the rewrites.
+
+    With several attributes the figures are means over them, and ``…_NAME`` those of one. Validations measure accuracy,
+    self-BLEU and ``transfer_loss`` = 100 - G, as q(c|x) of the model judges, if that selects the best one.
+    """
+
+    order = 45
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        model = self.model
+        assert isinstance(model, AttributeModel)
+        self.attributes = model.latent.classes
+        names = [*model.attribute_names] or [f"c{at}" for at, _ in enumerate(self.attributes, 1)]
+        known = [*model.attribute_names.values()] or [()] * len(self.attributes)
+        # a corpus may have fewer classes than the latent variable
+        self.counts = [len(labels) or count for labels, (_, count) in zip(known, self.attributes, strict=False)]
+        self.names = names[: len(self.counts)]
+        self.labels = [[*labels] or [str(k) for k in range(n)] for labels, n in zip(known, self.counts, strict=False)]
+        self.transferred: list[_Transferred] = []
+        self.right, self.kept = (MeanMetric(**context.metric).to(model.device) for _ in range(2))
+        self.texts: list[str] = []
+        self.known: list[list[int]] = []
+
+    @classmethod
+    def applies(cls, model: LatentModel) -> bool:
+        return isinstance(model, AttributeModel)
+
+    @classmethod
+    def validates(cls, model: LatentModel) -> tuple[str, ...]:
+        if not isinstance(model, ControlModel) or model.best != "transfer":
+            return ()
+        return ("transfer_accuracy", "transfer_self_bleu", "transfer_loss")
+
+    # --- for each batch ------------------------------------------------------------------------------------------
+
+    def update(self, look: Look) -> None:
+        terms, model = look.terms, self.model
+        assert isinstance(model, AttributeModel)
+        classes = observed(terms.batch)
+        if classes is None:
+            return
+        texts = [model.vocabulary.decode(row) for row in terms.batch.tokens.tolist()]
+        if self.context.alone:
+            self.texts += texts
+            self.known += classes.tolist()
+        if len(self.transferred) >= self.settings.bleu_sentences:
+            return
+        point = model.latent.point(terms.q)
+        for at, count in enumerate(self.counts):
+            rows = (classes[:, at] >= 0).nonzero()[:, 0]
+            to = torch.full_like(classes[rows], -1)
+            to[:, at] = (classes[rows, at] + 1) % count
+            written = self._write(point[rows], to)
+            index = terms.batch.index
+            numbers = rows.tolist() if index is None else index[rows].tolist()
+            found = [
+                _Transferred(number, texts[row], at, int(c), text)
+                for number, row, c, text in zip(numbers, rows.tolist(), to[:, at], written, strict=True)
+            ]
+            self.transferred += found
+            if not self.context.alone and found:
+                self._judge_by_model(found)
+
+    def _write(self, value: Shaped[Tensor, "N E"], classes: Int[Tensor, "N A"], method: str = "greedy") -> list[str]:
+        """Texts for values of z in which some classes are replaced."""
+        model, how = self.model, Decoding(method, max_length=self.settings.max_decode)
+        assert isinstance(model, AttributeModel)
+        codes = model.latent.code(model.latent.fixed(value, classes)[None])[0]
+        return [model.vocabulary.decode(ids) for part in codes.split(256) for ids in model.write(part, how)]
+
+    def _judge_by_model(self, found: Sequence[_Transferred]) -> None:
+        """As a validation judges transferred texts."""
+        model = self.model
+        assert isinstance(model, AttributeModel)
+        batch = gathered(model.vocabulary, [each.written for each in found]).to(model.device)
+        logits = model.class_logits(model.params(model.read(batch)))[found[0].attribute]
+        to = torch.tensor([each.to for each in found], device=model.device)
+        self.right.update((logits.argmax(-1) == to).float())
+        self.kept.update(mean_bleu([each.written for each in found], [each.text for each in found]) or 0.0, len(found))
+
+    def measure(self) -> dict[str, Score]:
+        if self.context.alone:
+            return {}
+        accuracy, kept = (float(found.compute()) if found.update_called else 0.0 for found in (self.right, self.kept))
+        found = {"transfer_accuracy": accuracy, "transfer_self_bleu": kept}
+        return {**found, "transfer_loss": 100 - _geometric(accuracy, kept)}
+
+    # --- the report ----------------------------------------------------------------------------------------------
+
+    def report(self, scores: Scores) -> Findings:
+        model, splits = self.model, self.context.splits
+        assert isinstance(model, AttributeModel)
+        own = "judge" in splits
+        seen = _labelled(model, splits.get("judge", splits.get("valid", ())))
+        prior = model.latent.prior()
+        assert prior is not None, "the configuration requires a rate"
+        drawn = prior.sample(torch.Size((SAMPLES,)))
+        references = _references(self.settings.references, len(self.texts))
+        found: dict[str, Score] = {"judge_texts": len(seen[0]), "judge_held_out": own}
+        groups: list[Group] = []
+        for at, name in enumerate(self.names):
+            fitted = [(text, row[at]) for text, row in zip(*seen, strict=True) if row[at] >= 0]
+            if len({c for _, c in fitted}) < 2:
+                continue
+            judge = Judge(*zip(*fitted, strict=True))
+            part = self._measure(at, judge, drawn, references)
+            found |= {f"{key}_{name}": value for key, value in part.items()}
+            groups.append(self._rows(at, part, len(fitted), own))
+        for key in {key.removesuffix(f"_{name}") for name in self.names for key in found if key.endswith(f"_{name}")}:
+            known = [value for name in self.names if isinstance(value := found.get(f"{key}_{name}"), float)]
+            found[key] = sum(known) / len(known) if known else None
+        if len(self.names) == 1:  # the figure of the only one is the mean
+            found = {key: value for key, value in found.items() if not key.endswith(f"_{self.names[0]}")}
+        return Findings(
+            found, groups, self._verdict({**scores, **found}), [*self._same_z(drawn), *self._transfers()],
+            files={"written.jsonl": self._file()},
+        )  # fmt: skip
+
+    @staticmethod
+    def _verdict(scores: Scores) -> str | None:
+        """The usual verdict on z, and whether the classes are imposed on what is written."""
+        if scores.get("attribute_accuracy") is None:
+            return None
+        judged = f"{number(scores['attribute_accuracy'], '.0%')} of samples are of the class asked for"
+        return f"{verdict(scores)}; {judged} (real texts: {number(scores['judge_accuracy'], '.0%')})"
+
+    def _measure(
+        self, at: int, judge: Judge, drawn: Shaped[Tensor, "N E"], references: Sequence[str] | None
+    ) -> dict[str, Score]:
+        real = [(text, row[at]) for text, row in zip(self.texts, self.known, strict=True) if row[at] >= 0]
+        found: dict[str, Score] = {"judge_accuracy": judge.accuracy(*_columns(real))}
+        shares: list[float] = []
+        for c, label in enumerate(self.labels[at]):
+            to = torch.full((len(drawn), len(self.attributes)), -1, device=drawn.device)
+            to[:, at] = c
+            share = judge.accuracy(self._write(drawn, to, "sample"), [c] * len(drawn)) or 0.0
+            found[f"attribute_accuracy_of_{label}"] = share
+            shares.append(share)
+        found["attribute_accuracy"] = sum(shares) / len(shares)
+        moved = [each for each in self.transferred if each.attribute == at]
+        to, texts = [each.to for each in moved], [each.text for each in moved]
+        rewritten = None if references is None else [references[each.row] for each in moved]
+        systems = {"transfer": [each.written for each in moved], "copy": texts}
+        if rewritten is not None:
+            systems["human"] = rewritten
+        for name, written in systems.items():
+            accuracy, kept = judge.accuracy(written, to), mean_bleu(written, texts)
+            found |= {f"{name}_accuracy": accuracy, f"{name}_self_bleu": kept}
+            found |= {f"{name}_self_bleu_corpus": corpus_bleu(written, texts) if written else None}
+            found |= {f"{name}_g": None if accuracy is None or kept is None else _geometric(accuracy, kept)}
+            if rewritten is not None and name != "human":
+                found |= {f"{name}_bleu": mean_bleu(written, rewritten)}
+                found |= {f"{name}_bleu_corpus": corpus_bleu(written, rewritten)}
+        return found
+
+    def _rows(self, at: int, scores: Scores, fitted: int, held_out: bool) -> Group:
+        where = "texts kept apart" if held_out else "validation texts"
+        rows: list[Row] = [
+            (
+                "judge", number(scores["judge_accuracy"], ".1%"), "right",
+                f"of the test texts: words and pairs, {fitted:,} {where}",
+            ),
+            ("samples", number(scores["attribute_accuracy"], ".1%"), "right", f"{SAMPLES} of each class, by the judge"),
+        ]  # fmt: skip
+        for label in self.labels[at]:
+            rows.append((f"  {label}", number(scores[f"attribute_accuracy_of_{label}"], ".1%"), "", ""))
+        if scores.get("transfer_accuracy") is not None:
+            for name, said in (("transfer", "to the next class"), ("copy", "texts as they are"), ("human", "rewrites")):
+                if scores.get(f"{name}_accuracy") is None:
+                    continue
+                self_bleu = f"self-BLEU {number(scores[f'{name}_self_bleu'], '.1f')}"
+                corpus = f" (corpus {number(scores[f'{name}_self_bleu_corpus'], '.1f')})"
+                human = ""
+                if scores.get(f"{name}_bleu") is not None:
+                    human = f"; human BLEU {number(scores[f'{name}_bleu'], '.1f')}"
+                    human += f" (corpus {number(scores[f'{name}_bleu_corpus'], '.1f')})"
+                accuracy, g = number(scores[f"{name}_accuracy"], ".1%"), number(scores[f"{name}_g"], ".1f")
+                rows.append((name, accuracy, "right", f"{said}; {self_bleu}{corpus}; G {g}{human}"))
+        return f"Attribute {self.names[at]}", rows
+
+    def _same_z(self, drawn: Shaped[Tensor, "N E"]) -> Iterable[Section]:
+        """The same values of z with each class."""
+        some, width = drawn[:_SHOWN], len(self.attributes)
+        every = torch.cartesian_prod(*(torch.arange(count) for count in self.counts)).view(-1, len(self.counts))
+        names = [
+            " ".join(self.labels[at][c] for at, c in enumerate(row)) for row in every.tolist()
+        ]  # one for each combination of classes
+        written = []
+        for row in every:
+            to = torch.full((len(some), width), -1, device=drawn.device)
+            to[:, : len(row)] = row.to(drawn.device)
+            written.append(self._write(some, to))
+        rows = [*zip(*written, strict=True)]
+        read = [pair for row in rows for pair in [*((f"{n}  ", t) for n, t in zip(names, row, strict=True)), ("", "")]]
+        yield Section(
+            "Same z, each class", read, "greedy decoding of draws of z from its prior, with each class", names, rows,
+            [f"{name}: {text or '(nothing)'}" for row in rows[:2] for name, text in zip(names, row, strict=True)], 1,
+        )  # fmt: skip
+
+    def _transfers(self) -> Iterable[Section]:
+        rows = [self.transferred[at] for at in spread(len(self.transferred), self.settings.reconstructions)]
+        if rows:
+            shown = [(each.text, self.labels[each.attribute][each.to], each.written) for each in rows]
+            read = [pair for text, c, new in shown for pair in (("  ", text), (f"→ {c}  ", new), ("", ""))]
+            yield Section(
+                "Transferred texts", read, "test texts, written again from the mean of q(z|x) and another class",
+                ("text", "class", "written"), shown,
+                [f"{text}\n→ {new or '(nothing)'}" for text, _, new in shown[:3]], 1,
+            )  # fmt: skip
+
+    def _file(self) -> str:
+        found = []
+        for each in sorted(self.transferred, key=lambda each: (each.attribute, each.row)):
+            to = {self.names[each.attribute]: self.labels[each.attribute][each.to]}
+            found.append(json.dumps({"text": each.text, **to, "written": each.written}, ensure_ascii=False))
+        return "".join(f"{line}\n" for line in found)
+
+
+def _geometric(accuracy: float, bleu: float) -> float:
+    """Geometric mean of an accuracy, in percent, and BLEU."""
+    return math.sqrt(100 * accuracy * bleu)
+
+
+def _columns(pairs: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
+    return [text for text, _ in pairs], [c for _, c in pairs]
+
+
+def _labelled(model: AttributeModel, batches: Iterable[Batch]) -> tuple[list[str], list[list[int]]]:
+    """Texts and their classes."""
+    texts: list[str] = []
+    known: list[list[int]] = []
+    for batch in batches:
+        classes = observed(batch)
+        if classes is None or len(texts) >= FIT:
+            break
+        texts += [model.vocabulary.decode(row) for row in batch.tokens.tolist()]
+        known += classes.tolist()
+    return texts, known
+
+
+def _references(file: str | None, count: int) -> list[str] | None:
+    """The human rewrites of the test texts, in their order."""
+    if file is None:
+        return None
+    found = lines.read(file)
+    if len(found) != count:
+        raise ConfigError(
+            f"evaluation.references={file}: has {len(found):,} lines, and the test set has {count:,} texts\n"
+            "try  a file with one rewrite for each test text, in the same order"
+        )
+    return [str(line) for line in found]
