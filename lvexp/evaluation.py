@@ -43,7 +43,7 @@ def measured(
     Args:
         config: resolved, with the settings of the evaluation. more: the user's own instruments.
     """
-    others = {split: data.in_order(split) for split in ("train", "valid")}
+    others = {split: data.in_order(split) for split in ("train", "valid", "judge") if split in data.corpus.splits}
     with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
         settings = EvaluationSettings(**config["evaluation"])
         found = evaluate(model, data.test_dataloader(), settings, data.labels, others, more)

@@ -19,6 +19,8 @@ class Batch:
         tokens: token ids, [B, T].
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [B].
         labels: class of each text, -1 if it is not observed, [B]; None if the corpus has no labels.
+        attributes: class of each text in each of the further columns, -1 if it is not known, [B, A]; None if the corpus
+            has none.
         source: a second text to condition on, with its own ``<bos>`` and ``<eos>``, padded, [B, T2]; or feature
             vectors, [B, T2, F].
         group: number of the group that a text belongs to (the question that it may answer), [B].
@@ -33,6 +35,7 @@ class Batch:
     counts: Float[Tensor, "B V"] | None = None
     index: Int[Tensor, " B"] | None = None
     group: Int[Tensor, " B"] | None = None
+    attributes: Int[Tensor, "B A"] | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]

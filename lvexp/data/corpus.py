@@ -31,10 +31,11 @@ class Corpus:
     """An encoded corpus.
 
     Attributes:
-        splits: ``train``, ``valid`` and ``test``.
+        splits: ``train``, ``valid`` and ``test``; ``judge`` if there is a file for it.
         vocabulary: maps text to ids and back.
         sources: the same for sources; their feature vectors; None if there is one vocabulary for both.
         labels: names of the classes, sorted; a label is an index into this list.
+        attributes: the same for each further column with classes, in the order that they were given.
         fingerprint: hash of the content of the files.
         notes: what was skipped or cut, with line numbers, one sentence each.
         oov: share of the words that are ``<unk>``, per split.
@@ -46,6 +47,7 @@ class Corpus:
         self.sources = vocabulary_from_json(own.read_text(encoding="utf-8")) if own.is_file() else None
         self.splits = {name: Split(folder, name, found) for name, found in summary["splits"].items()}
         self.labels: list[str] = summary["labels"]
+        self.attributes: dict[str, list[str]] = summary.get("attributes", {})
         self.fingerprint: str = summary["fingerprint"]
         self.notes: list[str] = summary["notes"]
         self.oov: dict[str, float] = {name: found["oov"] for name, found in summary["splits"].items()}

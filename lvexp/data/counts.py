@@ -60,6 +60,7 @@ class CountCorpus:
 
         self.vocabulary = Bag.from_json((folder / "vocabulary.json").read_text(encoding="utf-8"))
         self.labels: list[str] = summary["labels"]
+        self.attributes: dict[str, list[str]] = {}
         self.splits = {
             split: Documents(
                 csr_array(load_npz(folder / f"{split}.npz")),
@@ -99,7 +100,7 @@ def count(settings: DataSettings, folder: Path) -> dict[str, Any]:
     else:
         bag = Bag.train(survey.texts(), settings.counts, settings.vocabulary.max_size, lowercase)
     (folder / "vocabulary.json").write_text(bag.to_json(), encoding="utf-8")
-    names = sorted(survey.labels, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    names = sorted(survey.classes.labels, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
     ids = {name: number for number, name in enumerate(names)}
     parts: dict[str, list[csr_array]] = {split: [] for split in SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in SPLITS}

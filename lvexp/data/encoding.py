@@ -6,26 +6,29 @@ import gc
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lvexp.data.classes import Classes
 from lvexp.data.features import Features
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import SPLITS, files, parallel, unusable
+from lvexp.data.source import JUDGE, files, parallel, splits, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
 
 CHUNK = 4096  # texts encoded at a time
-MOST_LABELS = 10_000
 #: accepted values in a column of splits
 NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
 UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
+REPEATED = "texts that stand in train too: left out"
+_NO_FAULTS = ("blank lines", UNANSWERED, REPEATED)
 
 
 @contextmanager
@@ -43,16 +46,19 @@ def _no_collection() -> Iterator[None]:
 
 @_no_collection()
 def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
-    """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus.
+    """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus, except for
+    the texts of judge.
 
     Returns:
-        ``splits`` (a summary of each), ``labels`` (names, sorted) and ``notes`` (what was skipped or changed).
+        ``splits`` (a summary of each), ``labels`` (names, sorted), ``attributes`` (the same for each further column)
+        and ``notes`` (what was skipped or changed).
 
     Raises:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    survey = Survey(settings)
+    repeated = _repeated(settings)
+    survey = Survey(settings, repeated)
     words = settings.vocabulary
     vocabulary = Vocabulary.train(
         survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
@@ -67,20 +73,24 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
         )
     if own is not vocabulary:
         (folder / "sources.json").write_text(own.to_json(), encoding="utf-8")
-    labels = sorted(survey.labels)
+    labels = sorted(survey.classes.labels)
     ids = {label: number for number, label in enumerate(labels)}
+    attributes = {column: sorted(found) for column, found in survey.classes.attributes.items()}
+    places = [{name: number for number, name in enumerate(names)} for names in attributes.values()]
     long = _Long(settings)
     sourced, grouped = settings.sourced, settings.columns.group is not None
     vectors = own if isinstance(own, Features) else None
     named, sources_of = files(settings.place), parallel(settings.place)
     beside = {named[split]: path for split, path in sources_of.items()}
     options: dict[str, Any] = {"labelled": bool(labels), "grouped": grouped, "vectors": vectors and vectors.shape}
-    options["sourced"] = sourced and not vectors
+    options |= {"sourced": sourced and not vectors, "attributes": len(attributes)}
     kind = token_type(vocabulary.size if isinstance(own, Features) else max(vocabulary.size, own.size))
     with ExitStack() as stack:
-        writers = {split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in SPLITS}
-        for path, chunk in chunks(settings):
-            for split in SPLITS:
+        writers = {
+            split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in splits(settings.place)
+        }
+        for path, chunk in chunks(settings, repeated):
+            for split in writers:
                 mine = [row for to, row in chunk if to == split]
                 texts = vocabulary.encode([row.text for row in mine])
                 sources: list[list[int]] = [[]] * len(mine)
@@ -93,48 +103,60 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
                     [source for _, _, source in kept],
                     [row.group or "" for row, _, _ in kept],
                     vectors and vectors.rows(beside[path], [row.line for row, _, _ in kept]),
+                    [
+                        [at.get(name or "", -1) for at, name in zip(places, row.attributes, strict=True)]
+                        for row, _, _ in kept
+                    ],
                 )
     for split, writer in writers.items():
         if not writer.rows:
             raise empty(settings, split)
-    splits = {split: writer.finish() for split, writer in writers.items()}
-    return {"splits": splits, "labels": labels, "notes": survey.notes() + long.notes()}
+    summaries = {split: writer.finish() for split, writer in writers.items()}
+    notes = survey.notes() + long.notes()
+    return {"splits": summaries, "labels": labels, "attributes": attributes, "notes": notes}
 
 
 class Survey:
     """The first pass: reads every file, counts what cannot be used, and yields the texts of train, or of the splits
     that ``vocabulary.splits`` names, with their sources if they share the vocabulary. A source that consecutive rows
-    share is yielded once."""
+    share is yielded once.
 
-    def __init__(self, settings: DataSettings) -> None:
-        self.labels: set[str] = set()
+    Args:
+        repeated: texts of judge that are left out.
+    """
+
+    def __init__(self, settings: DataSettings, repeated: AbstractSet[str] = frozenset()) -> None:
+        self.classes = Classes(settings.columns)
+        self._repeated = repeated
         self._settings = settings
         self._problems: list[Problems] = []
         self._read = settings.vocabulary.splits or ("train",)
 
     def texts(self) -> Iterator[str]:
-        for path, found in _files(self._settings):
+        judged = Classes(self._settings.columns)
+        for path, found in _files(self._settings, self._repeated):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
             for split, row in found(problems):
                 usable += 1
-                if row.label is not None:
-                    self._add(row.label, path)
+                (judged if split == JUDGE else self.classes).add(row, path)
                 if split in self._read:
                     yield row.text
                     if self._settings.joint and row.source is not None and row.source != source:
                         yield row.source
                     source = row.source
-            bad = sum(count for kind, count in problems.counts.items() if kind not in ("blank lines", UNANSWERED))
+            bad = sum(count for kind, count in problems.counts.items() if kind not in _NO_FAULTS)
+            if not usable and problems.counts.get(REPEATED):
+                raise DataError(
+                    f"data.files.judge={path}: every text of it stands in train too, and a judge must not know them\n"
+                    "try  data.files.judge=FILE with other texts"
+                )
             if bad > usable or not usable:
                 raise unusable(problems)
-        label = self._settings.columns.label
-        if label is not None and not self.labels:
-            raise DataError(
-                f"data.columns.label={label}: no line of any file has a label there\n"
-                "try  the column's name or number, or data.columns.label=null"
-            )
+        self.classes.check()
+        if judge := files(self._settings.place).get(JUDGE):
+            self.classes.check_judge(judged, judge)
 
     def sources(self) -> Iterator[str]:
         """The sources of the same texts, for a vocabulary of their own."""
@@ -148,14 +170,6 @@ class Survey:
 
     def notes(self) -> list[str]:
         return [note for problems in self._problems for note in problems.notes()]
-
-    def _add(self, label: str, path: Path) -> None:
-        self.labels.add(label)
-        if len(self.labels) > MOST_LABELS:
-            raise DataError(
-                f"data.columns.label={self._settings.columns.label}: {path} has over {MOST_LABELS:,} different "
-                "values there, too many for classes\ntry  the column that holds the class"
-            )
 
 
 class _Long:
@@ -193,17 +207,24 @@ class _Long:
         return [note for problems in self._problems.values() for note in problems.notes()]
 
 
-def _files(settings: DataSettings):
-    """Each file with a function that reads its rows and the split of each row."""
+def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset()):
+    """Each file with a function that reads its rows and the split of each row. Rows of judge whose text is in
+    ``repeated`` are left out."""
     named, sources = files(settings.place), parallel(settings.place)
     shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
     answered = settings.answered
     for split, path in named.items():
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
+            alike = str.lower if settings.lowercase else str
             read = rows(path, Layout.of(path, settings), problems, sources.get(split))
             for row in read if answered is None else _answered(read, str(answered), problems):
-                if row.split is not None:
+                if split == JUDGE:
+                    if alike(row.text) in repeated:
+                        problems.add(REPEATED, row.line)
+                    else:
+                        yield split, row
+                elif row.split is not None:
                     yield _named(row, path), row
                 elif split == "train" and shares:  # rows of a group stay together
                     yield _cut(row.group or row.text, shares, int(settings.split.seed)), row
@@ -211,6 +232,17 @@ def _files(settings: DataSettings):
                     yield split, row
 
         yield path, found
+
+
+def _repeated(settings: DataSettings) -> AbstractSet[str]:
+    """The texts of judge that stand in train too, lower-cased if all texts are."""
+    if JUDGE not in files(settings.place):
+        return frozenset()
+    *others, (path, judge) = _files(settings)
+    alike = str.lower if settings.lowercase else str
+    known = {alike(row.text) for _, row in judge(Problems(path))}
+    train = (row for path, found in others for split, row in found(Problems(path)) if split == "train")
+    return known.intersection(alike(row.text) for row in train)
 
 
 def _named(row: Row, path: Path) -> str:
@@ -248,9 +280,12 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
     return "train"
 
 
-def chunks(settings: DataSettings) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
-    """All rows, each with its split, in chunks of one file; problems are not counted again."""
-    for path, found in _files(settings):
+def chunks(
+    settings: DataSettings, repeated: AbstractSet[str] = frozenset()
+) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+    """All rows, except for those of judge whose text is in ``repeated``, each with its split, in chunks of one file;
+    problems are not counted again."""
+    for path, found in _files(settings, repeated):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
             chunk.append(item)
@@ -263,7 +298,7 @@ def chunks(settings: DataSettings) -> Iterator[tuple[Path, list[tuple[str, Row]]
 def empty(settings: DataSettings, split: str) -> DataError:
     """The error for a split without texts."""
     named = files(settings.place)
-    cut = [other for other in SPLITS if other not in named]
+    cut = [other for other in splits(settings.place) if other not in named]
     if cut and split in ("train", *cut):
         return DataError(
             f"{named['train']}: is too small: cutting {' and '.join(cut)} from it left nothing in {split}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ COLUMNS = ("label", "split", "source", "group")
 
 
 class Layout(NamedTuple):
-    """The layout of rows in a file. ``text`` and the columns of :data:`COLUMNS` are column names or 0-based numbers."""
+    """The layout of rows in a file. ``text``, the columns of :data:`COLUMNS` and the ``attributes`` are column names or
+    0-based numbers."""
 
     format: str
     header: bool
@@ -24,6 +26,7 @@ class Layout(NamedTuple):
     split: str | int | None = None
     source: str | int | None = None
     group: str | int | None = None
+    attributes: tuple[str | int, ...] = ()
 
     @classmethod
     def of(cls, path: Path, settings: DataSettings) -> Layout:
@@ -42,6 +45,9 @@ class Layout(NamedTuple):
                 f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
             )
         text, *others = columns.text, *(getattr(columns, name) for name in COLUMNS)
+        attributes = tuple(columns.attributes or ())
+        if attributes:
+            _check_attributes(attributes, text, others[0], kind, path)
         for name, column in zip(COLUMNS, others, strict=True):
             if kind == "txt" and column is not None:
                 raise ConfigError(
@@ -53,7 +59,7 @@ class Layout(NamedTuple):
                     f"data.columns.text={text} data.columns.{name}={column}: are the same column of {path.name}\n"
                     f"try  data.columns.{name}=null, or another column"
                 )
-        named = any(isinstance(column, str) for column in (text, *others))
+        named = any(isinstance(column, str) for column in (text, *others, *attributes))
         header = settings.header
         if kind in ("tsv", "csv") and named and header is False:
             raise ConfigError(
@@ -61,4 +67,25 @@ class Layout(NamedTuple):
                 "says that the first line does not name them\n"
                 "try  data.header=true, or columns by number, counted from 0"
             )
-        return cls(kind, named if header is None else bool(header), text, *others)
+        return cls(kind, named if header is None else bool(header), text, *others, attributes=attributes)
+
+
+def _check_attributes(
+    attributes: tuple[str | int, ...], text: str | int, label: str | int | None, kind: str, path: Path
+) -> None:
+    """Rejects attributes of a format without columns, and a column that is named twice."""
+    typed = f"data.columns.attributes=[{','.join(map(str, attributes))}]"
+    if kind in ("txt", "feat"):
+        what = "plain text, which has no columns" if kind == "txt" else "counts, which have one class"
+        raise ConfigError(
+            f"{typed}: {path.name} is read as {what}\n"
+            "try  data.columns.attributes=null, or data.format=tsv|csv|jsonl if the file does have columns"
+        )
+    if twice := [column for column, count in Counter(attributes).items() if count > 1]:
+        raise ConfigError(f"{typed}: names {twice[0]} more than once\ntry  each column once")
+    for name, column in (("text", text), ("label", label)):
+        if column in attributes:
+            raise ConfigError(
+                f"data.columns.{name}={column} {typed}: name the same column of {path.name}\n"
+                "try  attributes are further columns, beside the text and its label"
+            )

@@ -65,7 +65,8 @@ class BatchLoader:
         limit: batches that this rank takes in each epoch, as a number (int) or a share (float), as in Lightning's
             ``limit_train_batches``. Used only to tell whether a saved epoch was complete.
         fixed: every pass repeats the first epoch, to overfit a few batches.
-        shown: whether the label of each text is observed, [N]; the others become -1. None: all are observed.
+        shown: whether the label of each text is observed, [N]; the others become -1. None: all are observed. Further
+            attributes are never hidden.
     """
 
     def __init__(

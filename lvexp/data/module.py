@@ -110,15 +110,20 @@ class TextData(L.LightningDataModule):
         return self.corpus.labels
 
     @property
+    def attributes(self) -> dict[str, list[str]]:
+        """Names of the classes in each further column, in the order of ``Batch.attributes``; empty without any."""
+        return self.corpus.attributes
+
+    @property
     def classes(self) -> dict[str, list[str]]:
-        """Attribute → names of its classes: that of ``columns.label`` first."""
+        """Attribute → names of its classes: that of ``columns.label`` first, then the further columns."""
         name = self.settings.columns.label
-        return {name if isinstance(name, str) else "label": self.labels} if self.labels else {}
+        return {name if isinstance(name, str) else "label": self.labels, **self.attributes} if self.labels else {}
 
     @cached_property
     def shown(self) -> np.ndarray | None:
         """Whether the label of each training text is observed, [N]: ``labelled`` of those that have one, selected by
-        ``seed``. None if all are."""
+        ``seed``. None if all are. Further attributes are never hidden."""
         labels = self.corpus.splits["train"].labels
         if labels is None or (self.labelled == 1.0 and isinstance(self.labelled, float)):
             return None

@@ -29,7 +29,8 @@ _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first is also the star
 
 class Row(NamedTuple):
     """One usable row: its line number (from 1), its text with single blanks, its label or None and, if the layout has
-    these columns, its split, the text that it answers (``source``) and the name of its group of rows.
+    these columns, its split, the text that it answers (``source``), the name of its group of rows and its further
+    attributes, None where one is not known.
 
     In the format ``feat`` the text consists of ``id:count`` pairs.
     """
@@ -40,6 +41,7 @@ class Row(NamedTuple):
     split: str | None = None
     source: str | None = None
     group: str | None = None
+    attributes: tuple[str | None, ...] = ()
 
 
 def rows(path: Path, layout: Layout, problems: Problems, sources: Path | None = None) -> Iterator[Row]:
@@ -143,14 +145,14 @@ def _with_vectors(numbered: Iterator[tuple[int, str]], path: Path, sources: Path
 
 
 def _clean(found: Iterator[Row], problems: Problems) -> Iterator[Row]:
-    for number, text, label, split, source, group in found:
-        text = _blanks(text)
+    for row in found:
+        text, source = _blanks(row.text), row.source
         if source is not None and not (source := _blanks(source)):
-            problems.add("lines without a source", number)
+            problems.add("lines without a source", row.line)
         elif text:
-            yield Row(number, text, label, split, source, group)
+            yield row._replace(text=text, source=source)
         else:
-            problems.add("blank lines", number)
+            problems.add("blank lines", row.line)
 
 
 def _blanks(text: str) -> str:
@@ -166,13 +168,14 @@ def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, prob
     first = next(fields, None)
     if first is None:
         return
-    chosen = (layout.text, layout.label, layout.split, layout.source, layout.group)
-    text, label, split, source, group = (_number(column, first[1], path, layout) for column in chosen)
+    chosen = (layout.text, layout.label, layout.split, layout.source, layout.group, *layout.attributes)
+    text, label, split, source, group, *attributes = (_number(column, first[1], path, layout) for column in chosen)
     assert text is not None
 
     def picked(number: int, row: list[str]) -> Row:
-        labelled, to = (None if at is None else row[at] or None for at in (label, split))
-        return Row(number, row[text], labelled, to, *(None if at is None else row[at] for at in (source, group)))
+        labelled, to, *others = (None if at is None else row[at] or None for at in (label, split, *attributes))
+        beside = (None if at is None else row[at] for at in (source, group))
+        return Row(number, row[text], labelled, to, *beside, attributes=tuple(others))
 
     width = len(first[1])
     if not layout.header:
@@ -262,14 +265,15 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
             continue
         known = True
         source, group = (None if key is None else str(item.get(str(key), "")) for key in (layout.source, layout.group))
+        keys = (layout.label, layout.split, *layout.attributes)
+        chosen = (None if key is None else item.get(str(key)) for key in keys)
+        label, split, *attributes = (None if value is None or value == "" else str(value) for value in chosen)
         try:
-            (text + (source or "")).encode()
+            "".join(filter(None, (text, source, label, *attributes))).encode()
         except UnicodeEncodeError:  # JSON can contain half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
-        chosen = (None if key is None else item.get(str(key)) for key in (layout.label, layout.split))
-        label, split = (None if value is None or value == "" else str(value) for value in chosen)
-        yield Row(number, text, label, split, source, group)
+        yield Row(number, text, label, split, source, group, tuple(attributes))
 
 
 def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:

@@ -69,6 +69,7 @@ class Columns(_Group):
         split: the split that a row belongs to.
         source: the text that it answers.
         group: the name of its group of rows.
+        attributes: further classes of the text, each in a column of its own, beside ``label``. None: there are none.
     """
 
     text: str | int = 0
@@ -76,6 +77,11 @@ class Columns(_Group):
     split: str | int | None = None
     source: str | int | None = None
     group: str | int | None = None
+    attributes: Sequence[str | int] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """As for any group; without ``attributes`` if there are none, as before there was this key."""
+        return {key: value for key, value in super().given().items() if key != "attributes" or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +142,7 @@ class Place:
 
     Attributes:
         name: of the corpus.
-        files: split → file, None where it has none.
+        files: split → file, None where it has none. ``judge`` is a split for the classifiers of a report alone.
         root: folder of the files, if it was given.
         folder: name of their folder in ``LVEXP_DATA``. None: the corpus's name.
         words: file of the words to count, with ``view=counts``.
@@ -239,7 +245,7 @@ class DataSettings:
         for key in COUNTED if self.counted else ENCODED:
             value = getattr(self, key)
             if isinstance(value, _Group):
-                names = {field.name for field in dataclasses.fields(value)} - {"written", "words"}
+                names = {field.name for field in dataclasses.fields(value)} - {"written", "words", "attributes"}
                 inner = {name: getattr(value, name) for name in names} | value.unknown
                 found |= {f"{key}.{name}": inner[name] for name in sorted(inner)}
             else:

@@ -20,6 +20,7 @@ from lvexp.data.settings import DataSettings, Place
 from lvexp.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
+JUDGE = "judge"  # a split of its own, with a file: labelled texts for the classifiers of a report
 KINDS = ("words", "characters", "bpe", "wordpunct")
 LONG = ("drop", "truncate", "error")
 VIEWS = ("tokens", "counts")
@@ -48,7 +49,7 @@ def root(place: Place) -> Path:
 
 
 def files(place: Place) -> dict[str, Path]:
-    """The file of each split that has one; other splits are cut from train.
+    """The file of each split that has one, that of judge last; other splits are cut from train.
 
     Raises:
         ConfigError: no file is named for train.
@@ -57,7 +58,12 @@ def files(place: Place) -> dict[str, Path]:
     if not place.files.get("train"):
         raise ConfigError(f"data={place.name}: no file to train on is named\ntry  data.files.train=FILE")
     folder = root(place)
-    return {split: folder / _path(name) for split in SPLITS if (name := place.files.get(split))}
+    return {split: folder / _path(name) for split in splits(place) if (name := place.files.get(split))}
+
+
+def splits(place: Place) -> tuple[str, ...]:
+    """The splits of a corpus: train, valid, test and, if it has a file, judge."""
+    return (*SPLITS, JUDGE) if place.files.get(JUDGE) else SPLITS
 
 
 def parallel(place: Place) -> dict[str, Path]:
@@ -218,6 +224,18 @@ def _check_settings(settings: DataSettings) -> None:
         )
     for split in vocabulary.splits or ():
         _one_of("data.vocabulary.splits", split, SPLITS)
+    if (attributes := settings.columns.attributes) and not isinstance(attributes, list | tuple):
+        raise ConfigError(
+            f"data.columns.attributes={attributes}: must be a list of columns\n"
+            f"try  data.columns.attributes=[{attributes}]"
+        )
+    if judge := settings.place.files.get(JUDGE):
+        _check_judge(f"data.files.judge={judge}", settings)
+    if attributes and settings.counted:
+        typed = f"data.columns.attributes=[{','.join(map(str, attributes))}]"
+        raise ConfigError(
+            f"{typed} data.view=counts: bags of words have one class\ntry  leave out data.columns.attributes"
+        )
     if settings.answered is not None and None in (settings.columns.label, settings.columns.group):
         raise ConfigError(
             f"data.answered={settings.answered}: keeps groups of rows by their labels, and one of the two columns is "
@@ -255,6 +273,19 @@ def _check_settings(settings: DataSettings) -> None:
             )
     if sum(float(share or 0) for share in shares.values()) >= 1:
         raise ConfigError("data.split: valid and test together leave nothing to train on\ntry  smaller shares")
+
+
+def _check_judge(typed: str, settings: DataSettings) -> None:
+    """Rejects a file of judge, as it was ``typed``, where nothing could be learnt from it."""
+    if settings.counted:
+        raise ConfigError(
+            f"{typed} data.view=counts: its classifier reads texts, not counts\ntry  data.files.judge=null"
+        )
+    if settings.columns.label is None and not settings.columns.attributes:
+        raise DataError(
+            f"{typed}: a classifier learns from its labels, and data.columns.label=null\n"
+            "try  data.columns.label=NAME, for files with columns | data.files.judge=null"
+        )
 
 
 def _one_of(key: str, value: Any, options: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 A split consists of five flat arrays: ``tokens`` (all texts, concatenated), ``offsets`` (where each text begins, and the
 last ends), ``lengths``, ``order`` (the rows sorted by length, then by the length of the source, ties by row), and
 ``labels`` if the corpus has them. With sources there are also ``source.tokens`` and ``source.offsets``, or
-``source.vectors``, and with groups ``groups``, a number for each row.
+``source.vectors``, with groups ``groups``, a number for each row, and with attributes ``attributes``, [N, A].
 Neither writing nor reading holds more than a chunk in memory, whatever the size of the corpus.
 """
 
@@ -64,6 +64,7 @@ class Split:
     Attributes:
         lengths: tokens of each text with ``<bos>`` and ``<eos>``, [N].
         labels: class of each text, -1 if it is not observed, [N]; None if the corpus has no labels.
+        attributes: class of each text in each further column, -1 if it is not known, [N, A]; None if there are none.
         order: rows sorted by length, then by the length of the source, ties by row, [N].
         buckets: (length, number of texts of that length), ascending; consecutive in :attr:`order`.
         alike: whether neighbours in :attr:`order` have sources of similar length.
@@ -79,6 +80,8 @@ class Split:
         self._order = Stored(folder / f"{name}.order", ROW)
         self._labels = Stored(folder / f"{name}.labels", LABEL) if summary["labels"] else None
         self._groups = Stored(folder / f"{name}.groups", ROW) if summary["groups"] else None
+        self._width = int(summary.get("attributes", 0))
+        self._attributes = Stored(folder / f"{name}.attributes", LABEL) if self._width else None
         self._source = None
         self.alike = bool(summary["source"])
         self.vectors: tuple[int, int] | None = tuple(found) if (found := summary.get("vectors")) else None
@@ -90,6 +93,7 @@ class Split:
         self.lengths = Stored(folder / f"{name}.lengths", LENGTH).array
         self.order = self._order.array
         self.labels = None if self._labels is None else self._labels.array
+        self.attributes = None if self._attributes is None else self._attributes.array.reshape(-1, self._width)
 
     def __len__(self) -> int:
         return self._size
@@ -113,6 +117,8 @@ class Split:
         """The texts at ``places`` of :attr:`order`, which all have ``length`` tokens."""
         rows = self.sorted(places)
         others = {"labels": self.classes(rows), "source": self.sources(rows), "group": self.members(rows)}
+        if self._attributes is not None:
+            others["attributes"] = self._attributes.gather(rows * self._width, self._width)
         return Batch(
             tokens=torch.from_numpy(self.block(rows, length)),
             lengths=torch.full((len(rows),), length),
@@ -155,12 +161,14 @@ class SplitWriter:
         sourced: bool = False,
         grouped: bool = False,
         vectors: tuple[int, int] | None = None,
+        attributes: int = 0,
     ) -> None:
         self.rows = self.size = self.unknown = 0
         self._folder, self._name, self._dtype = folder, name, dtype
         self._labelled, self._sourced, self._grouped, self._vectors = labelled, sourced, grouped, vectors
-        self._group, self._number, self._source_size = None, -1, 0
+        self._group, self._number, self._source_size, self._attributes = None, -1, 0, attributes
         kinds = ["tokens", "offsets", "lengths", *(["labels"] if labelled else []), *(["groups"] if grouped else [])]
+        kinds += ["attributes"] if attributes else []
         kinds += ["source.tokens", "source.offsets"] if sourced else ["source.vectors"] if vectors else []
         self._files = {kind: open(folder / f"{name}.{kind}", "wb") for kind in kinds}  # noqa: SIM115
         for kind in ("offsets", *(["source.offsets"] if sourced else [])):
@@ -180,16 +188,19 @@ class SplitWriter:
         sources: Sequence[list[int]] = (),
         groups: Sequence[str] = (),
         vectors: np.ndarray | None = None,
+        attributes: Sequence[Sequence[int]] = (),
     ) -> None:
         """Appends ``texts`` (ids with ``<bos>`` and ``<eos>``) and, if the split has them, their ``labels``,
-        ``sources``, ``groups`` and ``vectors`` [N, T2, F]. The rows of a group are consecutive: a new group begins when
-        the name changes."""
+        ``sources``, ``groups``, ``vectors`` [N, T2, F] and ``attributes`` [N, A]. The rows of a group are consecutive:
+        a new group begins when the name changes."""
         lengths = np.fromiter(map(len, texts), LENGTH, len(texts))
         tokens = np.fromiter(itertools.chain.from_iterable(texts), self._dtype, int(lengths.sum()))
         offsets = self.size + np.cumsum(lengths, dtype=OFFSET)
         self._write(tokens=tokens, offsets=offsets, lengths=lengths)
         if self._labelled:
             self._write(labels=np.asarray(labels, LABEL))
+        if self._attributes:
+            self._write(attributes=np.asarray(attributes, LABEL))
         if self._sourced:
             ends = self._source_size + np.cumsum(np.fromiter(map(len, sources), LENGTH, len(sources)), dtype=OFFSET)
             flat = np.fromiter(itertools.chain.from_iterable(sources), self._dtype, sum(map(len, sources)))
@@ -213,6 +224,7 @@ class SplitWriter:
             "source": self._sourced,
             "vectors": self._vectors,
             "groups": self._grouped,
+            "attributes": self._attributes,
             # <bos> and <eos> are never unknown and are not words.
             "oov": self.unknown / max(1, self.size - 2 * self.rows),
         }

@@ -30,8 +30,8 @@ class Context:
         settings: of the evaluation.
         alone: whether a single process measures (a report) or all processes do (a validation).
         labels: names of the classes.
-        splits: the batches of ``test`` and, if available, of ``train`` and ``valid``, each text once; they may be
-            iterated more than once. Empty at a validation.
+        splits: the batches of ``test`` and, if available, of ``train``, ``valid`` and ``judge``, each text once; they
+            may be iterated more than once. Empty at a validation.
     """
 
     model: LatentModel

@@ -19,7 +19,7 @@ from lvexp.report.result import EVALUATIONS, RESULT
 WAYS = ("evaluate", "resume")
 #: what an evaluation may choose: groups, and keys of other groups
 _GROUPS = ("evaluation", "instrument", "trainer", "paths", "hydra", "logger", "force", "name", "evaluate")
-_KEYS = ("data.files.test", "data.sources.test", "data.root", "data.cache", "data.eval_batch_size")
+_KEYS = ("data.files.test", "data.sources.test", "data.files.judge", "data.root", "data.cache", "data.eval_batch_size")
 #: what a run that is trained on may choose
 _LIMITS = ("max_epochs", "max_steps", "max_time", "patience")
 _CHOOSABLE = (*VOLATILE, "evaluation", "instrument")

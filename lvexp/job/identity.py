@@ -44,6 +44,9 @@ def essence(config: DictConfig) -> dict[str, Any]:
     data = plain["data"]
     texts = fingerprint(Place.of(data))
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
+    if isinstance(columns := data.get("columns"), dict) and not columns.get("attributes"):
+        # such a corpus is what it was before there was this key
+        plain["data"]["columns"] = {key: value for key, value in columns.items() if key != "attributes"}
     if "labels" not in (plain["model"].get("requires") or []):
         for key in ("labelled", "balance"):  # such a model never sees them
             plain["data"].pop(key, None)

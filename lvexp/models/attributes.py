@@ -128,4 +128,7 @@ class AttributeModel(SentenceModel):
 
 def observed(batch: Batch) -> Int[Tensor, "B A"] | None:
     """The classes of the texts that are shown, -1 elsewhere; None if the corpus has none."""
-    return batch.labels[:, None] if batch.labels is not None else None
+    if batch.labels is None:
+        return None
+    labels = batch.labels[:, None]
+    return labels if batch.attributes is None else torch.cat([labels, batch.attributes], 1)

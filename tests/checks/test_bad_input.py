@@ -107,6 +107,7 @@ OPTIONS: dict[tuple[str, ...], str] = {
         data.counts.stop_words=french data.counts.pattern=null data.counts.pattern='['
         data.counts.pattern='(a)(b)' +data.counts.max=3 encoder.ignores=5 data.files.train=null
         data.files.train=nowhere.txt data.files.train=/dev/zero data.files.train=/ model.per_word=0
+        data.files.judge=0 data.columns.attributes=5 data.columns.attributes=[] data.columns.attributes=[-1]
     """,
     GUMBEL: """
         estimator.temperature=nan estimator.rate=-1 estimator.hard=null trainer.max_epochs=abc

@@ -65,7 +65,7 @@ def test_a_label_column_without_labels(make):
 
 
 def test_a_label_column_that_is_none(make, monkeypatch):
-    monkeypatch.setattr("lvexp.data.encoding.MOST_LABELS", 10)
+    monkeypatch.setattr("lvexp.data.classes.MOST_LABELS", 10)
     lines = "".join(f"{number}\tx\n" for number in range(11))
     with pytest.raises(DataError, match="too many for classes"):
         opened(make(lines, suffix=".tsv", columns={"text": 1, "label": 0}))
