@@ -57,8 +57,9 @@ class Attributes(Instrument):
     - with ``evaluation.references``, a file with a human rewrite for each test text, ``transfer_bleu`` and
       ``transfer_bleu_corpus`` with these, and ``copy_…``, ``human_…`` for the copy and for the rewrites.
 
-    With several attributes the figures are means over them, and ``…_NAME`` those of one. Validations measure accuracy,
-    self-BLEU and ``transfer_loss`` = 100 - G, as q(c|x) of the model judges, if that selects the best one.
+    With several attributes the figures are means over them, and ``…_NAME`` those of one. Validations of
+    :class:`~lvexp.models.control.ControlModel` measure accuracy and self-BLEU of transfer, as q(c|x) of the model
+    judges, and what selects the best one: ``transfer_loss`` = 100 - G, or ``generator_loss``, L_G in nats per text.
     """
 
     order = 45
@@ -75,7 +76,7 @@ class Attributes(Instrument):
         self.names = names[: len(self.counts)]
         self.labels = [[*labels] or [str(k) for k in range(n)] for labels, n in zip(known, self.counts, strict=False)]
         self.transferred: list[_Transferred] = []
-        self.right, self.kept = (MeanMetric(**context.metric).to(model.device) for _ in range(2))
+        self.right, self.kept, self.loss = (MeanMetric(**context.metric).to(model.device) for _ in range(3))
         self.texts: list[str] = []
         self.known: list[list[int]] = []
 
@@ -85,9 +86,9 @@ class Attributes(Instrument):
 
     @classmethod
     def validates(cls, model: LatentModel) -> tuple[str, ...]:
-        if not isinstance(model, ControlModel) or model.best != "transfer":
+        if not isinstance(model, ControlModel) or model.best == "bound":
             return ()
-        return ("transfer_accuracy", "transfer_self_bleu", "transfer_loss")
+        return ("transfer_accuracy", "transfer_self_bleu", f"{model.best}_loss")
 
     # --- for each batch ------------------------------------------------------------------------------------------
 
@@ -101,6 +102,9 @@ class Attributes(Instrument):
         if self.context.alone:
             self.texts += texts
             self.known += classes.tolist()
+        elif isinstance(model, ControlModel) and model.best == "generator":
+            assert terms.rate is not None
+            self.loss.update(terms.distortion + terms.rate + model.guidance(terms))
         if len(self.transferred) >= self.settings.bleu_sentences:
             return
         point = model.latent.point(terms.q)
@@ -139,8 +143,9 @@ class Attributes(Instrument):
     def measure(self) -> dict[str, Score]:
         if self.context.alone:
             return {}
-        accuracy, kept = (float(found.compute()) if found.update_called else 0.0 for found in (self.right, self.kept))
-        found = {"transfer_accuracy": accuracy, "transfer_self_bleu": kept}
+        measured = (self.right, self.kept, self.loss)
+        accuracy, kept, loss = (float(found.compute()) if found.update_called else 0.0 for found in measured)
+        found = {"transfer_accuracy": accuracy, "transfer_self_bleu": kept, "generator_loss": loss}
         return {**found, "transfer_loss": 100 - _geometric(accuracy, kept)}
 
     # --- the report ----------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class AbstractClassLatent(AbstractLatent, abc.ABC):
         """For each c: the option that sets its number of classes, as it is typed, and that number, K."""
 
     @abc.abstractmethod
-    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B K"]]:
+    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B _"]]:
         """log q(c|x) of each c, up to a constant for each text."""
 
     @abc.abstractmethod

@@ -102,7 +102,7 @@ class Mixed(AbstractClassLatent):
             for typed, count in part.classes
         ]
 
-    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B K"]]:
+    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B _"]]:
         parts = self._split(params)
         return [logits for name, part in self.class_blocks.items() for logits in part.class_logits(parts[name])]
 

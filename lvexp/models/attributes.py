@@ -49,7 +49,7 @@ class AttributeModel(SentenceModel):
                     f"({textwrap.shorten(', '.join(labels), 60, placeholder=' …')})\ntry  {option}={len(labels)}"
                 )
 
-    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B K"]]:
+    def class_logits(self, params: Float[Tensor, "B P"]) -> list[Float[Tensor, "B _"]]:
         """log q(c|x) of each attribute, up to a constant."""
         return self.latent.class_logits(params)
 

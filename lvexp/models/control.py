@@ -32,7 +32,7 @@ CYCLE = (
     Turn("encoder", (INFERENCE,)),
 )
 CODES = ("prior", "posterior")
-BEST = ("transfer", "bound")
+BEST = ("generator", "transfer", "bound")
 
 
 class ControlModel(AttributeModel):
@@ -70,8 +70,8 @@ class ControlModel(AttributeModel):
         codes: "prior" or "posterior", where z of relaxed texts is from.
         base_epochs: epochs of the first phase.
         max_length: words after which a text that is written in training is cut.
-        best: what selects the best validation after the first phase: "transfer", the geometric mean of accuracy and
-            self-BLEU of transferred validation texts as the discriminator judges them, or "bound".
+        best: what selects the best validation after the first phase: "generator", L_G; "transfer", the geometric mean
+            of accuracy and self-BLEU of transferred texts, as the discriminator judges them; or "bound".
         parts: arguments of every :class:`~lvexp.models.sentence.SentenceModel`.
     """
 
@@ -90,7 +90,7 @@ class ControlModel(AttributeModel):
         codes: str = "prior",
         base_epochs: int = 5,
         max_length: int = 20,
-        best: str = "transfer",
+        best: str = "generator",
         **parts: Any,
     ):
         super().__init__(**parts)
@@ -115,7 +115,7 @@ class ControlModel(AttributeModel):
         own = self.encoder(batch.tokens, batch.lengths)
         return Reading(torch.cat([own, *self._judged(batch.tokens, batch.lengths)], -1))
 
-    def logits(self, tokens: Words, lengths: Int[Tensor, " B"]) -> list[Float[Tensor, "B K"]]:
+    def logits(self, tokens: Words, lengths: Int[Tensor, " B"]) -> list[Float[Tensor, "B _"]]:
         """log q_D(c|x) of each attribute, up to a constant, with gradients for the discriminators."""
         return self._fitted(self._judged(tokens, lengths))
 
@@ -124,7 +124,7 @@ class ControlModel(AttributeModel):
         parts: Any = self.discriminators.values()
         return [F.relu(part["fit"](part["read"](tokens, lengths))) for part in parts]
 
-    def _fitted(self, features: Sequence[Float[Tensor, "B H"]]) -> list[Float[Tensor, "B K"]]:
+    def _fitted(self, features: Sequence[Float[Tensor, "B H"]]) -> list[Float[Tensor, "B _"]]:
         """The logits, given the features of each discriminator."""
         blocks = self.latent.class_blocks.values()
         return [part.class_logits(part.params(own))[0] for part, own in zip(blocks, features, strict=True)]
@@ -159,7 +159,8 @@ class ControlModel(AttributeModel):
 
     def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
         if turn.name == "generator":
-            return self._guidance(batch, terms)
+            assert terms is not None
+            return self.guidance(terms)
         if turn.name == "encoder":
             return 0.0
         labelled = self._labelled(batch, self.read(batch) if terms is None else terms.reading)
@@ -185,13 +186,12 @@ class ControlModel(AttributeModel):
         entropy = torch.stack([torch.distributions.Categorical(logits=part).entropy() for part in logits]).sum(0)
         return _missed(logits, classes) + self.entropy * entropy
 
-    def _guidance(self, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
+    def guidance(self, terms: Terms) -> Float[Tensor, " B"] | float:
         """-λ_c log q_D(c|x̃) - λ_z log q(z|x̃)."""
         if not self.lambda_c and not self.lambda_z:
             return 0.0
-        value, classes = self._drawn(len(batch))
+        value, classes = self._drawn(len(terms.batch))
         if self.codes == "posterior":
-            assert terms is not None
             value = self.latent.fixed(terms.draw.value[0].detach(), classes)
         code = self.latent.code(value[None])[0]
         text = relax(
@@ -232,10 +232,11 @@ class ControlModel(AttributeModel):
 
     @property
     def monitor(self) -> tuple[str, str]:
-        return ("transfer_loss", "100−G") if self.best == "transfer" else super().monitor
+        own = {"generator": ("generator_loss", "L_G"), "transfer": ("transfer_loss", "100−G")}
+        return own.get(self.best, super().monitor)
 
 
-def _missed(logits: list[Float[Tensor, "B K"]], classes: Int[Tensor, "B A"]) -> Float[Tensor, " B"]:
+def _missed(logits: list[Float[Tensor, "B _"]], classes: Int[Tensor, "B A"]) -> Float[Tensor, " B"]:
     """-log q(c|x) of the classes, summed over attributes; 0 where a class is not known."""
     parts = zip(logits, classes.unbind(1), strict=True)
     return torch.stack([F.cross_entropy(part, one, ignore_index=-1, reduction="none") for part, one in parts]).sum(0)
