@@ -46,7 +46,8 @@ def measured(
     others = {split: data.in_order(split) for split in ("train", "valid", "judge") if split in data.corpus.splits}
     with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
         settings = EvaluationSettings(**config["evaluation"])
-        found = evaluate(model, data.test_dataloader(), settings, data.labels, others, more)
+        fluent = None if settings.language_model is None else load(settings.language_model, str(model.device)).model
+        found = evaluate(model, data.test_dataloader(), settings, data.labels, others, more, fluent)
     return found, {
         "status": "done", "commit": identity.commit(), "verdict": found.verdict, "test": dict(found.scores),
         "reported": list(found.reported), "groups": [*found.groups],

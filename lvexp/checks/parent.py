@@ -44,6 +44,19 @@ def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
         raise Refusal(
             f"{where}: no language model to start from is named\n{train}\nthen {where}=DIR, the folder that it prints"
         )
+    decoder = language_model(where, folder, train)
+    if any(decoder.get(key) != encoder.get(key) for key in SIZES):
+        there = [f"encoder.{key}={decoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
+        here = [f"encoder.{key}={encoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
+        raise Refusal(f"{' '.join(here)}: the language model in {folder} is of other sizes\ntry  {' '.join(there)}")
+
+
+def language_model(where: str, folder: str, train: str) -> Mapping[str, Any]:
+    """The ``decoder`` group of a finished language model; ``train`` says how to get one.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
     typed, path = f"{where}={folder}", Path(folder).expanduser()
     if not path.is_dir():
         raise ConfigError(f"{typed}: there is no such folder\n{train}\nand its folder")
@@ -61,10 +74,7 @@ def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
         raise ConfigError(f"{typed}: this run is not of a language model\n{train}\nand its folder")
     if not checkpoint(path).is_file():
         raise ConfigError(f"{typed}: there is no {checkpoint(path)}\n{train} force=true\nand its folder")
-    if any(decoder.get(key) != encoder.get(key) for key in SIZES):
-        there = [f"encoder.{key}={decoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
-        here = [f"encoder.{key}={encoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
-        raise Refusal(f"{' '.join(here)}: the language model in {folder} is of other sizes\ntry  {' '.join(there)}")
+    return decoder
 
 
 def _sizes(encoder: Mapping[str, Any]) -> list[str]:

@@ -45,6 +45,19 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     drawing.check(options)
     conflicts.check(plain, options)
     _parents(plain, options)
+    _measured_with(plain["evaluation"])
+
+
+def _measured_with(evaluation: Mapping[str, Any]) -> None:
+    """Checks that what an evaluation needs from elsewhere is there."""
+    references, model = evaluation.get("references"), evaluation.get("language_model")
+    if references is not None and not Path(str(references)).expanduser().is_file():
+        raise ConfigError(
+            f"evaluation.references={references}: there is no such file\ntry  null, or a file with a line "
+            "for each test text"
+        )
+    if model is not None:
+        parent.language_model("evaluation.language_model", str(model), "try  python -m lvexp model=rnnlm")
 
 
 def _parents(plain: Mapping[str, Any], options: Sequence[Option]) -> None:

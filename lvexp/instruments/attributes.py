@@ -21,6 +21,7 @@ from lvexp.models.attributes import AttributeModel, observed
 from lvexp.models.base import LatentModel
 from lvexp.models.control import ControlModel
 from lvexp.models.records import batch as gathered
+from lvexp.models.records import parts
 from lvexp.networks.writing import Decoding
 from lvexp.report.findings import Findings, Group, Row, Score, Section, number
 from lvexp.report.verdict import verdict
@@ -56,6 +57,10 @@ class Attributes(Instrument):
     - ``copy_accuracy``: of the texts as they are, whose self-BLEU is 100: what to beat;
     - with ``evaluation.references``, a file with a human rewrite for each test text, ``transfer_bleu`` and
       ``transfer_bleu_corpus`` with these, and ``copy_…``, ``human_…`` for the copy and for the rewrites.
+
+    - with ``evaluation.language_model``, ``attribute_perplexity``, ``transfer_perplexity``, ``copy_perplexity`` (and of
+      the rewrites ``human_perplexity``): perplexity per token of samples and of these texts under that model; the lower
+      the more fluent, but dull texts have the lowest.
 
     With several attributes the figures are means over them, and ``…_NAME`` those of one. Validations of
     :class:`~lvexp.models.control.ControlModel` measure accuracy and self-BLEU of transfer, as q(c|x) of the model
@@ -193,13 +198,16 @@ class Attributes(Instrument):
         real = [(text, row[at]) for text, row in zip(self.texts, self.known, strict=True) if row[at] >= 0]
         found: dict[str, Score] = {"judge_accuracy": judge.accuracy(*_columns(real))}
         shares: list[float] = []
+        samples: list[str] = []
         for c, label in enumerate(self.labels[at]):
             to = torch.full((len(drawn), len(self.attributes)), -1, device=drawn.device)
             to[:, at] = c
-            share = judge.accuracy(self._write(drawn, to, "sample"), [c] * len(drawn)) or 0.0
+            written = self._write(drawn, to, "sample")
+            samples += written
+            share = judge.accuracy(written, [c] * len(drawn)) or 0.0
             found[f"attribute_accuracy_of_{label}"] = share
             shares.append(share)
-        found["attribute_accuracy"] = sum(shares) / len(shares)
+        found |= {"attribute_accuracy": sum(shares) / len(shares), "attribute_perplexity": self._perplexity(samples)}
         moved = [each for each in self.transferred if each.attribute == at]
         to, texts = [each.to for each in moved], [each.text for each in moved]
         rewritten = None if references is None else [references[each.row] for each in moved]
@@ -209,12 +217,24 @@ class Attributes(Instrument):
         for name, written in systems.items():
             accuracy, kept = judge.accuracy(written, to), mean_bleu(written, texts)
             found |= {f"{name}_accuracy": accuracy, f"{name}_self_bleu": kept}
+            found[f"{name}_perplexity"] = self._perplexity(written)
             found |= {f"{name}_self_bleu_corpus": corpus_bleu(written, texts) if written else None}
             found |= {f"{name}_g": None if accuracy is None or kept is None else _geometric(accuracy, kept)}
             if rewritten is not None and name != "human":
                 found |= {f"{name}_bleu": mean_bleu(written, rewritten)}
                 found |= {f"{name}_bleu_corpus": corpus_bleu(written, rewritten)}
         return found
+
+    def _perplexity(self, texts: Sequence[str]) -> float | None:
+        """Per token, under the language model; None without one."""
+        model = self.context.language_model
+        if model is None or not texts:
+            return None
+        nats, tokens = 0.0, 0
+        for rows in parts(texts):
+            batch = gathered(model.vocabulary, [texts[row] for row in rows]).to(model.device)
+            nats, tokens = nats + float(model.terms(batch).distortion.sum()), tokens + batch.predicted()
+        return math.exp(nats / tokens)
 
     def _rows(self, at: int, scores: Scores, fitted: int, held_out: bool) -> Group:
         where = "texts kept apart" if held_out else "validation texts"
@@ -223,7 +243,10 @@ class Attributes(Instrument):
                 "judge", number(scores["judge_accuracy"], ".1%"), "right",
                 f"of the test texts: words and pairs, {fitted:,} {where}",
             ),
-            ("samples", number(scores["attribute_accuracy"], ".1%"), "right", f"{SAMPLES} of each class, by the judge"),
+            (
+                "samples", number(scores["attribute_accuracy"], ".1%"), "right",
+                f"{SAMPLES} of each class, by the judge{self._fluency(scores, 'attribute')}",
+            ),
         ]  # fmt: skip
         for label in self.labels[at]:
             rows.append((f"  {label}", number(scores[f"attribute_accuracy_of_{label}"], ".1%"), "", ""))
@@ -238,8 +261,14 @@ class Attributes(Instrument):
                     human = f"; human BLEU {number(scores[f'{name}_bleu'], '.1f')}"
                     human += f" (corpus {number(scores[f'{name}_bleu_corpus'], '.1f')})"
                 accuracy, g = number(scores[f"{name}_accuracy"], ".1%"), number(scores[f"{name}_g"], ".1f")
-                rows.append((name, accuracy, "right", f"{said}; {self_bleu}{corpus}; G {g}{human}"))
+                how = f"{said}; {self_bleu}{corpus}; G {g}{human}{self._fluency(scores, name)}"
+                rows.append((name, accuracy, "right", how))
         return f"Attribute {self.names[at]}", rows
+
+    @staticmethod
+    def _fluency(scores: Scores, name: str) -> str:
+        found = scores.get(f"{name}_perplexity")
+        return "" if found is None else f"; perplexity {number(found, '.1f')}"
 
     def _same_z(self, drawn: Shaped[Tensor, "N E"]) -> Iterable[Section]:
         """The same values of z with each class."""

@@ -32,6 +32,7 @@ class Context:
         labels: names of the classes.
         splits: the batches of ``test`` and, if available, of ``train``, ``valid`` and ``judge``, each text once; they
             may be iterated more than once. Empty at a validation.
+        language_model: measures how fluent written texts are, if the evaluation names one.
     """
 
     model: LatentModel
@@ -39,6 +40,7 @@ class Context:
     alone: bool = True
     labels: Sequence[str] = ()
     splits: Mapping[str, Iterable[Batch]] = dataclasses.field(default_factory=dict)
+    language_model: LatentModel | None = None
 
     @property
     def metric(self) -> dict[str, bool]:

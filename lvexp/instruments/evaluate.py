@@ -124,6 +124,7 @@ def evaluate(
     label_names: Sequence[str] = (),
     others: Mapping[str, Iterable[Batch]] | None = None,
     more: Sequence[Make] = (),
+    language_model: LatentModel | None = None,
 ) -> Evaluation:
     """Evaluates a trained model on a test set; the result is the content of the report.
 
@@ -138,6 +139,7 @@ def evaluate(
         label_names: names of the classes.
         others: the batches of ``train`` and ``valid``, each text once, for instruments that need them.
         more: the user's own instruments.
+        language_model: in evaluation mode, to measure how fluent written texts are.
 
     Raises:
         DataError: for a test set without texts.
@@ -145,7 +147,8 @@ def evaluate(
     settings = settings or EvaluationSettings()
     splits = {**(others or {}), "test": loader}
     with _judging(model), seeded(settings.seed):
-        return _evaluate(Context(model, settings, labels=label_names, splits=splits), applying(model, more))
+        context = Context(model, settings, labels=label_names, splits=splits, language_model=language_model)
+        return _evaluate(context, applying(model, more))
 
 
 def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
