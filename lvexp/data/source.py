@@ -25,6 +25,7 @@ KINDS = ("words", "characters", "bpe", "wordpunct")
 LONG = ("drop", "truncate", "error")
 VIEWS = ("tokens", "counts")
 LOOKED_AT = 100  # lines that `check` reads of each file
+MADE = ("sst", "yelp")  # corpora that a script makes of others
 ABSENT = "absent"
 
 
@@ -201,6 +202,11 @@ def _where(place: Place) -> str:
     name, named = str(place.name), [str(file) for file in place.files.values() if file]
     if name == "text":
         return "try  data.files.train=FILE with the path from here, or data.root=DIR"
+    if name in MADE:
+        return (
+            f"try  python scripts/attributes DIR, which makes this corpus, and data.root=DIR/{name}\n"
+            f"or   LVEXP_DATA=DIR in the environment, where DIR/{place.folder or name}/ holds {' '.join(named)}"
+        )
     licence = "The Penn Treebank may not be given away with this package; get a copy of your own.\n"
     return (
         f"{licence if name == 'ptb' else ''}try  data.root=DIR, the folder that holds {' '.join(named)}\n"

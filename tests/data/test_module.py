@@ -117,7 +117,7 @@ class TestFit:
         assert seen[:3] == seen[3:6] == seen[6:]
 
 
-@pytest.mark.parametrize("name", ["snips", "ptb", "text", "20news", "bbc"])
+@pytest.mark.parametrize("name", ["snips", "ptb", "text", "20news", "bbc", "sst", "yelp"])
 def test_the_constructor_takes_the_keys_of_the_yaml(name):
     cfg = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     assert cfg.pop("_target_") == "lvexp.data.module.TextData"
