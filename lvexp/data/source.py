@@ -46,7 +46,7 @@ def root(place: Place) -> Path:
         return Path.cwd()
     if folder := os.environ.get("LVEXP_DATA"):
         return _path(folder) / name
-    raise DataError(f"data={name}: neither data.root nor LVEXP_DATA is set\n{_where(place)}")
+    raise DataError(f"data={place.name}: neither data.root nor LVEXP_DATA is set\n{_where(place)}")
 
 
 def files(place: Place) -> dict[str, Path]:

@@ -393,7 +393,7 @@ def test_stored_attributes_are_read_at_any_place(make):
 def test_the_report_is_given_judge_if_there_is_one(judged, monkeypatch):
     given: dict[str, Any] = {}
 
-    def measure(model, loader, settings, labels, others, more) -> Evaluation:
+    def measure(model, loader, settings, labels, others, more, fluent=None) -> Evaluation:
         given.update(others)
         return Evaluation({}, "")
 

@@ -143,7 +143,9 @@ def test_corpora_that_are_not_there(tmp_path: Path):
 @pytest.mark.parametrize("name", ["sst", "yelp"])
 def test_a_corpus_that_is_not_made_yet_names_the_script(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("LVEXP_DATA", raising=False)
-    with pytest.raises(DataError, match=rf"(?s)neither.*python scripts/attributes DIR,.* data\.root=DIR/{name}\n"):
+    with pytest.raises(
+        DataError, match=rf"(?s)data={name}: neither.*python scripts/attributes DIR,.* data\.root=DIR/{name}\n"
+    ):
         source.check(DataSettings.of(conf(name, tmp_path, root=None)))
     monkeypatch.setenv("LVEXP_DATA", str(tmp_path))
     with pytest.raises(DataError, match=rf"(?s)no file {tmp_path}/{name}_attributes/train\.jsonl.*scripts/attributes"):
