@@ -48,7 +48,8 @@ def step(config: dict) -> tuple[float, float]:
     optimizer = training.configure_optimizers()
     optimizer = optimizer["optimizer"] if isinstance(optimizer, dict) else optimizer
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    loss = training.training_step(BATCH, 0)
+    several = config["data"]["columns"].get("attributes")
+    loss = training.training_step(dataclasses.replace(BATCH, attributes=BATCH.labels[:, None]) if several else BATCH, 0)
     loss.backward()
     loss = loss.detach()
     optimizer.step()

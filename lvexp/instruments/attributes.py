@@ -55,9 +55,9 @@ class Attributes(Instrument):
       mean over texts without smoothing and of the corpus; ``transfer_g``: geometric mean of accuracy (in percent) and
       the first;
     - ``copy_accuracy``: of the texts as they are, whose self-BLEU is 100: what to beat;
-    - with ``evaluation.references``, a file with a human rewrite for each test text, ``transfer_bleu`` and
-      ``transfer_bleu_corpus`` with these, and ``copy_…``, ``human_…`` for the copy and for the rewrites.
-
+    - with ``evaluation.references``, a file with a human rewrite for each test text
+      (which may stand before it, and a tab), ``transfer_bleu`` and
+      ``transfer_bleu_corpus`` with these, and ``copy_…``, ``human_…`` for the copy and for the rewrites;
     - with ``evaluation.language_model``, ``attribute_perplexity``, ``transfer_perplexity``, ``copy_perplexity`` (and of
       the rewrites ``human_perplexity``): perplexity per token of samples and of these texts under that model; the lower
       the more fluent, but dull texts have the lowest.
@@ -331,7 +331,7 @@ def _labelled(model: AttributeModel, batches: Iterable[Batch]) -> tuple[list[str
 
 
 def _references(file: str | None, count: int) -> list[str] | None:
-    """The human rewrites of the test texts, in their order."""
+    """The human rewrites of the test texts, in their order; on a line, they may follow the text and a tab."""
     if file is None:
         return None
     found = lines.read(file)
@@ -340,4 +340,4 @@ def _references(file: str | None, count: int) -> list[str] | None:
             f"evaluation.references={file}: has {len(found):,} lines, and the test set has {count:,} texts\n"
             "try  a file with one rewrite for each test text, in the same order"
         )
-    return [str(line) for line in found]
+    return [str(line).rpartition("\t")[2] for line in found]

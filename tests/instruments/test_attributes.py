@@ -118,6 +118,8 @@ def test_rewrites_by_people_are_a_row_of_their_own(tmp_path: Path):
     assert found["transfer_bleu_corpus"] == pytest.approx(corpus_bleu(written, rewrites))
     assert found["copy_bleu"] == 0.0
     assert "human" in {name for title, rows in evaluation.groups for name, *_ in rows}
+    file.write_text("".join(f"{text}\t{rewrite}\n" for text, rewrite in zip(REAL, rewrites, strict=False)))
+    assert judged(model(), references=str(file)).scores["transfer_bleu"] == found["transfer_bleu"]
     file.write_text("one\n")
     with pytest.raises(Exception, match=r"has 1 lines, and the test set has 4 texts"):
         judged(model(), references=str(file))
