@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from lvexp.data.features import Features
+from lvexp.data.known import Known
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
@@ -42,8 +45,9 @@ def _no_collection() -> Iterator[None]:
 
 
 @_no_collection()
-def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
-    """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus.
+def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> dict[str, Any]:
+    """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus. What is
+    ``known`` of a finished run is not taken from the texts.
 
     Returns:
         ``splits`` (a summary of each), ``labels`` (names, sorted) and ``notes`` (what was skipped or changed).
@@ -52,22 +56,32 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    survey = Survey(settings)
+    survey, splits = Survey(settings, known), SPLITS if known is None else known.splits
     words = settings.vocabulary
-    vocabulary = Vocabulary.train(
-        survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
-    )
+    if known is None:
+        vocabulary = Vocabulary.train(
+            survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
+        )
+    else:
+        assert isinstance(known.vocabulary, Vocabulary), "the checks compare the views"
+        vocabulary = known.vocabulary
+        collections.deque(survey.texts(), maxlen=0)  # for its labels and notes
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
     own: Vocabulary | Features = vocabulary
     if settings.vectors:
-        own = Features.of(parallel(settings.place))
+        own = Features.of({split: path for split, path in parallel(settings.place).items() if split in splits})
+        if known is not None:
+            _same_shape(own, known)
+    elif settings.sourced and not settings.joint and known is not None:
+        assert isinstance(known.sources, Vocabulary), "the checks compare data.vocabulary.joint"
+        own = known.sources
     elif not settings.joint:
         own = Vocabulary.train(
             survey.sources(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
         )
     if own is not vocabulary:
         (folder / "sources.json").write_text(own.to_json(), encoding="utf-8")
-    labels = sorted(survey.labels)
+    labels = survey.classes(sorted(survey.labels))
     ids = {label: number for number, label in enumerate(labels)}
     long = _Long(settings)
     sourced, grouped = settings.sourced, settings.columns.group is not None
@@ -78,9 +92,9 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
     options["sourced"] = sourced and not vectors
     kind = token_type(vocabulary.size if isinstance(own, Features) else max(vocabulary.size, own.size))
     with ExitStack() as stack:
-        writers = {split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in SPLITS}
-        for path, chunk in chunks(settings):
-            for split in SPLITS:
+        writers = {split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in splits}
+        for path, chunk in chunks(settings, splits):
+            for split in splits:
                 mine = [row for to, row in chunk if to == split]
                 texts = vocabulary.encode([row.text for row in mine])
                 sources: list[list[int]] = [[]] * len(mine)
@@ -97,8 +111,10 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
     for split, writer in writers.items():
         if not writer.rows:
             raise empty(settings, split)
-    splits = {split: writer.finish() for split, writer in writers.items()}
-    return {"splits": splits, "labels": labels, "notes": survey.notes() + long.notes()}
+    found = {split: writer.finish() for split, writer in writers.items()}
+    unknown = {split: summary["oov"] for split, summary in found.items() if known is not None and summary["oov"]}
+    notes = [f"{split}: {share:.1%} of the words are not in the run's vocabulary" for split, share in unknown.items()]
+    return {"splits": found, "labels": labels, "notes": survey.notes() + long.notes() + notes}
 
 
 class Survey:
@@ -106,14 +122,15 @@ class Survey:
     that ``vocabulary.splits`` names, with their sources if they share the vocabulary. A source that consecutive rows
     share is yielded once."""
 
-    def __init__(self, settings: DataSettings) -> None:
+    def __init__(self, settings: DataSettings, known: Known | None = None) -> None:
         self.labels: set[str] = set()
-        self._settings = settings
+        self._settings, self._known = settings, known
         self._problems: list[Problems] = []
         self._read = settings.vocabulary.splits or ("train",)
 
     def texts(self) -> Iterator[str]:
-        for path, found in _files(self._settings):
+        splits = SPLITS if self._known is None else self._known.splits
+        for path, found in _files(self._settings, splits):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
@@ -145,6 +162,23 @@ class Survey:
                     if row.source is not None and row.source != last:
                         yield row.source
                     last = row.source
+
+    def classes(self, names: list[str]) -> list[str]:
+        """The names of the classes: those found, in this order, unless they are known.
+
+        Raises:
+            DataError: a text has a label that is not known.
+        """
+        if self._known is None or self._known.labels is None or not names:
+            return names
+        known = self._known.labels
+        if strange := [name for name in names if name not in known]:
+            raise DataError(
+                f"data.columns.label={self._settings.columns.label}: {strange[0]!r} is no label of {self._known.run}, "
+                f"which has {textwrap.shorten(', '.join(known), 60, placeholder=' …') or 'none'}\n"
+                "try  texts with these labels | data.columns.label=null"
+            )
+        return list(known)
 
     def notes(self) -> list[str]:
         return [note for problems in self._problems for note in problems.notes()]
@@ -193,12 +227,25 @@ class _Long:
         return [note for problems in self._problems.values() for note in problems.notes()]
 
 
-def _files(settings: DataSettings):
-    """Each file with a function that reads its rows and the split of each row."""
+def _same_shape(own: Features, known: Known) -> None:
+    """Rejects feature vectors of another shape than those of a finished run."""
+    was = known.sources.shape if isinstance(known.sources, Features) else None
+    if was != own.shape:
+        read = "texts" if was is None else f"{was[0]} × {was[1]} values"
+        raise DataError(
+            f"data.sources: hold {own.shape[0]} × {own.shape[1]} values for each text, and {known.run} reads {read}\n"
+            "try  sources of the same kind"
+        )
+
+
+def _files(settings: DataSettings, splits: Sequence[str] = SPLITS):
+    """Each file of ``splits`` with a function that reads its rows and the split of each row."""
     named, sources = files(settings.place), parallel(settings.place)
     shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
     answered = settings.answered
     for split, path in named.items():
+        if split not in splits:
+            continue
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
             read = rows(path, Layout.of(path, settings), problems, sources.get(split))
@@ -248,9 +295,9 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
     return "train"
 
 
-def chunks(settings: DataSettings) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
+def chunks(settings: DataSettings, splits: Sequence[str] = SPLITS) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
     """All rows, each with its split, in chunks of one file; problems are not counted again."""
-    for path, found in _files(settings):
+    for path, found in _files(settings, splits):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
             chunk.append(item)
