@@ -79,14 +79,14 @@ def test_a_regularizer_of_a_users_own(folder: Path, corpus: Path):
 
 
 def test_a_schedule_and_a_callback_of_a_users_own(folder: Path, corpus: Path):
-    typed = ["callbacks=update_size", "optimizer=sgd", "optimizer.lr=0.5", "trainer.log_every_n_steps=1"]
+    typed = ["callbacks=parameter_norm", "optimizer.lr=0.5", "trainer.log_every_n_steps=1"]
     own = [*typed, "scheduler=inverse_root", "scheduler.warmup=4", "trainer.limit_train_batches=3"]
     run(folder, MODULE, *text(corpus), *own)
     rows = read_metrics(next((folder / "out").rglob("metrics.csv")))
     assert [row["train/lr"] for row in rows if "train/lr" in row] == pytest.approx([0.125, 0.25, 0.375])
-    sizes = [row["train/update_size"] for row in rows if "train/update_size" in row]
-    assert len(sizes) == 3
-    assert min(sizes) > 0
+    norms = [row["train/norm_decoder"] for row in rows if "train/norm_decoder" in row]
+    assert len(set(norms)) == 3
+    assert min(norms) > 0
 
 
 def test_a_schedule_of_torch_needs_only_its_yaml(folder: Path, corpus: Path):

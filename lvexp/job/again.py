@@ -64,6 +64,7 @@ def words(typed: Sequence[str]) -> list[str]:
         place = folder.resolve() / EVALUATIONS
         known += [f"hydra.run.dir='{place}/${{evaluation_id:}}'", f"hydra.sweep.dir='{place}'"]
         known.append("hydra.sweep.subdir=${evaluation_id:}")
+        typed = [_here(other) for other in typed]
     return [*known, *typed]
 
 
@@ -85,6 +86,13 @@ def _typed_then(folder: Path, word: str) -> list[str]:
 
 def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
+
+
+def _here(word: str) -> str:
+    """A file of test texts in the current directory, wherever the run's own texts are; any other word as it is."""
+    key, _, value = word.partition("=")
+    file = Path(value.strip("'\"")).expanduser()
+    return f"{key}='{file.resolve()}'" if key in _KEYS[:2] and value and file.is_file() else word
 
 
 def _quoted(value: Any) -> str:

@@ -73,6 +73,15 @@ def test_the_words_of_the_run_come_before_those_typed(finished: Path):
     assert any(word.startswith(f"hydra.run.dir='{finished}/evaluations/") for word in words)
 
 
+def test_a_test_file_is_looked_for_in_the_current_directory_first(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").touch()
+    typed = [f"evaluate={finished}", "data.files.test=a.txt", "data.sources.test=b.txt"]
+    assert again.words(typed)[-2:] == [f"data.files.test='{tmp_path}/a.txt'", "data.sources.test=b.txt"]
+
+
 def test_a_run_that_starts_from_another_repeats_its_words_unless_their_group_is_typed(finished: Path):
     (finished / ".hydra" / "overrides.yaml").write_text(
         "- model=svae\n- data=text\n- data.files.train=a.txt\n- optimizer=sgd\n- optimizer.lr=1.0\n"

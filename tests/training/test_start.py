@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import Compose, checked, finished_run, plain, vocabulary
+from helpers import Command, Compose, checked, finished_run, plain, vocabulary
 
-import lvexp
+import lvexp as package
 from lvexp import build
 from lvexp.errors import ConfigError
 from lvexp.job import checkpoints, identity
@@ -133,16 +133,29 @@ def test_the_parents_id_counts_and_not_its_folder(composed: Compose, tmp_path: P
     assert alone != identity.run_id(composed(*SIZES), "svae")
 
 
+def test_the_command_line_says_in_one_sentence_what_is_wrong(parent: Path, lvexp: Command):
+    (parent / ".hydra" / "overrides.yaml").write_text(json.dumps(list(SIZES)))
+    for words, said in (
+        ([f"finetune={parent}/nowhere", "data=ptb"], f"lvexp: finetune={parent}/nowhere: there is no finished run"),
+        ([f"finetune={parent}", "decoder.hidden=9"], "lvexp: decoder.hidden=9: the run of finetune="),
+        ([f"finetune={parent}", "model=nvdm", "data=text"], "lvexp: data.view=counts: the run of "),
+    ):
+        done = lvexp(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith(said)
+        assert "\ntry  " in done.stderr
+
+
 def test_a_run_is_trained_on_other_texts_and_needs_the_first_no_more(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     others = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "paths.outputs=outputs"]
-    first = lvexp.train(*small, *others, "regularizer=[bag_of_words]")
+    first = package.train(*small, *others, "regularizer=[bag_of_words]")
     assert first.folder is not None
     (tmp_path / "other.txt").write_text("".join(f"the {animal} and the cup\n" for animal in ["cat", "newt"] * 40))
     data = ["data=text", *(f"data.files.{split}=other.txt" for split in ("train", "valid", "test"))]
-    second = lvexp.train(f"finetune={first.folder}", *data, "optimizer.lr=1e-12", "seed=2")
+    second = package.train(f"finetune={first.folder}", *data, "optimizer.lr=1e-12", "seed=2")
     assert second.folder is not None
     assert second.folder != first.folder
     assert second.vocabulary.to_json() == first.vocabulary.to_json()
@@ -152,12 +165,12 @@ def test_a_run_is_trained_on_other_texts_and_needs_the_first_no_more(
         assert torch.allclose(value, theirs[name], atol=1e-6), f"{name}: a learning rate near 0 moves nothing"
     score = second.score(["the cat"])
 
-    longer = lvexp.train(f"resume={second.folder}", "trainer.max_epochs=2")
+    longer = package.train(f"resume={second.folder}", "trainer.max_epochs=2")
     assert longer.result["epochs"] == 2
     assert longer.config["finetune"] == str(first.folder)
 
     first.folder.rename(tmp_path / "gone")
-    assert lvexp.load(second.folder).score(["the cat"]) == score
-    again = lvexp.train(f"evaluate={second.folder}", "evaluation.iw_samples=3")
+    assert package.load(second.folder).score(["the cat"]) == score
+    again = package.train(f"evaluate={second.folder}", "evaluation.iw_samples=3")
     assert again.result["test"]["distortion"] == second.result["test"]["distortion"]
     assert json.loads((again.folder / "result.json").read_text())["evaluates"] == str(second.folder.resolve())
