@@ -14,18 +14,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lvexp.anneal.base import AbstractAnneal
-from lvexp.checks import targets
+from lvexp.checks import parent, targets
 from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.data.bag import Bag
 from lvexp.data.features import Features
+from lvexp.data.known import Known
 from lvexp.data.module import TextData
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.instruments.base import Instrument
 from lvexp.instruments.evaluate import Make
-from lvexp.job import preflight
+from lvexp.job import checkpoints, preflight
 from lvexp.job.identity import arguments
 from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
@@ -57,7 +58,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources")
+OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources", "known")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -131,9 +132,21 @@ def _tried(optimizer: Callable[..., Any], node: Mapping[str, Any]) -> None:
         raise ConfigError(f"{words}: {error}\ntry  leave out the settings that it names") from error
 
 
-def data(config: Mapping[str, Any]) -> TextData:
-    """The data module of a resolved configuration, which must be the user's own."""
-    return _make("data", config["data"], targets.named(config["data"]))
+def data(config: Mapping[str, Any], known: Known | None = None) -> TextData:
+    """The data module of a resolved configuration, which must be the user's own; ``known`` is what a finished run
+    knows already, by default the run that ``data.vocabulary.run`` names."""
+    run = parent.vocabulary_of(config["data"])
+    if known is None and run is not None:
+        # classes are parameters of a model that looks at labels
+        labels = config.get("finetune") is not None and "labels" in (config["model"].get("requires") or ())
+        known = checkpoints.known(run, f"data.vocabulary.run={run}", labels)
+    made = _make("data", config["data"], targets.named(config["data"]), known=known)
+    if made.known is not known:
+        raise ConfigError(
+            f"data={config['data']['name']}: this class of yours cannot use the vocabulary of a finished run\n"
+            "try  an argument known, to be passed on to lvexp.data.module.TextData"
+        )
+    return made
 
 
 def model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lvexp import build
-from lvexp.checks import targets
+from lvexp.checks import parent, targets
+from lvexp.data.bag import Bag
+from lvexp.data.known import Known
 from lvexp.data.module import TextData
-from lvexp.errors import ConfigError
+from lvexp.errors import ConfigError, LvexpError
 from lvexp.instruments.evaluate import Evaluation, Make, evaluate
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import identity
@@ -31,23 +34,32 @@ from lvexp.report.text import samples_text
 from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
 from lvexp.training.loggers.base import Report, log_report
 
+#: settings of a corpus that say which texts there are
+_OF_TEXTS = ("files", "sources", "format", "header", "columns")
 #: the part of a finished run's result that does not depend on the evaluation
 _OF_TRAINING = ("run_id", "group_id", "seed", "steps", "epochs", "valid", "monitor")
 
 
 def measured(
-    config: Mapping[str, Any], model: LatentModel, data: TextData, more: Sequence[Make], console: Console
+    config: Mapping[str, Any],
+    model: LatentModel,
+    data: TextData,
+    more: Sequence[Make],
+    console: Console,
+    others: TextData | None = None,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation on the test set, and the part of result.json that follows from it.
 
     Args:
         config: resolved, with the settings of the evaluation. more: the user's own instruments.
+        others: the corpus of the texts of ``train`` and ``valid``, if it is not that of the test set.
     """
-    others = {split: data.in_order(split) for split in ("train", "valid", "judge") if split in data.corpus.splits}
+    beside = data if others is None else others
+    splits = {split: beside.in_order(split) for split in ("train", "valid", "judge") if split in beside.corpus.splits}
     with console.status("evaluating on the test set") if console.is_terminal else contextlib.nullcontext():
         settings = EvaluationSettings(**config["evaluation"])
         fluent = None if settings.language_model is None else load(settings.language_model, str(model.device)).model
-        found = evaluate(model, data.test_dataloader(), settings, data.labels, others, more, fluent)
+        found = evaluate(model, data.test_dataloader(), settings, data.labels, splits, more, fluent)
     return found, {
         "status": "done", "commit": identity.commit(), "verdict": found.verdict, "test": dict(found.scores),
         "reported": list(found.reported), "groups": [*found.groups],
@@ -92,7 +104,8 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
         as :func:`lvexp.run.run`.
 
     Raises:
-        RunError: there is no such run, or its checkpoint is damaged. ConfigError: the texts have another vocabulary.
+        RunError: there is no such run, or its checkpoint is damaged. ConfigError: the test texts are to be those of
+            the run, and the texts that they are cut from are others.
     """
     console, began, source = Console(), time.perf_counter(), Path(config["evaluate"]).expanduser()
     place = Folder(folder, evaluation_id)
@@ -109,11 +122,12 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
         if config["trainer"]["threads"]:
             torch.set_num_threads(config["trainer"]["threads"])
         loaded = load(source, trust=targets.named(config))
-        data = build.data(config)
-        data.prepare_data()
-        _same_vocabulary(loaded, data, config)
-        evaluation, found = measured(config, loaded.model, data, build.instruments(config), console)
         before = Folder(source, "").result()
+        data, others, left_out = _texts(config, loaded, before)
+        for line in [*data.corpus.notes, *left_out]:
+            console.print(f"[yellow]data[/yellow] {line}", highlight=False)
+        evaluation, found = measured(config, loaded.model, data, build.instruments(config), console, others)
+        found["data"]["notes"] += left_out
         result = {
             **{key: before.get(key) for key in _OF_TRAINING}, **job, **found, "evaluation_id": evaluation_id,
             "evaluates": str(source.resolve()), "seconds": round(time.perf_counter() - began, 1),
@@ -123,6 +137,43 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
     return {**result, "folder": str(folder), "objective": None}
 
 
+def _texts(
+    config: Mapping[str, Any], loaded: Run, before: Mapping[str, Any]
+) -> tuple[TextData, TextData | None, list[str]]:
+    """The corpus of the test set; that of the training texts, if it is another one; and a note if there is none.
+
+    The test set is the run's own, unless another file or other columns are typed: such texts are encoded as the
+    checkpoint says and need no training texts. Figures that need them are of the run's own, if they are still there.
+
+    Raises:
+        ConfigError: see :func:`evaluate_again`.
+    """
+    model, saved, typed = loaded.model, loaded.config, f"evaluate={config['evaluate']}"
+    sources = None if model.sources is model.vocabulary else model.sources
+    assert not isinstance(sources, Bag), "documents have no sources"
+    further = dict([*model.attribute_names.items()][1:])  # the first one's classes are the labels
+    known = Known(typed, model.vocabulary, sources, list(model.labels) or None, further)
+    given = known if parent.vocabulary_of(saved["data"]) is not None else None
+    if all(saved["data"].get(key) == config["data"].get(key) for key in _OF_TEXTS):
+        data = build.data(config, given)
+        data.prepare_data()
+        _same_vocabulary(loaded, data, config)
+        return data, None, []
+    if not config["data"]["files"].get("test"):
+        raise ConfigError(
+            f"{typed}: no file with the texts to measure it on is named\ntry  data.files.test=FILE | leave out data.…"
+        )
+    data = build.data(config, dataclasses.replace(known, splits=("test",)))
+    data.prepare_data()
+    kept = {key: config["data"][key] for key in ("root", "cache", "eval_batch_size")}
+    others = build.data({**config, "data": {**saved["data"], **kept}}, given)
+    with contextlib.suppress(LvexpError):  # they are gone, or not what they were
+        same = others.corpus.fingerprint == (before.get("data") or {}).get("fingerprint")
+        if same and (list(others.labels) == list(data.labels) or not data.labels):
+            return data, others, []
+    return data, data, ["the run's training texts are not there: figures that need them are left out"]
+
+
 def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:
     """Rejects a corpus whose vocabulary, made from its training texts, is not the run's."""
     model, typed = loaded.model, f"evaluate={config['evaluate']}"
@@ -130,8 +181,7 @@ def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> 
         if mine.to_json() != other.to_json():
             raise ConfigError(
                 f"{typed}: the training texts of data={config['data']['name']} give another vocabulary than the run's\n"
-                "try  data.root=DIR, where the run's own training texts are; only data.files.test may differ, and only "
-                "if the run had a file for it"
+                "try  data.root=DIR, where the run's own training texts are | data.files.test=FILE, for other texts"
             )
     if list(model.labels) != list(data.labels):
         raise ConfigError(

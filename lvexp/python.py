@@ -34,7 +34,7 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
         config_dir: a folder with options of your own, as ``--config-dir``.
 
     Returns:
-        the run: its best model, with ``result`` and ``folder``.
+        the run: its best model, with ``result`` and ``folder``; with ``evaluate=RUN``, these are of the evaluation.
 
     Raises:
         LvexpError: what the command line would print, see :mod:`lvexp.errors`.
@@ -71,7 +71,9 @@ def sweep(*overrides: str, config_dir: str | Path | None = None) -> list[Run]:
 
 def _loaded(record: Mapping[str, Any]) -> Run:
     folder = Path(record["folder"])
-    return load(folder, trust=_own(folder))
+    trained = Path(record.get("evaluates") or folder)  # evaluate=RUN: its model, and the result of the evaluation
+    run = load(trained, trust=_own(trained))
+    return run if trained == folder else Run(run.model, run.config, folder)
 
 
 def _own(folder: Path) -> Collection[str]:

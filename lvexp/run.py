@@ -18,6 +18,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from rich.console import Console
 
 from lvexp import build
+from lvexp.checks import parent
 from lvexp.checks.declarations import undeclared
 from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, Diverged, RunError
@@ -38,6 +39,7 @@ from lvexp.training.loggers.base import Report, RunInfo, Tracker, finish, log_re
 from lvexp.training.loggers.wandb import swept
 from lvexp.training.module import Training
 from lvexp.training.progress import Progress
+from lvexp.training.start import start
 from lvexp.training.steps import Finite, ReturnMemory, Seeds, TrainingCurves
 from lvexp.training.validation import Stop, Validation
 
@@ -148,6 +150,11 @@ def _execute(
     model.prepare()
     for regularizer in training.regularizers:
         regularizer.prepare(model)
+    if config["finetune"] and not place.last.exists():
+        typed = f"finetune={config['finetune']}"
+        saved = checkpoints.read(parent.checkpoint(config["finetune"]), "another run")
+        start(model, list(config["regularizer"] or {}), saved, typed)
+        console.print(f"starts from {config['finetune']}", highlight=False, soft_wrap=True)
     _announce(config, folder, console, training, data)
 
     loggers = make_loggers(makes, _info(place, job, written, identity.commit(), model.monitor[0]))

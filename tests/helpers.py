@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from omegaconf import DictConfig
 
+from lvexp import build
 from lvexp.__main__ import MENU
 from lvexp.checks import refusals
+from lvexp.data.vocabulary import Vocabulary
 
 SMALL = (
     *("encoder.embedding=8", "encoder.hidden=8", "decoder.embedding=8", "decoder.hidden=8", "latent.dim=4"),
@@ -30,6 +35,25 @@ class Said(NamedTuple):
 
 Compose = Callable[..., DictConfig]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def vocabulary(words: str = "a b c") -> Vocabulary:
+    return Vocabulary.train([words], kind="words", max_size=100, min_count=1, lowercase=False)
+
+
+def finished_run(folder: Path, config: dict[str, Any], run: str = "rnnlm-0123456789", **choices: str) -> Path:
+    """What a finished run leaves of which anything is read; its checkpoint is as training writes it."""
+    torch.manual_seed(7)
+    model = build.model(config, vocabulary())
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / ".hydra").mkdir()
+    training = build.training(config, model)
+    kept = {"state_dict": training.state_dict(), "hyper_parameters": dict(training.hparams)}
+    torch.save(kept, folder / "checkpoints" / "best.ckpt")
+    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    (folder / "result.json").write_text(json.dumps({"run_id": run, "choices": choices}))
+    (folder / "DONE").touch()
+    return folder
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -28,7 +28,8 @@ LINES = [line for block in BLOCKS for line in block.splitlines()]
 COMMANDS = sorted({line.partition("-m lvexp ")[2] for line in LINES if re.match(r"(\$ )?python -m lvexp ", line)})
 INLINE = sorted(set(re.findall(r"`python -m lvexp ([^`]*)`", " ".join(README.replace("```", "").split()))))
 REFUSED = "model=ae anneal=linear"
-AGAIN = tuple(command for command in COMMANDS if command.startswith(("evaluate=", "resume=")))  # of a run that is there
+WAYS = ("evaluate=", "resume=", "finetune=")
+AGAIN = tuple(command for command in COMMANDS if command.startswith(WAYS))  # of a run that is there
 SWEEPS = ("-m experiment=remedies",)  # of hours: composed only
 TINY = (*SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.reconstructions=1")
 
@@ -115,11 +116,13 @@ def test_what_is_refused_is_refused_in_these_words(lvexp: Command):
 def test_the_python_session_runs_and_the_run_stays_in_use(small: list[str], here: Path, typed: Callable[..., None]):
     typed(*small, "trainer.max_epochs=1", f"paths.outputs={here}/outputs", "name=default")
     (run,) = [path.parent for path in (here / "outputs").rglob("result.json")]
-    assert len(AGAIN) == 2
+    assert len(AGAIN) == 4
     for command in sorted(AGAIN):
         words = [re.sub(r"outputs/default/[\w-]+", str(run), word) for word in shlex.split(command)]
         typed(*(word.replace("=500", "=3").replace("=12", "=2") for word in words))
-    assert list((run / "evaluations").glob("*/result.json"))
+    assert len(list((run / "evaluations").glob("*/result.json"))) == 2
+    tuned = [path for path in (here / "outputs").glob("*/*/result.json") if "finetune=" in path.read_text()]
+    assert len(tuned) == 1
     (session,) = [block for block in BLOCKS if ">>> import lvexp" in block]
     lines = [line.removeprefix(">>> ") for line in session.splitlines() if line.startswith(">>> ")]
     names = {"lvexp": package}

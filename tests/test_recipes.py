@@ -13,6 +13,7 @@ import pytest
 from helpers import SMALL
 
 import lvexp
+from lvexp.training.csv_logger import read_metrics
 
 RECIPES = (Path(lvexp.__file__).parent / "models" / "README.md").read_text()
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL))
@@ -51,8 +52,8 @@ def text(corpus: Path) -> list[str]:
 
 def test_every_kind_of_option_has_a_recipe():
     groups = {Path(name).parts[1] for name in FILES if name.startswith("conf/")}
-    assert groups == {"latent", "regularizer", "encoder", "instrument", "model"}
-    assert len(FILES) == 10
+    assert groups == {"latent", "regularizer", "encoder", "instrument", "scheduler", "callbacks", "model"}
+    assert len(FILES) == 15
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,23 @@ def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Pa
 def test_a_regularizer_of_a_users_own(folder: Path, corpus: Path):
     result = run(folder, MODULE, *text(corpus), "regularizer=[small_means,free_bits]")
     assert result["choices"]["regularizer"] == ["free_bits", "small_means"]
+
+
+def test_a_schedule_and_a_callback_of_a_users_own(folder: Path, corpus: Path):
+    typed = ["callbacks=parameter_norm", "optimizer.lr=0.5", "trainer.log_every_n_steps=1"]
+    own = [*typed, "scheduler=inverse_root", "scheduler.warmup=4", "trainer.limit_train_batches=3"]
+    run(folder, MODULE, *text(corpus), *own)
+    rows = read_metrics(next((folder / "out").rglob("metrics.csv")))
+    assert [row["train/lr"] for row in rows if "train/lr" in row] == pytest.approx([0.125, 0.25, 0.375])
+    norms = [row["train/norm_decoder"] for row in rows if "train/norm_decoder" in row]
+    assert len(set(norms)) == 3
+    assert min(norms) > 0
+
+
+def test_a_schedule_of_torch_needs_only_its_yaml(folder: Path, corpus: Path):
+    run(folder, MODULE, *text(corpus), "scheduler=polynomial", "optimizer.lr=0.01", "trainer.log_every_n_steps=1")
+    rows = read_metrics(next((folder / "out").rglob("metrics.csv")))
+    assert [row["train/lr"] for row in rows if "train/lr" in row] == pytest.approx([0.01, 0.0025])
 
 
 def test_an_option_of_a_users_own_is_refused_for_what_it_declares(folder: Path, corpus: Path):

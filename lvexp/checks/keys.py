@@ -31,7 +31,7 @@ TRAINER = (
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
-    "info",
+    *("info", "known"),
 )
 #: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",), "scheduler": ("interval", "horizon")}
@@ -99,7 +99,8 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
         return  # a class of the user's own: errors appear when it is built
     free = {"_target_", *DECLARED, *(node.get("ignores") or ())}
     free |= {*_BESIDE.get(path, ())} | ({"_partial_"} if path.startswith("latent.") else set())
-    names = [name for name in known if path == "data" or name not in GIVEN]
+    given = ("known",) if path == "data" else GIVEN
+    names = [name for name in known if name not in given]
     for key, value in node.items():
         if isinstance(value, Mapping) and "_target_" in value:
             _class(f"{path}.{key}", value, f"{path}.{key}", folder, (*inner, key))

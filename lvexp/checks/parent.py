@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from lvexp.checks import declarations, limits
+from lvexp.data.settings import PATTERN
 from lvexp.errors import ConfigError, Refusal
 
 #: the settings in which an encoder and the decoder that it starts from must agree
 SIZES = ("cell", "embedding", "hidden", "layers")
+#: groups in which a run must agree with the run from whose parameters it starts
+NETWORK = ("model", "encoder", "decoder", "latent")
+#: keys of them that only training or the report uses, beside those of dropout
+_OF_TRAINING = ("model.samples", "model.best", "model.alpha", "model.per_word", "model.draws", "model.map")
+_OF_TRAINING += ("model.embeddings",)  # word vectors before training
+#: keys of a corpus that say how its texts become tokens with a given vocabulary → their defaults
+READING = {
+    "view": "tokens",
+    "lowercase": False,
+    "vocabulary.kind": "words",
+    "vocabulary.joint": True,
+    "counts.pattern": PATTERN,
+}
+_PRINTED = "the folder that a finished run printed as its own"
+_ABSENT = object()
 
 
 def checkpoint(folder: str | Path) -> Path:
@@ -22,11 +39,7 @@ def checkpoint(folder: str | Path) -> Path:
 
 def run_id(folder: str | Path | None) -> str:
     """The id of the run in a folder, even if the folder was renamed; the folder itself if it holds no run."""
-    try:
-        text = (Path(folder or "").expanduser() / "result.json").read_text(encoding="utf-8")
-        return str(json.loads(text)["run_id"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return str(folder)
+    return str(_result(folder or "").get("run_id", folder))
 
 
 def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
@@ -57,24 +70,152 @@ def language_model(where: str, folder: str, train: str) -> Mapping[str, Any]:
     Raises:
         ConfigError: the folder cannot be used.
     """
-    typed, path = f"{where}={folder}", Path(folder).expanduser()
+    typed = f"{where}={folder}"
+    config = _finished(typed, folder, f"{train}\nand its folder", f"{train} force=true\nand its folder")
+    if "no_latent" not in (_node(config, typed, "latent").get("provides") or ()):
+        raise ConfigError(f"{typed}: this run is not of a language model\n{train}\nand its folder")
+    return _node(config, typed, "decoder")
+
+
+def vocabulary(plain: Mapping[str, Any]) -> None:
+    """Rejects texts that are not read as those of the run whose vocabulary they are to have (``data.vocabulary.run``).
+
+    Raises:
+        Refusal: they are read in another way. ConfigError: the folder cannot be used.
+    """
+    data, folder = plain["data"], vocabulary_of(plain["data"])
+    if folder is None:
+        return
+    typed = f"data.vocabulary.run={folder}"
+    was = _node(_finished(typed, folder), typed, "data")
+    counted = data.get("view") == "counts"
+    for key, default in READING.items():
+        if (key == "counts.pattern" and not counted) or (key == "vocabulary.kind" and counted):
+            continue
+        if key == "vocabulary.joint" and not _sourced(data):
+            continue
+        mine, other = (_at(node, key, default) for node in (data, was))
+        if mine != other:
+            raise Refusal(
+                f"data.{key}={limits.typed(mine)}: the run of {typed} has data.{key}={limits.typed(other)}\n"
+                f"try  data.{key}={limits.typed(other)} | another run"
+            )
+
+
+def network(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    """Rejects a model with other parts than the run from whose parameters it is to start (``finetune``).
+
+    Args:
+        plain: the configuration, resolved. choices: group → option.
+
+    Raises:
+        Refusal: a part is another. ConfigError: the folder cannot be used.
+    """
+    folder = plain.get("finetune")
+    if folder is None:
+        return
+    typed = f"finetune={folder}"
+    config, chosen = _finished(typed, folder), _result(folder).get("choices") or {}
+    if run_id(vocabulary_of(plain["data"])) != run_id(folder):
+        other = limits.typed(vocabulary_of(plain["data"]))
+        raise Refusal(
+            f"{typed} data.vocabulary.run={other}: its word vectors are of its own vocabulary\n"
+            "try  leave out data.vocabulary.run"
+        )
+    for group in NETWORK:
+        mine, was = (dict(_settings(group, node)) for node in (plain[group], _node(config, typed, group)))
+        for path in sorted(mine.keys() | was.keys(), key=lambda path: ("_target_" not in path, path)):
+            if path not in was or mine.get(path, _ABSENT) == was[path]:  # a newer key: its default is what the run had
+                continue
+            pair = [f"{path}={limits.typed(values.get(path))}" for values in (mine, was)]
+            if path == f"{group}._target_" and chosen.get(group) not in (None, choices.get(group)):
+                pair = [f"{group}={option}" for option in (choices.get(group), chosen[group])]
+            raise Refusal(
+                f"{pair[0]}: the run of {typed} has {pair[1]}, and its parameters fit nothing else\n"
+                f"try  {pair[1]} | leave out {pair[0].partition('=')[0]}=…"
+            )
+
+
+def vocabulary_of(data: Mapping[str, Any]) -> str | None:
+    """The run whose vocabulary a corpus has, in a ``data`` group; None if it has one of its own."""
+    return _at(data, "vocabulary.run", None)
+
+
+def reading(folder: Path) -> dict[str, Any]:
+    """How a finished run reads its texts: key of the ``data`` group → value, as far as it is set."""
+    data = _node(_finished(f"finetune={folder}", folder), f"finetune={folder}", "data")
+    found = {key: _at(data, key, None) for key in READING if key != "view"}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _finished(
+    typed: str, folder: str | Path, other: str = f"try  {_PRINTED}", again: str = f"try  {_PRINTED}"
+) -> DictConfig:
+    """The configuration of a finished run.
+
+    Args:
+        typed: what names the run. other, again: what to do if there is none, and if its files are damaged.
+
+    Raises:
+        ConfigError: there is no such run, it has not ended, or its files are missing or damaged.
+    """
+    path = Path(folder).expanduser()
     if not path.is_dir():
-        raise ConfigError(f"{typed}: there is no such folder\n{train}\nand its folder")
+        raise ConfigError(f"{typed}: there is no such folder\n{other}")
     if not (path / "DONE").exists():
         raise ConfigError(f"{typed}: this run has not ended\ntry  the command that began it once more")
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(path / ".hydra" / "config.yaml"), resolve=False)
-        decoder, provides = config["decoder"], config["latent"].get("provides") or ()
-        decoder.get("cell")
+        config = OmegaConf.load(path / ".hydra" / "config.yaml")
+        assert isinstance(config, DictConfig)
     except Exception as error:  # yaml raises errors of several classes for a damaged file
-        raise ConfigError(
-            f"{typed}: its .hydra/config.yaml is missing or damaged\n{train} force=true\nand its folder"
-        ) from error
-    if "no_latent" not in provides:
-        raise ConfigError(f"{typed}: this run is not of a language model\n{train}\nand its folder")
+        raise ConfigError(f"{typed}: its .hydra/config.yaml is missing or damaged\n{again}") from error
     if not checkpoint(path).is_file():
-        raise ConfigError(f"{typed}: there is no {checkpoint(path)}\n{train} force=true\nand its folder")
-    return decoder
+        raise ConfigError(f"{typed}: there is no {checkpoint(path)}\n{again}")
+    return config
+
+
+def _node(config: DictConfig, typed: str, group: str) -> dict[str, Any]:
+    """A group of a run's configuration, resolved."""
+    try:
+        found: Any = OmegaConf.to_container(config[group], resolve=True)
+        return dict(found)
+    except Exception as error:  # resolvers raise any error
+        raise ConfigError(
+            f"{typed}: its .hydra/config.yaml has no {group} that can be read\ntry  another copy of the run"
+        ) from error
+
+
+def _settings(group: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Path and value of everything that shapes a part of a model, without what only its training uses."""
+    for key, value in declarations.undeclared(node).items():
+        path = f"{group}.{key}"
+        if key in (node.get("ignores") or ()) or path in _OF_TRAINING or key.startswith("dropout"):
+            continue
+        if isinstance(value, Mapping):
+            yield from _settings(path, node[key])
+        else:
+            yield path, value
+
+
+def _at(node: Mapping[str, Any], path: str, default: Any) -> Any:
+    for part in path.split("."):
+        found = node.get(part) if isinstance(node, Mapping) else None
+        node = found  # type: ignore[assignment]
+    return default if node is None else node
+
+
+def _sourced(data: Mapping[str, Any]) -> bool:
+    files = data.get("sources") or {}
+    return _at(data, "columns.source", None) is not None or any(files.values())
+
+
+def _result(folder: str | Path) -> dict[str, Any]:
+    """The content of a run's ``result.json``; empty if it is missing or damaged."""
+    try:
+        found = json.loads((Path(folder).expanduser() / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sizes(encoder: Mapping[str, Any]) -> list[str]:

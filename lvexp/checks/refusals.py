@@ -44,7 +44,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     traits.check(options, menu)
     drawing.check(options)
     conflicts.check(plain, options)
-    _parents(plain, options)
+    _parents(plain, choices, options)
     _measured_with(plain["evaluation"])
 
 
@@ -60,11 +60,14 @@ def _measured_with(evaluation: Mapping[str, Any]) -> None:
         parent.language_model("evaluation.language_model", str(model), "try  python -m lvexp model=rnnlm")
 
 
-def _parents(plain: Mapping[str, Any], options: Sequence[Option]) -> None:
-    """Checks that every run that an option starts from is finished and fits."""
+def _parents(plain: Mapping[str, Any], choices: Mapping[str, Any], options: Sequence[Option]) -> None:
+    """Checks that every run that this one starts from is finished and fits."""
     for option in options:
         for key in option.node.get("starts_from") or []:
             parent.check(f"{option.path}.{key}", option.node.get(key), plain["encoder"])
+    if not plain.get("evaluate"):  # whose vocabulary is in the checkpoint
+        parent.vocabulary(plain)
+        parent.network(plain, choices)
 
 
 def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:

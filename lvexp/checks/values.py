@@ -172,6 +172,7 @@ _LIMITS = {
     "objective": "text or list of text or null",
     "evaluate": "text or number or null",
     "resume": "text or number or null",
+    "finetune": "text or number or null",
     "paths.outputs": "text or number",
     "evaluation.iw_samples": ">= 1",
     "evaluation.iw_tolerance": ">= 0",

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from lvexp.data.encoding import encode
+from lvexp.data.known import Known
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import ABSENT, check, files, fingerprint
+from lvexp.data.source import ABSENT, SPLITS, check, files, fingerprint
 from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.data.written import vocabulary_from_json
-from lvexp.errors import DataError
+from lvexp.errors import ConfigError, DataError
 
 VERSION = 2  # version of the entry's files; after a change old entries are not used
 
@@ -31,7 +32,8 @@ class Corpus:
     """An encoded corpus.
 
     Attributes:
-        splits: ``train``, ``valid`` and ``test``; ``judge`` if there is a file for it.
+        splits: ``train``, ``valid``, ``test`` and, if there is a file for it, ``judge``; or those of them that were
+            read.
         vocabulary: maps text to ids and back.
         sources: the same for sources; their feature vectors; None if there is one vocabulary for both.
         labels: names of the classes, sorted; a label is an index into this list.
@@ -53,18 +55,21 @@ class Corpus:
         self.oov: dict[str, float] = {name: found["oov"] for name, found in summary["splits"].items()}
 
 
-def open_corpus(settings: DataSettings) -> Corpus:
-    """The corpus of these settings, encoded if it has not been yet.
+def open_corpus(settings: DataSettings, known: Known | None = None) -> Corpus:
+    """The corpus of these settings, encoded if it has not been yet; with the vocabulary of a finished run, if one is
+    ``known``.
 
     Raises:
         ConfigError: a setting cannot be used.
         DataError: a file is missing or malformed, or the cache cannot be written.
     """
-    return Corpus(*cached(settings, encode))
+    return Corpus(*cached(settings, encode, known))
 
 
 def cached(
-    settings: DataSettings, write: Callable[[DataSettings, Path], dict[str, Any]]
+    settings: DataSettings,
+    write: Callable[[DataSettings, Path, Known | None], dict[str, Any]],
+    known: Known | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """The cache entry of a corpus and its summary.
 
@@ -72,20 +77,27 @@ def cached(
         settings: of the corpus.
         write: fills the folder of a new entry and returns its summary. It uses no setting that
             :meth:`DataSettings.entry` leaves out.
+        known: of a finished run, instead of what the texts would give.
     """
     from filelock import FileLock
 
-    check(settings)
-    content = fingerprint(settings.place)
+    if settings.vocabulary.run and known is None:
+        raise ConfigError(
+            f"data.vocabulary.run={settings.vocabulary.run}: this data module makes a vocabulary of its own\n"
+            "try  a class with an argument known, as lvexp.data.module.TextData"
+        )
+    splits = SPLITS if known is None else known.splits
+    check(settings, splits)
+    content = fingerprint(settings.place, splits)
     if content == ABSENT:
         raise DataError(f"data={settings.place.name}: its files vanished while they were read\ntry  again")
-    entry = cache(settings) / f"{settings.place.name}-{_key(settings, content)}"
+    entry = cache(settings) / f"{settings.place.name}-{_key(settings, content, known)}"
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         if (summary := _valid(entry)) is None:
             with FileLock(f"{entry}.lock"):
                 if (summary := _valid(entry)) is None:
-                    summary = _build(settings, content, entry, write)
+                    summary = _build(entry, content, lambda folder: write(settings, folder, known))
         return entry, summary
     except OSError as error:
         raise DataError(
@@ -101,22 +113,24 @@ def cache(settings: DataSettings) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
 
 
-def _key(settings: DataSettings, content: str) -> str:
+def _key(settings: DataSettings, content: str, known: Known | None) -> str:
     names = {split: path.name for split, path in files(settings.place).items()}  # these are in the notes
     values = {**settings.entry(), "files": names}
+    if known is not None:
+        values["known"] = known.entry()
     if settings.sourced:
         values["order"] = "by the length of the source too"  # unlike entries of earlier versions
     text = json.dumps([VERSION, content, values], sort_keys=True, default=dict)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _build(settings: DataSettings, content: str, entry: Path, write: Any) -> dict[str, Any]:
+def _build(entry: Path, content: str, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     folder, aside = (entry.with_name(f".{entry.name}-{what}") for what in ("new", "damaged"))
     for left in (folder, aside):  # left by a killed writer, since we hold the lock
         shutil.rmtree(left, ignore_errors=True)
     try:
         folder.mkdir()
-        summary = write(settings, folder)
+        summary = write(folder)
         summary |= {"fingerprint": content, "files": {path.name: _sum(path) for path in sorted(folder.iterdir())}}
         (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False), encoding="utf-8")
         if entry.exists():

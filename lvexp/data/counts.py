@@ -14,6 +14,7 @@ from lvexp.data.bag import Bag, batch
 from lvexp.data.batch import Batch
 from lvexp.data.corpus import cached
 from lvexp.data.encoding import Survey, chunks, empty
+from lvexp.data.known import Known
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row
@@ -67,22 +68,24 @@ class CountCorpus:
                 np.load(folder / f"{split}.labels.npy") if self.labels else None,
             )
             for split in SPLITS
+            if (folder / f"{split}.npz").exists()
         }
         self.fingerprint: str = summary["fingerprint"]
         self.notes: list[str] = summary["notes"]
 
 
-def open_counts(settings: DataSettings) -> CountCorpus:
-    """The corpus of these settings as bags of words, counted if it has not been yet.
+def open_counts(settings: DataSettings, known: Known | None = None) -> CountCorpus:
+    """The corpus of these settings as bags of words, counted if it has not been yet; ``known`` as of
+    :func:`lvexp.data.corpus.open_corpus`.
 
     Raises:
         ConfigError: a setting cannot be used.
         DataError: a file is missing or malformed, or the cache cannot be written.
     """
-    return CountCorpus(*cached(settings, count))
+    return CountCorpus(*cached(settings, count, known))
 
 
-def count(settings: DataSettings, folder: Path) -> dict[str, Any]:
+def count(settings: DataSettings, folder: Path, known: Known | None = None) -> dict[str, Any]:
     """Writes the vocabulary and the counts of all splits into ``folder``; the sparse counts must fit into memory.
 
     Returns:
@@ -93,24 +96,37 @@ def count(settings: DataSettings, folder: Path) -> dict[str, Any]:
     """
     from scipy.sparse import save_npz, vstack
 
-    survey, lowercase = Survey(settings), bool(settings.lowercase)
-    if listed := words(settings.place):
+    survey, lowercase = Survey(settings, known=known), bool(settings.lowercase)
+    splits = SPLITS if known is None else known.splits
+    listed = words(settings.place)
+    if known is not None:
+        assert isinstance(known.vocabulary, Bag), "the checks compare the views"
+        bag = known.vocabulary
+        collections.deque(survey.texts(), maxlen=0)  # for its labels and notes
+    elif listed:
         bag = Bag(listed, settings.counts.pattern, lowercase)
         collections.deque(survey.texts(), maxlen=0)  # for its other notes
     else:
         bag = Bag.train(survey.texts(), settings.counts, settings.vocabulary.max_size, lowercase)
     (folder / "vocabulary.json").write_text(bag.to_json(), encoding="utf-8")
     names = sorted(survey.classes.labels, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    if known is not None and known.labels is not None:
+        names = survey.names(settings.columns.label, survey.classes.labels, known.labels)
     ids = {name: number for number, name in enumerate(names)}
-    parts: dict[str, list[csr_array]] = {split: [] for split in SPLITS}
-    labels: dict[str, list[int]] = {split: [] for split in SPLITS}
+    parts: dict[str, list[csr_array]] = {split: [] for split in splits}
+    labels: dict[str, list[int]] = {split: [] for split in splits}
     problems: dict[Path, Problems] = {}
-    for path, chunk in chunks(settings):
-        for split in SPLITS:
+    for path, chunk in chunks(settings, read=splits):
+        for split in splits:
             mine = [row for to, row in chunk if to == split]
             if not mine:
                 continue
             counted = Layout.of(path, settings).format == "feat"
+            if counted and known is not None and listed != bag.words:
+                raise DataError(
+                    f"{path}: counts words of another list than {known.run}\n"
+                    "try  texts, or counts of the same data.counts.words"
+                )
             counts = _pairs(mine, path, bag.size) if counted else bag.counts([row.text for row in mine])
             kept = np.flatnonzero(counts.sum(1))
             for number in np.flatnonzero(counts.sum(1) == 0):
@@ -118,7 +134,7 @@ def count(settings: DataSettings, folder: Path) -> dict[str, Any]:
                 lines.add("documents without a word of the vocabulary: skipped", mine[number].line)
             parts[split].append(counts[kept])
             labels[split] += [ids.get(mine[number].label or "", -1) for number in kept]
-    for split in SPLITS:
+    for split in splits:
         if not labels[split]:
             raise empty(settings, split)
         save_npz(folder / f"{split}.npz", vstack(parts[split], format="csr"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,11 +15,12 @@ from typing import Any
 
 from lvexp.data.classes import Classes
 from lvexp.data.features import Features
+from lvexp.data.known import Known
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import JUDGE, files, parallel, splits, unusable
+from lvexp.data.source import JUDGE, SPLITS, files, parallel, splits, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
@@ -45,9 +48,9 @@ def _no_collection() -> Iterator[None]:
 
 
 @_no_collection()
-def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
+def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> dict[str, Any]:
     """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus, except for
-    the texts of judge.
+    the texts of judge. What is ``known`` of a finished run is not taken from the texts.
 
     Returns:
         ``splits`` (a summary of each), ``labels`` (names, sorted), ``attributes`` (the same for each further column)
@@ -57,25 +60,38 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    repeated = _repeated(settings)
-    survey = Survey(settings, repeated)
+    repeated, read = _repeated(settings), _read(settings, known)
+    survey = Survey(settings, repeated, known)
     words = settings.vocabulary
-    vocabulary = Vocabulary.train(
-        survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
-    )
+    if known is None:
+        vocabulary = Vocabulary.train(
+            survey.texts(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
+        )
+    else:
+        assert isinstance(known.vocabulary, Vocabulary), "the checks compare the views"
+        vocabulary = known.vocabulary
+        collections.deque(survey.texts(), maxlen=0)  # for its labels and notes
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
     own: Vocabulary | Features = vocabulary
     if settings.vectors:
-        own = Features.of(parallel(settings.place))
+        own = Features.of({split: path for split, path in parallel(settings.place).items() if split in read})
+        if known is not None:
+            _same_shape(own, known)
+    elif settings.sourced and not settings.joint and known is not None:
+        assert isinstance(known.sources, Vocabulary), "the checks compare data.vocabulary.joint"
+        own = known.sources
     elif not settings.joint:
         own = Vocabulary.train(
             survey.sources(), words.kind, words.max_size, words.min_count, bool(settings.lowercase), **words.unknown
         )
     if own is not vocabulary:
         (folder / "sources.json").write_text(own.to_json(), encoding="utf-8")
-    labels = sorted(survey.classes.labels)
+    labels = survey.names(settings.columns.label, survey.classes.labels, known and known.labels)
     ids = {label: number for number, label in enumerate(labels)}
-    attributes = {column: sorted(found) for column, found in survey.classes.attributes.items()}
+    further = {} if known is None else known.attributes
+    attributes = {
+        column: survey.names(column, found, further.get(column)) for column, found in survey.classes.attributes.items()
+    }
     places = [{name: number for number, name in enumerate(names)} for names in attributes.values()]
     long = _Long(settings)
     sourced, grouped = settings.sourced, settings.columns.group is not None
@@ -86,10 +102,8 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
     options |= {"sourced": sourced and not vectors, "attributes": len(attributes)}
     kind = token_type(vocabulary.size if isinstance(own, Features) else max(vocabulary.size, own.size))
     with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in splits(settings.place)
-        }
-        for path, chunk in chunks(settings, repeated):
+        writers = {split: stack.enter_context(SplitWriter(folder, split, kind, **options)) for split in read}
+        for path, chunk in chunks(settings, repeated, read):
             for split in writers:
                 mine = [row for to, row in chunk if to == split]
                 texts = vocabulary.encode([row.text for row in mine])
@@ -111,9 +125,11 @@ def encode(settings: DataSettings, folder: Path) -> dict[str, Any]:
     for split, writer in writers.items():
         if not writer.rows:
             raise empty(settings, split)
-    summaries = {split: writer.finish() for split, writer in writers.items()}
-    notes = survey.notes() + long.notes()
-    return {"splits": summaries, "labels": labels, "attributes": attributes, "notes": notes}
+    found = {split: writer.finish() for split, writer in writers.items()}
+    unknown = {split: summary["oov"] for split, summary in found.items() if known is not None and summary["oov"]}
+    notes = [f"{split}: {share:.1%} of the words are not in the run's vocabulary" for split, share in unknown.items()]
+    notes = survey.notes() + long.notes() + notes
+    return {"splits": found, "labels": labels, "attributes": attributes, "notes": notes}
 
 
 class Survey:
@@ -122,19 +138,21 @@ class Survey:
     share is yielded once.
 
     Args:
-        repeated: texts of judge that are left out.
+        repeated: texts of judge that are left out. known: of a finished run.
     """
 
-    def __init__(self, settings: DataSettings, repeated: AbstractSet[str] = frozenset()) -> None:
+    def __init__(
+        self, settings: DataSettings, repeated: AbstractSet[str] = frozenset(), known: Known | None = None
+    ) -> None:
         self.classes = Classes(settings.columns)
         self._repeated = repeated
-        self._settings = settings
+        self._settings, self._known = settings, known
         self._problems: list[Problems] = []
         self._read = settings.vocabulary.splits or ("train",)
 
     def texts(self) -> Iterator[str]:
         judged = Classes(self._settings.columns)
-        for path, found in _files(self._settings, self._repeated):
+        for path, found in _files(self._settings, self._repeated, _read(self._settings, self._known)):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
@@ -167,6 +185,23 @@ class Survey:
                     if row.source is not None and row.source != last:
                         yield row.source
                     last = row.source
+
+    def names(self, column: str | int | None, found: AbstractSet[str], known: Sequence[str] | None) -> list[str]:
+        """The names of the classes of a column: those found, sorted, unless they are known.
+
+        Raises:
+            DataError: a text has a class that is not known.
+        """
+        if known is None or not found:
+            return sorted(found)
+        run = "" if self._known is None else self._known.run
+        if strange := sorted(found - {*known}):
+            raise DataError(
+                f"data.columns: {strange[0]!r} in column {column} is no label of {run}, "
+                f"which has {textwrap.shorten(', '.join(known), 60, placeholder=' …') or 'none'}\n"
+                "try  texts with these labels | data.columns.label=null"
+            )
+        return list(known)
 
     def notes(self) -> list[str]:
         return [note for problems in self._problems for note in problems.notes()]
@@ -207,18 +242,36 @@ class _Long:
         return [note for problems in self._problems.values() for note in problems.notes()]
 
 
-def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset()):
-    """Each file with a function that reads its rows and the split of each row. Rows of judge whose text is in
-    ``repeated`` are left out."""
+def _same_shape(own: Features, known: Known) -> None:
+    """Rejects feature vectors of another shape than those of a finished run."""
+    was = known.sources.shape if isinstance(known.sources, Features) else None
+    if was != own.shape:
+        read = "texts" if was is None else f"{was[0]} × {was[1]} values"
+        raise DataError(
+            f"data.sources: hold {own.shape[0]} × {own.shape[1]} values for each text, and {known.run} reads {read}\n"
+            "try  sources of the same kind"
+        )
+
+
+def _read(settings: DataSettings, known: Known | None) -> Sequence[str]:
+    """The splits that are read."""
+    return splits(settings.place) if known is None or {*SPLITS} <= {*known.splits} else known.splits
+
+
+def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset(), read: Sequence[str] | None = None):
+    """Each file of the splits in ``read`` (all, if it is None) with a function that reads its rows and the split of
+    each row. Rows of judge whose text is in ``repeated`` are left out."""
     named, sources = files(settings.place), parallel(settings.place)
     shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
     answered = settings.answered
     for split, path in named.items():
+        if read is not None and split not in read:
+            continue
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
             alike = str.lower if settings.lowercase else str
-            read = rows(path, Layout.of(path, settings), problems, sources.get(split))
-            for row in read if answered is None else _answered(read, str(answered), problems):
+            every = rows(path, Layout.of(path, settings), problems, sources.get(split))
+            for row in every if answered is None else _answered(every, str(answered), problems):
                 if split == JUDGE:
                     if alike(row.text) in repeated:
                         problems.add(REPEATED, row.line)
@@ -281,11 +334,11 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
 
 
 def chunks(
-    settings: DataSettings, repeated: AbstractSet[str] = frozenset()
+    settings: DataSettings, repeated: AbstractSet[str] = frozenset(), read: Sequence[str] | None = None
 ) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
-    """All rows, except for those of judge whose text is in ``repeated``, each with its split, in chunks of one file;
-    problems are not counted again."""
-    for path, found in _files(settings, repeated):
+    """All rows of the splits in ``read`` (all, if it is None), except for those of judge whose text is in ``repeated``,
+    each with its split, in chunks of one file; problems are not counted again."""
+    for path, found in _files(settings, repeated, read):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
             chunk.append(item)

@@ -15,6 +15,7 @@ from lvexp.data.batch import Batch
 from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.features import Features
+from lvexp.data.known import Known
 from lvexp.data.loader import BatchLoader, Stock
 from lvexp.data.repeated import Repeated, copies
 from lvexp.data.settings import DataSettings
@@ -26,7 +27,8 @@ _LABELS, _COPIES = 1, 2  # separate streams of random numbers for the same seed
 
 
 class TextData(L.LightningDataModule):
-    """A corpus as batches of equal length. The arguments are the keys of ``conf/data/*.yaml`` and explained there.
+    """A corpus as batches of equal length. The arguments are the keys of ``conf/data/*.yaml`` and explained there;
+    ``known`` is what a finished run knows already, if its vocabulary is to be used.
 
     Raises (when the corpus is first used):
         ConfigError: a setting cannot be used.
@@ -59,10 +61,11 @@ class TextData(L.LightningDataModule):
         folder: str | None = None,
         variant: str | None = None,
         sources: Mapping[str, str | None] | None = None,
+        known: Known | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.eval_batch_size, self.seed, self.labelled = batch_size, eval_batch_size, seed, labelled
-        self.balance = balance
+        self.balance, self.known = balance, known
         self.settings = DataSettings.of(
             {
                 "name": name,
@@ -91,7 +94,9 @@ class TextData(L.LightningDataModule):
     @cached_property
     def corpus(self) -> Corpus | CountCorpus:
         """The encoded corpus, opened (and encoded if necessary) on first use."""
-        return open_counts(self.settings) if self.settings.counted else open_corpus(self.settings)
+        if self.settings.counted:
+            return open_counts(self.settings, self.known)
+        return open_corpus(self.settings, self.known)
 
     @property
     def vocabulary(self) -> Vocabulary | Bag:

@@ -18,6 +18,8 @@ PATTERN = r"(?u)\b\w\w+\b"
 #: settings that change an encoded corpus, and those that also change a counted one
 ENCODED = ("format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long", "answered")
 COUNTED = (*ENCODED, "view", "counts")
+#: settings of a vocabulary that are not used if it is that of a finished run, whose content then counts
+OF_A_RUN = ("run", "max_size", "min_count", "splits")
 _Made = TypeVar("_Made")
 
 
@@ -104,6 +106,7 @@ class VocabularySettings(_Group):
         splits: whose texts it is made of. None: those of train.
         joint: whether texts and sources share one vocabulary; otherwise the sources have their own, with the same
             settings. Sources that are feature vectors have none.
+        run: folder of a finished run, whose vocabulary is used. None: one is made of these texts.
     """
 
     kind: str
@@ -111,6 +114,12 @@ class VocabularySettings(_Group):
     min_count: int
     splits: Sequence[str] | None = None
     joint: bool = True
+    run: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """As for any group, without ``run`` if it is null: the entry is what it was before there was the key."""
+        unread = OF_A_RUN if self.run else ("run",)
+        return {key: value for key, value in self.written if key not in unread}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +256,8 @@ class DataSettings:
             if isinstance(value, _Group):
                 names = {field.name for field in dataclasses.fields(value)} - {"written", "words", "attributes"}
                 inner = {name: getattr(value, name) for name in names} | value.unknown
+                if isinstance(value, VocabularySettings) and value.run:
+                    inner = {name: kept for name, kept in inner.items() if name == "run" or name not in OF_A_RUN}
                 found |= {f"{key}.{name}": inner[name] for name in sorted(inner)}
             else:
                 found[key] = value

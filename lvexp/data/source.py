@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +141,22 @@ def columns(settings: DataSettings) -> frozenset[str]:
     return frozenset(found | {what for what, there in named.items() if there})
 
 
-def fingerprint(place: Place) -> str:
-    """A hash of the content of all files, independent of their names and folders; ``absent`` if one is missing."""
+def fingerprint(place: Place, splits: Sequence[str] = SPLITS) -> str:
+    """A hash of the content of the files of ``splits``, independent of their names and folders; ``absent`` if one is
+    missing."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         for split, path in files(place).items():
+            if split not in splits:
+                continue
             if not os.path.isfile(path):  # a pipe would be waited for
                 return ABSENT
             with open(path, "rb") as file:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             digest.update(split.encode() + content.digest())
         for split, path in parallel(place).items():
+            if split not in splits:
+                continue
             if not os.path.isfile(path):
                 return ABSENT
             with open(path, "rb") as file:
@@ -163,8 +169,8 @@ def fingerprint(place: Place) -> str:
     return digest.hexdigest()
 
 
-def check(settings: DataSettings) -> None:
-    """Rejects settings that cannot work and files that are missing or malformed in their first lines.
+def check(settings: DataSettings, splits: Sequence[str] = SPLITS) -> None:
+    """Rejects settings that cannot work and files of ``splits`` that are missing or malformed in their first lines.
 
     Raises:
         ConfigError: a setting has no meaning.
@@ -173,10 +179,14 @@ def check(settings: DataSettings) -> None:
     _check_settings(settings)
     place, sources = settings.place, parallel(settings.place)
     for split, path in sources.items():
+        if split not in splits:
+            continue
         if not os.path.isfile(path):
             typed = f"data={place.name} data.sources.{split}={place.sources[split]}"
             raise DataError(f"{typed}: there is no regular file {path.absolute()}\n{_where(place)}")
     for split, path in files(place).items():
+        if split not in splits:
+            continue
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
             typed = f"data={place.name} data.files.{split}={place.files[split]}"

@@ -1,6 +1,7 @@
-"""A finished run taken up again: evaluated anew (``evaluate=RUN``), or trained on (``resume=RUN``). Free of torch.
+"""A finished run taken up again: evaluated anew (``evaluate=RUN``), trained on (``resume=RUN``), or the start of
+another one (``finetune=RUN``). Free of torch.
 
-Both repeat the choices of the run, which its ``.hydra`` folder has, followed by what was typed.
+All repeat the choices of the run, which its ``.hydra`` folder has, followed by what was typed.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lvexp.checks import parent
+from lvexp.checks.limits import typed as typed_as
 from lvexp.errors import ConfigError, RunError
 from lvexp.job.identity import DONE, VOLATILE, VOLATILE_TRAINER
 from lvexp.report.result import EVALUATIONS, RESULT
 
-WAYS = ("evaluate", "resume")
+WAYS = ("evaluate", "resume", "finetune")
 #: what an evaluation may choose: groups, and keys of other groups
 _GROUPS = ("evaluation", "instrument", "trainer", "paths", "hydra", "logger", "force", "name", "evaluate")
 _KEYS = ("data.files.test", "data.sources.test", "data.files.judge", "data.root", "data.cache", "data.eval_batch_size")
+_KEYS += ("data.format", "data.header", "data.columns.text", "data.columns.label", "data.columns.source")
 #: what a run that is trained on may choose
 _LIMITS = ("max_epochs", "max_steps", "max_time", "patience")
 _CHOOSABLE = (*VOLATILE, "evaluation", "instrument")
+_VOCABULARY = "data.vocabulary.run"
 
 
 def words(typed: Sequence[str]) -> list[str]:
@@ -34,11 +39,20 @@ def words(typed: Sequence[str]) -> list[str]:
     asked = {way: word for word in typed for way in WAYS if _key(word) == way and not word.endswith(("=null", "="))}
     if not asked:
         return list(typed)
-    if len(asked) == 2:
-        raise ConfigError(f"{' '.join(asked.values())}: is both at once\ntry  one of the two")
+    if len(asked) > 1:
+        raise ConfigError(f"{' '.join(asked.values())}: asks for {len(asked)} things at once\ntry  one of them")
     ((way, word),) = asked.items()
     folder = Path(word.partition("=")[2].strip("'\"")).expanduser()
     known = _typed_then(folder, word)
+    if way == "resume":  # all of it: a run that another one started from is trained on as such
+        return [*known, *typed]
+    known = [part for part in known if _key(part) not in ("finetune", _VOCABULARY)]
+    if way == "finetune":
+        keys = {_key(other) for other in filter(_is_override, typed)}
+        known = [part for part in known if not any(_key(part).startswith((f"{key}.", f"{key}@")) for key in keys)]
+        if "data" in keys:  # another corpus, read in the same way
+            known += [f"++data.{key}={_quoted(value)}" for key, value in parent.reading(folder).items()]
+        known.append(f"++{_VOCABULARY}={word.partition('=')[2]}")
     if way == "evaluate":
         for other in filter(_is_override, typed):
             key = _key(other)
@@ -50,6 +64,7 @@ def words(typed: Sequence[str]) -> list[str]:
         place = folder.resolve() / EVALUATIONS
         known += [f"hydra.run.dir='{place}/${{evaluation_id:}}'", f"hydra.sweep.dir='{place}'"]
         known.append("hydra.sweep.subdir=${evaluation_id:}")
+        typed = [_here(other) for other in typed]
     return [*known, *typed]
 
 
@@ -65,11 +80,23 @@ def _typed_then(folder: Path, word: str) -> list[str]:
             f"{word}: its .hydra/overrides.yaml is missing or damaged\ntry  another copy of the run"
         ) from error
     kept = [str(part) for part in (found if isinstance(found, list) else [])]
-    return [part for part in kept if _key(part) not in (*WAYS, "force") and not _key(part).startswith("hydra")]
+    again = ("evaluate", "resume", "force")
+    return [part for part in kept if _key(part) not in again and not _key(part).startswith("hydra")]
 
 
 def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
+
+
+def _here(word: str) -> str:
+    """A file of test texts in the current directory, wherever the run's own texts are; any other word as it is."""
+    key, _, value = word.partition("=")
+    file = Path(value.strip("'\"")).expanduser()
+    return f"{key}='{file.resolve()}'" if key in _KEYS[:2] and value and file.is_file() else word
+
+
+def _quoted(value: Any) -> str:
+    return typed_as(value) if not isinstance(value, str) else "'" + value.replace("'", r"\'") + "'"
 
 
 def _is_override(word: str) -> bool:

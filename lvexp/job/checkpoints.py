@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from lvexp.checks import parent
+from lvexp.data.known import Known
+from lvexp.data.written import vocabulary_from_json
 from lvexp.durable import replace_durably
 from lvexp.errors import RunError
 
@@ -26,6 +29,24 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         replace_durably(path, content.getbuffer())
+
+
+def known(run: str | Path, typed: str, labels: bool = False) -> Known:
+    """The vocabulary of a finished run.
+
+    Args:
+        run: its folder. typed: what names it. labels: whether its labels count too.
+
+    Raises:
+        RunError: its checkpoint is damaged.
+    """
+    kept = read(parent.checkpoint(run), "another run, or the command that trained it, with force=true")
+    kept = kept["hyper_parameters"]
+    sources = vocabulary_from_json(kept["sources"]) if "sources" in kept else None
+    own = vocabulary_from_json(kept["vocabulary"])
+    if not labels:
+        return Known(typed, own, sources)
+    return Known(typed, own, sources, kept["labels"], dict([*kept.get("attributes", {}).items()][1:]))
 
 
 def read(path: Path, advice: str, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -19,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import parent
 from lvexp.checks.declarations import DECLARED
 from lvexp.checks.refusals import resolved
-from lvexp.data.settings import Place
+from lvexp.data.settings import OF_A_RUN, Place
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
 #: groups and keys that do not change what a run computes
-VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective", "evaluate", "resume")
+VOLATILE = ("hydra", "logger", "paths", "force", "name", "objective", "evaluate", "resume", "finetune")
 VOLATILE_TRAINER = (
     "accelerator",
     "devices",  # except their number, which sets the number of batches in a step
@@ -61,8 +61,14 @@ def essence(config: DictConfig) -> dict[str, Any]:
         if not plain.get(group):  # such a run is what it was before there was this group
             plain.pop(group, None)
     plain["evaluation"] = _measured(plain["evaluation"])
+    if config.get("finetune") is not None:  # the run counts, not where it lies
+        plain["finetune"] = parent.run_id(config.finetune)
+    if isinstance(words := plain["data"].get("vocabulary"), dict):
+        unread = OF_A_RUN if words.get("run") else ("run",)
+        kept = {key: value for key, value in words.items() if key not in unread}
+        plain["data"]["vocabulary"] = kept | ({"run": parent.run_id(words["run"])} if words.get("run") else {})
     for option in (plain.get("regularizer") or {}).values():
-        for key in (option or {}).get("starts_from") or []:  # the run counts, not where it lies
+        for key in (option or {}).get("starts_from") or []:
             option[key] = parent.run_id(option.get(key))
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
 
@@ -132,10 +138,10 @@ def group_id(config: DictConfig, model: str) -> str:
 def evaluation_id(config: DictConfig) -> str:
     """A hash of what a later evaluation of a finished run measures, and on which texts."""
     plain = resolved(config, leave_out=VOLATILE)
-    texts = fingerprint(Place.of(plain["data"]))
-    return _digest(
-        {"evaluation": _measured(plain["evaluation"]), "instrument": plain.get("instrument"), "texts": texts}
-    )
+    place = Place.of(plain["data"])
+    texts = [fingerprint(place), fingerprint(place, ("test",))]  # those of training need not be there
+    evaluation = _measured(plain["evaluation"])
+    return _digest({"evaluation": evaluation, "instrument": plain.get("instrument"), "texts": texts})
 
 
 def register() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from helpers import Command
 
-from lvexp.errors import ConfigError, RunError
+import lvexp as package
+from lvexp.errors import ConfigError, DataError, RunError
 from lvexp.job import again
 
 TINY = ("trainer.limit_train_batches=4", "evaluation.iw_samples=2", "anneal=linear")
@@ -72,15 +73,53 @@ def test_the_words_of_the_run_come_before_those_typed(finished: Path):
     assert any(word.startswith(f"hydra.run.dir='{finished}/evaluations/") for word in words)
 
 
+def test_a_test_file_is_looked_for_in_the_current_directory_first(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").touch()
+    typed = [f"evaluate={finished}", "data.files.test=a.txt", "data.sources.test=b.txt"]
+    assert again.words(typed)[-2:] == [f"data.files.test='{tmp_path}/a.txt'", "data.sources.test=b.txt"]
+
+
+def test_a_run_that_starts_from_another_repeats_its_words_unless_their_group_is_typed(finished: Path):
+    (finished / ".hydra" / "overrides.yaml").write_text(
+        "- model=svae\n- data=text\n- data.files.train=a.txt\n- optimizer=sgd\n- optimizer.lr=1.0\n"
+        "- anneal=linear\n- anneal.warmup=3\n- finetune=older\n- ++data.vocabulary.run=older\n"
+    )
+    (finished / ".hydra" / "config.yaml").write_text(
+        "data: {lowercase: true, vocabulary: {kind: bpe, max_size: 300}, counts: {pattern: '\\w+'}}"
+    )
+    (finished / "checkpoints").mkdir()
+    (finished / "checkpoints" / "best.ckpt").touch()
+    typed = [f"finetune={finished}", "optimizer=adam", "data.files.train=b.txt"]
+    own = ["model=svae", "data=text", "data.files.train=a.txt", "optimizer=sgd", "anneal=linear", "anneal.warmup=3"]
+    assert again.words(typed) == [*own, f"++data.vocabulary.run={finished}", *typed]
+    typed = [f"finetune={finished}", "data=ptb", "anneal=constant"]
+    words = again.words(typed)
+    assert words[:5] == ["model=svae", "data=text", "optimizer=sgd", "optimizer.lr=1.0", "anneal=linear"]
+    assert words[5:-3] == [
+        "++data.lowercase=true", "++data.vocabulary.kind='bpe'", r"++data.counts.pattern='\w+'",
+        f"++data.vocabulary.run={finished}",
+    ]  # fmt: skip
+    resumed = again.words([f"resume={finished}"])
+    assert "finetune=older" in resumed
+    assert "++data.vocabulary.run=older" in resumed
+    assert not any("older" in word for word in again.words([f"evaluate={finished}"]))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["evaluate={run}", "latent.dim=8"], "latent.dim=8: the run is trained already"),
         (["evaluate={run}", "data=ptb"], "data=ptb: the run is trained already"),
         (["evaluate={run}", "data.files.train=a"], "data.files.train=a: the run is trained already"),
-        (["evaluate={run}", "resume={run}"], "is both at once"),
+        (["evaluate={run}", "resume={run}"], "asks for 2 things at once"),
         (["evaluate={run}/nowhere"], "there is no finished run"),
         (["resume={unfinished}"], "this run has not ended"),
+        (["finetune={run}/nowhere", "data=text"], "there is no finished run"),
+        (["finetune={unfinished}"], "this run has not ended"),
+        (["finetune={run}", "resume={run}"], "asks for 2 things at once"),
         (["resume={damaged}"], "overrides.yaml is missing or damaged"),
     ],
 )
@@ -127,3 +166,47 @@ def test_only_the_length_of_training_may_differ(tmp_path: Path, now: dict[str, A
         return
     with pytest.raises(ConfigError, match=said):
         again.check_continued("resume=run", tmp_path, CONFIG, now)
+
+
+# --- other texts -----------------------------------------------------------------------------------------------------
+
+
+def test_other_texts_are_measured_with_the_runs_vocabulary(
+    small: list[str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "paths.outputs=outputs", "regularizer=none"]
+    run = package.train(*small, *short, "model=rnnlm")
+    assert run.folder is not None
+    texts = ["the cat and the newt", "the cup", "and and the dog"]
+    (tmp_path / "other.txt").write_text("\n".join(texts) + "\n")
+    plain = ["data.format=txt", "data.columns.text=0", "data.columns.label=null"]
+    typed = [f"evaluate={run.folder}", "data.files.test=other.txt", *plain]
+    found = package.train(*typed)
+    exact = sum(run.score(texts)) / 3
+    assert found.result["test"]["distortion"] == pytest.approx(exact, rel=1e-4)
+    assert found.result["test"]["sentences"] == 3
+    assert found.result["data"]["notes"] == ["test: 9.1% of the words are not in the run's vocabulary"]
+
+    corpus.unlink()
+    (tmp_path / "other.txt").write_text("\n".join(texts[:2]) + "\n")
+    alone = package.train(*typed)
+    assert alone.result["test"]["distortion"] == pytest.approx(sum(run.score(texts[:2])) / 2, rel=1e-4)
+    assert alone.result["data"]["notes"][-1].startswith("the run's training texts are not there")
+    with pytest.raises(DataError, match="there is no file"):  # its own test texts were cut from them
+        package.train(f"evaluate={run.folder}", "evaluation.samples=5")
+
+
+def test_labels_of_other_texts_are_those_of_the_run(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    run = package.train(*small, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "paths.outputs=outputs")
+    (tmp_path / "other.tsv").write_text("thing\tthe cup\nthing\tthe box and hat\nanimal\tthe cat\n")
+    typed = [f"evaluate={run.folder}", "data.files.test=other.tsv"]
+    found = package.train(*typed)
+    assert found.result["data"]["notes"] == []
+    assert found.result["test"]["probe_n"] == 3, "fitted on the run's own training texts"
+    (tmp_path / "other.tsv").write_text("plant\tthe cup\nthing\tthe box and hat\n")
+    with pytest.raises(DataError, match=r"'plant' is no label of evaluate=.*, which has animal, thing"):
+        package.train(*typed)
+    with pytest.raises(ConfigError, match=r"(?s)no file with the texts to measure it on.*data\.files\.test=FILE"):
+        package.train(f"evaluate={run.folder}", "data.columns.label=null")

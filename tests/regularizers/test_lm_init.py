@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from helpers import Compose, checked, plain
+from helpers import Compose, checked, finished_run, plain, vocabulary
 
 from lvexp import build
-from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
 from lvexp.job import identity
 from lvexp.regularizers.base import regularizers
@@ -19,28 +16,9 @@ from lvexp.regularizers.base import regularizers
 SIZES = ("encoder.hidden=8", "encoder.embedding=6", "decoder.hidden=8", "decoder.embedding=6", "latent.dim=3")
 
 
-def vocabulary(words: str = "a b c") -> Vocabulary:
-    return Vocabulary.train([words], kind="words", max_size=100, min_count=1, lowercase=False)
-
-
-def write(folder: Path, config: dict[str, Any], run: str = "rnnlm-0123456789", words: str = "a b c") -> Path:
-    """What a finished run leaves of which anything is read; its checkpoint is as training writes it."""
-    torch.manual_seed(7)
-    model = build.model(config, vocabulary(words))
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / ".hydra").mkdir()
-    training = build.training(config, model)
-    kept = {"state_dict": training.state_dict(), "hyper_parameters": dict(training.hparams)}
-    torch.save(kept, folder / "checkpoints" / "best.ckpt")
-    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
-    (folder / "result.json").write_text(json.dumps({"run_id": run}))
-    (folder / "DONE").touch()
-    return folder
-
-
 @pytest.fixture
 def language_model(composed: Compose, tmp_path: Path) -> Path:
-    return write(tmp_path / "lm", plain(composed("model=rnnlm", *SIZES)))
+    return finished_run(tmp_path / "lm", plain(composed("model=rnnlm", *SIZES)))
 
 
 def typed(folder: Path, *more: str) -> list[str]:
@@ -50,7 +28,7 @@ def typed(folder: Path, *more: str) -> list[str]:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_word_vectors_and_recurrent_layers_are_the_language_models(cell: str, composed: Compose, tmp_path: Path):
     kind = [f"encoder={cell}", f"decoder={cell}", "encoder.norm=false"]
-    folder = write(tmp_path / "lm", plain(composed("model=rnnlm", f"decoder={cell}", *SIZES)))
+    folder = finished_run(tmp_path / "lm", plain(composed("model=rnnlm", f"decoder={cell}", *SIZES)))
     config = composed(*typed(folder, *kind))
     checked(config)
     model = build.model(plain(config), vocabulary())
@@ -117,7 +95,7 @@ def test_a_folder_that_is_not_whole_is_refused(lost: str, named: str, language_m
 
 
 def test_a_run_of_another_model_is_refused(composed: Compose, tmp_path: Path):
-    folder = write(tmp_path / "svae", plain(composed("model=svae", *SIZES)))
+    folder = finished_run(tmp_path / "svae", plain(composed("model=svae", *SIZES)))
     with pytest.raises(ConfigError, match="not of a language model"):
         checked(composed(*typed(folder)))
 
@@ -126,7 +104,8 @@ def test_the_language_models_id_counts_and_not_its_folder(composed: Compose, tmp
     config = plain(composed("model=rnnlm", *SIZES))
     runs = {"one": "rnnlm-1", "two": "rnnlm-1", "three": "rnnlm-2"}
     ids = [
-        identity.run_id(composed(*typed(write(tmp_path / folder, config, run))), "svae") for folder, run in runs.items()
+        identity.run_id(composed(*typed(finished_run(tmp_path / folder, config, run))), "svae")
+        for folder, run in runs.items()
     ]
     assert ids[0] == ids[1]
     assert ids[0] != ids[2]
