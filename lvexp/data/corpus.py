@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from lvexp.data.encoding import encode
-from lvexp.data.known import Known
+from lvexp.data.known import Known, splits_of
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import ABSENT, SPLITS, check, files, fingerprint
+from lvexp.data.source import ABSENT, check, files, fingerprint
 from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.data.written import vocabulary_from_json
@@ -86,9 +86,9 @@ def cached(
             f"data.vocabulary.run={settings.vocabulary.run}: this data module makes a vocabulary of its own\n"
             "try  a class with an argument known, as lvexp.data.module.TextData"
         )
-    splits = SPLITS if known is None else known.splits
-    check(settings, splits)
-    content = fingerprint(settings.place, splits)
+    read = splits_of(settings.place, known)
+    check(settings, read)
+    content = fingerprint(settings.place, read)
     if content == ABSENT:
         raise DataError(f"data={settings.place.name}: its files vanished while they were read\ntry  again")
     entry = cache(settings) / f"{settings.place.name}-{_key(settings, content, known)}"
@@ -113,7 +113,7 @@ def cache(settings: DataSettings) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
 
 
-def _key(settings: DataSettings, content: str, known: Known | None) -> str:
+def _key(settings: DataSettings, content: str, known: Known | None = None) -> str:
     names = {split: path.name for split, path in files(settings.place).items()}  # these are in the notes
     values = {**settings.entry(), "files": names}
     if known is not None:

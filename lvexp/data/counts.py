@@ -111,7 +111,7 @@ def count(settings: DataSettings, folder: Path, known: Known | None = None) -> d
     (folder / "vocabulary.json").write_text(bag.to_json(), encoding="utf-8")
     names = sorted(survey.classes.labels, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
     if known is not None and known.labels is not None:
-        names = survey.names(settings.columns.label, survey.classes.labels, known.labels)
+        names = survey.names(f"label={settings.columns.label}", survey.classes.labels, known.labels)
     ids = {name: number for number, name in enumerate(names)}
     parts: dict[str, list[csr_array]] = {split: [] for split in splits}
     labels: dict[str, list[int]] = {split: [] for split in splits}

@@ -15,12 +15,12 @@ from typing import Any
 
 from lvexp.data.classes import Classes
 from lvexp.data.features import Features
-from lvexp.data.known import Known
+from lvexp.data.known import Known, splits_of
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import JUDGE, SPLITS, files, parallel, splits, unusable
+from lvexp.data.source import JUDGE, files, parallel, splits, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
@@ -60,7 +60,7 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    repeated, read = _repeated(settings), _read(settings, known)
+    repeated, read = _repeated(settings), splits_of(settings.place, known)
     survey = Survey(settings, repeated, known)
     words = settings.vocabulary
     if known is None:
@@ -86,11 +86,12 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
         )
     if own is not vocabulary:
         (folder / "sources.json").write_text(own.to_json(), encoding="utf-8")
-    labels = survey.names(settings.columns.label, survey.classes.labels, known and known.labels)
+    labels = survey.names(f"label={settings.columns.label}", survey.classes.labels, known and known.labels)
     ids = {label: number for number, label in enumerate(labels)}
     further = {} if known is None else known.attributes
     attributes = {
-        column: survey.names(column, found, further.get(column)) for column, found in survey.classes.attributes.items()
+        name: survey.names(f"attributes=[{name}]", found, further.get(name))
+        for name, found in survey.classes.attributes.items()
     }
     places = [{name: number for number, name in enumerate(names)} for names in attributes.values()]
     long = _Long(settings)
@@ -152,7 +153,7 @@ class Survey:
 
     def texts(self) -> Iterator[str]:
         judged = Classes(self._settings.columns)
-        for path, found in _files(self._settings, self._repeated, _read(self._settings, self._known)):
+        for path, found in _files(self._settings, self._repeated, splits_of(self._settings.place, self._known)):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
@@ -186,8 +187,8 @@ class Survey:
                         yield row.source
                     last = row.source
 
-    def names(self, column: str | int | None, found: AbstractSet[str], known: Sequence[str] | None) -> list[str]:
-        """The names of the classes of a column: those found, sorted, unless they are known.
+    def names(self, typed: str, found: AbstractSet[str], known: Sequence[str] | None) -> list[str]:
+        """The names of the classes of a column (as it is ``typed``): those found, sorted, unless they are known.
 
         Raises:
             DataError: a text has a class that is not known.
@@ -197,7 +198,7 @@ class Survey:
         run = "" if self._known is None else self._known.run
         if strange := sorted(found - {*known}):
             raise DataError(
-                f"data.columns: {strange[0]!r} in column {column} is no label of {run}, "
+                f"data.columns.{typed}: {strange[0]!r} is no label of {run}, "
                 f"which has {textwrap.shorten(', '.join(known), 60, placeholder=' …') or 'none'}\n"
                 "try  texts with these labels | data.columns.label=null"
             )
@@ -251,11 +252,6 @@ def _same_shape(own: Features, known: Known) -> None:
             f"data.sources: hold {own.shape[0]} × {own.shape[1]} values for each text, and {known.run} reads {read}\n"
             "try  sources of the same kind"
         )
-
-
-def _read(settings: DataSettings, known: Known | None) -> Sequence[str]:
-    """The splits that are read."""
-    return splits(settings.place) if known is None or {*SPLITS} <= {*known.splits} else known.splits
 
 
 def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset(), read: Sequence[str] | None = None):

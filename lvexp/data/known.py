@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from lvexp.data.bag import Bag
 from lvexp.data.features import Features
+from lvexp.data.settings import Place
 from lvexp.data.source import SPLITS
+from lvexp.data.source import splits as all_splits
 from lvexp.data.vocabulary import Vocabulary
 
 
@@ -40,3 +42,8 @@ class Known:
         further = {name: list(names) for name, names in self.attributes.items()}
         text = json.dumps([self.vocabulary.to_json(), sources, labels, further, list(self.splits)])
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def splits_of(place: Place, known: Known | None) -> Sequence[str]:
+    """The splits of a corpus that are read."""
+    return all_splits(place) if known is None or {*SPLITS} <= {*known.splits} else known.splits

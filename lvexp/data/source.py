@@ -141,13 +141,13 @@ def columns(settings: DataSettings) -> frozenset[str]:
     return frozenset(found | {what for what, there in named.items() if there})
 
 
-def fingerprint(place: Place, splits: Sequence[str] = SPLITS) -> str:
-    """A hash of the content of the files of ``splits``, independent of their names and folders; ``absent`` if one is
-    missing."""
-    digest = hashlib.blake2b(digest_size=16)
+def fingerprint(place: Place, only: Sequence[str] | None = None) -> str:
+    """A hash of the content of the files, or of those of some splits, independent of their names and folders;
+    ``absent`` if one is missing."""
+    digest, read = hashlib.blake2b(digest_size=16), splits(place) if only is None else only
     try:
         for split, path in files(place).items():
-            if split not in splits:
+            if split not in read:
                 continue
             if not os.path.isfile(path):  # a pipe would be waited for
                 return ABSENT
@@ -155,7 +155,7 @@ def fingerprint(place: Place, splits: Sequence[str] = SPLITS) -> str:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
             digest.update(split.encode() + content.digest())
         for split, path in parallel(place).items():
-            if split not in splits:
+            if split not in read:
                 continue
             if not os.path.isfile(path):
                 return ABSENT
@@ -169,8 +169,8 @@ def fingerprint(place: Place, splits: Sequence[str] = SPLITS) -> str:
     return digest.hexdigest()
 
 
-def check(settings: DataSettings, splits: Sequence[str] = SPLITS) -> None:
-    """Rejects settings that cannot work and files of ``splits`` that are missing or malformed in their first lines.
+def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
+    """Rejects settings that cannot work and files (of some splits) that are missing or malformed in their first lines.
 
     Raises:
         ConfigError: a setting has no meaning.
@@ -178,14 +178,15 @@ def check(settings: DataSettings, splits: Sequence[str] = SPLITS) -> None:
     """
     _check_settings(settings)
     place, sources = settings.place, parallel(settings.place)
+    read = splits(place) if only is None else only
     for split, path in sources.items():
-        if split not in splits:
+        if split not in read:
             continue
         if not os.path.isfile(path):
             typed = f"data={place.name} data.sources.{split}={place.sources[split]}"
             raise DataError(f"{typed}: there is no regular file {path.absolute()}\n{_where(place)}")
     for split, path in files(place).items():
-        if split not in splits:
+        if split not in read:
             continue
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
