@@ -88,7 +88,7 @@ def vocabulary(plain: Mapping[str, Any]) -> None:
         mine, other = (_at(node, key, default) for node in (data, was))
         if mine != other:
             raise Refusal(
-                f"data.{key}={limits.typed(mine)}: the run of {typed} has data.{key}={limits.typed(other)}\n"
+                f"data.{key}={limits.typed(mine)}: the run in {folder} has data.{key}={limits.typed(other)}\n"
                 f"try  data.{key}={limits.typed(other)} | another run"
             )
 
@@ -122,7 +122,7 @@ def network(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
             if path == f"{group}._target_" and chosen.get(group) not in (None, choices.get(group)):
                 pair = [f"{group}={option}" for option in (choices.get(group), chosen[group])]
             raise Refusal(
-                f"{pair[0]}: the run of {typed} has {pair[1]}, and its parameters fit nothing else\n"
+                f"{pair[0]}: the run in {folder} has {pair[1]}, and its parameters fit nothing else\n"
                 f"try  {pair[1]} | leave out {pair[0].partition('=')[0]}=…"
             )
 

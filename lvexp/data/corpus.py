@@ -110,7 +110,7 @@ def cache(settings: DataSettings) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
 
 
-def _key(settings: DataSettings, content: str, known: Known | None) -> str:
+def _key(settings: DataSettings, content: str, known: Known | None = None) -> str:
     names = {split: path.name for split, path in files(settings.place).items()}  # these are in the notes
     values = {**settings.entry(), "files": names}
     if known is not None:
