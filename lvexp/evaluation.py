@@ -18,7 +18,9 @@ from lvexp import build
 from lvexp.checks import parent, targets
 from lvexp.data.bag import Bag
 from lvexp.data.known import Known
+from lvexp.data.layout import COLUMNS
 from lvexp.data.module import TextData
+from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.instruments.evaluate import Evaluation, Make, evaluate
 from lvexp.instruments.settings import EvaluationSettings
@@ -34,8 +36,6 @@ from lvexp.report.text import samples_text
 from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
 from lvexp.training.loggers.base import Report, log_report
 
-#: settings of a corpus that say which texts there are
-_OF_TEXTS = ("files", "sources", "format", "header", "columns")
 #: the part of a finished run's result that does not depend on the evaluation
 _OF_TRAINING = ("run_id", "group_id", "seed", "steps", "epochs", "valid", "monitor")
 
@@ -154,7 +154,7 @@ def _texts(
     further = dict([*model.attribute_names.items()][1:])  # the first one's classes are the labels
     known = Known(typed, model.vocabulary, sources, list(model.labels) or None, further)
     given = known if parent.vocabulary_of(saved["data"]) is not None else None
-    if all(saved["data"].get(key) == config["data"].get(key) for key in _OF_TEXTS):
+    if _read(saved["data"]) == _read(config["data"]):
         data = build.data(config, given)
         data.prepare_data()
         _same_vocabulary(loaded, data, config)
@@ -172,6 +172,15 @@ def _texts(
         if same and (list(others.labels) == list(data.labels) or not data.labels):
             return data, others, []
     return data, data, ["the run's training texts are not there: figures that need them are left out"]
+
+
+def _read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Which files and columns a ``data`` group reads, with defaults, as the versions of lvexp may write other keys."""
+    settings = DataSettings.of(data)
+    named = {"files": settings.place.files, "sources": settings.place.sources}
+    found = {key: {split: file for split, file in value.items() if file} for key, value in named.items()}
+    found["columns"] = {name: getattr(settings.columns, name) for name in ("text", *COLUMNS)}
+    return {**found, "format": settings.format, "header": settings.header}
 
 
 def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:

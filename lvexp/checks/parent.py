@@ -88,16 +88,11 @@ def vocabulary(plain: Mapping[str, Any]) -> None:
         return
     typed = f"data.vocabulary.run={folder}"
     was = _node(_finished(typed, folder), typed, "data")
-    counted = data.get("view") == "counts"
-    for key, default in READING.items():
-        if (key == "counts.pattern" and not counted) or (key == "vocabulary.kind" and counted):
-            continue
-        if key == "vocabulary.joint" and not _sourced(data):
-            continue
-        mine, other = (_at(node, key, default) for node in (data, was))
+    for key in _keys(data):
+        mine, other = (_at(node, key, READING[key]) for node in (data, was))
         if mine != other:
             raise Refusal(
-                f"data.{key}={limits.typed(mine)}: the run of {typed} has data.{key}={limits.typed(other)}\n"
+                f"data.{key}={limits.typed(mine)}: the run in {folder} has data.{key}={limits.typed(other)}\n"
                 f"try  data.{key}={limits.typed(other)} | another run"
             )
 
@@ -131,7 +126,7 @@ def network(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
             if path == f"{group}._target_" and chosen.get(group) not in (None, choices.get(group)):
                 pair = [f"{group}={option}" for option in (choices.get(group), chosen[group])]
             raise Refusal(
-                f"{pair[0]}: the run of {typed} has {pair[1]}, and its parameters fit nothing else\n"
+                f"{pair[0]}: the run in {folder} has {pair[1]}, and its parameters fit nothing else\n"
                 f"try  {pair[1]} | leave out {pair[0].partition('=')[0]}=…"
             )
 
@@ -144,7 +139,7 @@ def vocabulary_of(data: Mapping[str, Any]) -> str | None:
 def reading(folder: Path) -> dict[str, Any]:
     """How a finished run reads its texts: key of the ``data`` group → value, as far as it is set."""
     data = _node(_finished(f"finetune={folder}", folder), f"finetune={folder}", "data")
-    found = {key: _at(data, key, None) for key in READING if key != "view"}
+    found = {key: _at(data, key, None) for key in _keys(data) if key != "view"}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -204,9 +199,13 @@ def _at(node: Mapping[str, Any], path: str, default: Any) -> Any:
     return default if node is None else node
 
 
-def _sourced(data: Mapping[str, Any]) -> bool:
-    files = data.get("sources") or {}
-    return _at(data, "columns.source", None) is not None or any(files.values())
+def _keys(data: Mapping[str, Any]) -> list[str]:
+    """The keys of :data:`READING` that a corpus uses."""
+    counted, sources = data.get("view") == "counts", data.get("sources") or {}
+    unused = {"vocabulary.kind" if counted else "counts.pattern"}
+    if _at(data, "columns.source", None) is None and not any(sources.values()):
+        unused.add("vocabulary.joint")
+    return [key for key in READING if key not in unused]
 
 
 def _result(folder: str | Path) -> dict[str, Any]:

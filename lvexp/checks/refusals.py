@@ -66,8 +66,8 @@ def _parents(plain: Mapping[str, Any], choices: Mapping[str, Any], options: Sequ
         for key in option.node.get("starts_from") or []:
             parent.check(f"{option.path}.{key}", option.node.get(key), plain["encoder"])
     if not plain.get("evaluate"):  # whose vocabulary is in the checkpoint
-        parent.vocabulary(plain)
         parent.network(plain, choices)
+        parent.vocabulary(plain)
 
 
 def resolved(config: DictConfig, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -98,10 +98,9 @@ def test_a_run_that_starts_from_another_repeats_its_words_unless_their_group_is_
     typed = [f"finetune={finished}", "data=ptb", "anneal=constant"]
     words = again.words(typed)
     assert words[:5] == ["model=svae", "data=text", "optimizer=sgd", "optimizer.lr=1.0", "anneal=linear"]
-    assert words[5:-3] == [
-        "++data.lowercase=true", "++data.vocabulary.kind='bpe'", r"++data.counts.pattern='\w+'",
-        f"++data.vocabulary.run={finished}",
-    ]  # fmt: skip
+    assert words[5:-3] == ["++data.lowercase=true", "++data.vocabulary.kind='bpe'", f"++data.vocabulary.run={finished}"]
+    (finished / ".hydra" / "config.yaml").write_text("data: {view: counts, counts: {pattern: '\\w+'}}")
+    assert again.words(typed)[5:-4] == [r"++data.counts.pattern='\w+'"]
     resumed = again.words([f"resume={finished}"])
     assert "finetune=older" in resumed
     assert "++data.vocabulary.run=older" in resumed

@@ -88,12 +88,14 @@ def test_what_only_training_uses_may_differ(parent: Path, composed: Compose):
         ("latent=categorical", ["latent=categorical", "has latent=gaussian"]),
         ("latent.dim=4", ["latent.dim=4", "latent.dim=3"]),
         ("model=rnnlm", ["encoder=none", "has encoder=lstm"]),
-        ("model=nvdm", ["data.view=counts", "data.view=tokens"]),
+        ("model=nvdm", ["model=nvdm", "has model=svae"]),
+        ("model=nvdm finetune=null", ["data.view=counts", "data.view=tokens"]),
         ("data=20news", ["data=20news", "needs"]),
         ("data.vocabulary.kind=bpe", ["data.vocabulary.kind=bpe", "try  data.vocabulary.kind=words"]),
         ("data.lowercase=true", ["data.lowercase=true", "has data.lowercase=false"]),
         ("data.vocabulary.run=null", ["data.vocabulary.run=null: its word vectors"]),
-        ("data.vocabulary.run=/nowhere", ["data.vocabulary.run=/nowhere", "no such folder"]),
+        ("data.vocabulary.run=/nowhere", ["data.vocabulary.run=/nowhere: its word vectors"]),
+        ("data.vocabulary.run=/nowhere finetune=null", ["data.vocabulary.run=/nowhere", "no such folder"]),
         ("finetune=/nowhere", ["finetune=/nowhere", "no such folder"]),
         ("regularizer=pretrain", ["finetune=", "regularizer.pretrain.reset=none"]),
         ("regularizer=lm_init", ["regularizer=lm_init", "finetune="]),
@@ -103,7 +105,7 @@ def test_what_does_not_fit_is_refused_before_anything_loads(
     more: str, named: list[str], parent: Path, composed: Compose
 ):
     with pytest.raises(ConfigError) as caught:
-        checked(composed(*typed(parent, more)))
+        checked(composed(*typed(parent, *more.split())))
     for words in named:
         assert words in str(caught.value)
 
@@ -137,8 +139,8 @@ def test_the_command_line_says_in_one_sentence_what_is_wrong(parent: Path, lvexp
     (parent / ".hydra" / "overrides.yaml").write_text(json.dumps(list(SIZES)))
     for words, said in (
         ([f"finetune={parent}/nowhere", "data=ptb"], f"lvexp: finetune={parent}/nowhere: there is no finished run"),
-        ([f"finetune={parent}", "decoder.hidden=9"], "lvexp: decoder.hidden=9: the run of finetune="),
-        ([f"finetune={parent}", "model=nvdm", "data=text"], "lvexp: data.view=counts: the run of "),
+        ([f"finetune={parent}", "decoder.hidden=9"], "lvexp: decoder.hidden=9: the run in "),
+        ([f"finetune={parent}", "model=nvdm", "data=text"], "lvexp: model=nvdm: the run in "),
     ):
         done = lvexp(*words)
         assert done.returncode == 2
