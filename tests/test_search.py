@@ -1,4 +1,4 @@
-"""Searches that are cut off and continued, and jobs on a local Ray."""
+"""Searches that are cut off and continued, and jobs that launchers run."""
 
 from __future__ import annotations
 
@@ -108,13 +108,22 @@ def test_a_study_of_twenty_trials_killed_and_continued(small: list[str], tmp_pat
     assert {tuple(trial.values) for trial in whole} == told
 
 
-@pytest.mark.skipif(not installed("ray_launcher"), reason="the extra ray is not installed")
+LAUNCHERS = {"ray": [], "joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": ["hydra.launcher.timeout_min=15"]}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.slow
-def test_four_jobs_on_a_local_ray(small: list[str], tmp_path: Path):
-    typed = ["-m", "hydra/launcher=ray", *small, "trainer.max_epochs=1", "seed=1,2,3,4"]
+def test_four_jobs_on_a_launcher(launcher: str, small: list[str], tmp_path: Path):
+    plugin = f"{launcher.removesuffix('_local')}_launcher"
+    if not installed(plugin):
+        pytest.skip(f"hydra_{plugin} is not installed")
+    typed = ["-m", f"hydra/launcher={launcher}", *LAUNCHERS[launcher], *small, "trainer.max_epochs=1", "seed=1,2,3,4"]
     done = subprocess.run(
         [sys.executable, "-m", "lvexp", *typed, f"paths.outputs={tmp_path / 'outputs'}"],
         capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "outputs").rglob("DONE"))) == 4
+    results = [json.loads((file.parent / "result.json").read_text()) for file in (tmp_path / "outputs").rglob("DONE")]
+    assert sorted(result["seed"] for result in results) == [1, 2, 3, 4]
+    (jobs,) = (tmp_path / "outputs").rglob("jobs.json")
+    assert [job["status"] for job in json.loads(jobs.read_text())] == ["done"] * 4
