@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import Compose, checked
+from helpers import Command, Compose, checked
 from omegaconf import OmegaConf
 
 from lvexp.__main__ import MENU
 from lvexp.checks import mistakes
+from lvexp.errors import Refusal
 from lvexp.job import study
 
 SEARCHES = sorted(path.stem for path in (MENU / "search").glob("*.yaml"))
@@ -41,6 +42,60 @@ def test_a_search_composes_and_names_figures_and_directions(search: str, compose
     figures = config.objective if OmegaConf.is_list(config.objective) else [config.objective]
     directions = config.hydra.sweeper.direction
     assert len(figures) == (len(directions) if OmegaConf.is_list(directions) else 1)
+
+
+def space(search: str) -> dict[str, list[object]]:
+    """What a search varies, with all values of a choice and both ends of an interval."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
+
+    params = OmegaConf.load(MENU / "search" / f"{search}.yaml").get("hydra", {}).get("sweeper", {}).get("params", {})
+    found: dict[str, list[object]] = {}
+    for key, text in params.items():
+        values = OverridesParser.create().parse_override(f"{key}={text}").value()
+        if isinstance(values, IntervalSweep):
+            found[key] = [values.start, values.end]
+        else:
+            assert isinstance(values, ChoiceSweep)
+            found[key] = list(values.list)
+    return found
+
+
+@optuna_there
+@pytest.mark.parametrize("search", [search for search in SEARCHES if space(search)])
+def test_no_value_of_a_space_is_refused(search: str, composed: Compose):
+    varied = space(search)
+    assert "optimizer.lr" in varied
+    for turn in range(max(map(len, varied.values()))):
+        config = composed(f"search={search}", *(f"{key}={at[turn % len(at)]}" for key, at in varied.items()))
+        checked(config)
+
+
+@optuna_there
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["search=svae", "latent=point"], "latent=point"),
+        (["search=rnnlm", "latent=gaussian"], "latent=gaussian"),
+        (["search=discrete", "estimator=pathwise"], "estimator=pathwise"),
+        (["search=documents", "encoder=lstm"], "encoder=lstm"),
+        (["search=answers", "data=snips"], "data=snips"),
+        (["search=translation", "model=svae", "decoder=attentive"], "decoder=attentive"),
+    ],
+)
+def test_a_search_of_what_does_not_go_together_is_refused(words: list[str], option: str, composed: Compose):
+    with pytest.raises(Refusal, match=option):
+        checked(composed(*words))
+
+
+@optuna_there
+@pytest.mark.parametrize("model", ["nvdm", "prodlda", "neurallda"])
+def test_document_models_share_a_search(model: str, composed: Compose):
+    config = composed(
+        "search=documents", f"model={model}", *(f"{key}={at[0]}" for key, at in space("documents").items())
+    )
+    checked(config)
+    assert config.hydra.runtime.choices.model == model
 
 
 def test_a_missing_extra_is_named():
@@ -106,6 +161,28 @@ def test_a_study_of_twenty_trials_killed_and_continued(small: list[str], tmp_pat
     valid = [json.loads(file.read_text())["valid"] for file in (tmp_path / "outputs").rglob("result.json")]
     told = {(figures["nelbo"], figures["mi"]) for figures in valid}
     assert {tuple(trial.values) for trial in whole} == told
+
+
+@optuna_there
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [("base", "nelbo"), ("discrete", "nelbo"), ("rnnlm", "nelbo"), ("documents", "ppl_document")],
+)
+@pytest.mark.slow
+def test_two_trials_are_told_the_figure_of_the_best_validation(
+    search: str, told: str, small: list[str], tmp_path: Path, lvexp: Command
+):
+    import optuna
+
+    free = [word for word in small if word.partition("=")[0] not in {"latent.dim", *space(search)}]
+    more = {"base": ["latent.dim=choice(2,3)"], "documents": ["model.map=0"]}.get(search, [])
+    done = lvexp("-m", f"search={search}", *free, *more, "trainer.max_epochs=1", "hydra.sweeper.n_trials=2")
+    assert done.returncode == 0, done.stderr
+    storage = f"sqlite:///{tmp_path / 'outputs' / f'search_{search}' / 'study.db'}"
+    trials = optuna.load_study(study_name=f"search_{search}", storage=storage).trials
+    valid = [json.loads(file.read_text())["valid"] for file in (tmp_path / "outputs").rglob("result.json")]
+    assert {trial.value for trial in trials} == {figures[told] for figures in valid}
 
 
 LAUNCHERS = {"ray": [], "joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": ["hydra.launcher.timeout_min=15"]}
