@@ -151,9 +151,11 @@ def execute() -> None:
     # argparse needs contiguous overrides; -m may be anywhere
     sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=_is_override)
     _mistakes.clear()
+    sweep.Sweep.mistake = None
     _job()
-    for mistake in _mistakes:
-        raise mistake
+    for mistake in (*_mistakes, sweep.Sweep.mistake):
+        if mistake is not None:
+            raise mistake
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from lvexp.__main__ import MENU
 from lvexp.checks import mistakes
-from lvexp.errors import Refusal
+from lvexp.errors import ConfigError, Refusal
 from lvexp.job import study
 
 SEARCHES = sorted(path.stem for path in (MENU / "search").glob("*.yaml"))
@@ -134,6 +134,28 @@ def test_a_study_continues_with_what_was_cut_off(tmp_path: Path):
 
 @optuna_there
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_study_takes_no_trials_of_another_command(tmp_path: Path):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    node = OmegaConf.create({"study_name": "s", "storage": storage, "n_trials": 5, "sampler": {"seed": 3}})
+    kept = optuna.create_study(study_name="s", storage=storage)
+    trial = kept.ask()
+    for key, value in (("data", "20news"), ("logger", "wandb"), ("trainer.threads", "1"), ("seed", "1")):
+        trial.set_user_attr(key, value)  # as the plugin does with what is fixed
+    words = ["data=bbc", "seed=1", "optimizer.lr=interval(0,1)"]
+    kept.tell(trial, 1.0)
+    with pytest.raises(ConfigError, match=r"^name=s: this study has finished trials, with data=20news\n"):
+        study.resume(node, words)
+    with pytest.raises(ConfigError, match=r"data=20news, without latent\.dim=3, without objective=mi\n"):
+        study.resume(node, ["seed=1", "latent.dim=3", "objective=mi"])
+    assert node.n_trials == 5
+    study.resume(node, ["data=20news", "seed=1", "logger=csv", "latent.dim=choice(2,3)"])
+    assert node.n_trials == 4
+
+
+@optuna_there
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.slow
 def test_a_study_of_twenty_trials_killed_and_continued(small: list[str], tmp_path: Path):
     import optuna
@@ -177,12 +199,18 @@ def test_two_trials_are_told_the_figure_of_the_best_validation(
 
     free = [word for word in small if word.partition("=")[0] not in {"latent.dim", *space(search)}]
     more = {"base": ["latent.dim=choice(2,3)"], "documents": ["model.map=0"]}.get(search, [])
-    done = lvexp("-m", f"search={search}", *free, *more, "trainer.max_epochs=1", "hydra.sweeper.n_trials=2")
+    words = ["-m", f"search={search}", *free, *more, "trainer.max_epochs=1", "hydra.sweeper.n_trials=2"]
+    done = lvexp(*words)
     assert done.returncode == 0, done.stderr
     storage = f"sqlite:///{tmp_path / 'outputs' / f'search_{search}' / 'study.db'}"
     trials = optuna.load_study(study_name=f"search_{search}", storage=storage).trials
     valid = [json.loads(file.read_text())["valid"] for file in (tmp_path / "outputs").rglob("result.json")]
     assert {trial.value for trial in trials} == {figures[told] for figures in valid}
+    other = lvexp(*words, "seed=2")
+    assert other.returncode == 2
+    assert "has finished trials, without seed=2\ntry  another name=" in other.stderr
+    assert "Traceback" not in other.stderr
+    assert "jobs" not in other.stdout
 
 
 LAUNCHERS = {"ray": [], "joblib": ["hydra.launcher.n_jobs=2"], "submitit_local": ["hydra.launcher.timeout_min=15"]}
