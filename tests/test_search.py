@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import Command, Compose, checked
+from helpers import Command, Compose, Said, checked
 from omegaconf import OmegaConf
 
+from lvexp import __main__ as entry
 from lvexp.__main__ import MENU
 from lvexp.checks import mistakes
 from lvexp.errors import ConfigError, Refusal
@@ -103,6 +106,48 @@ def test_a_missing_extra_is_named():
         ValueError("Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic")
     )
     assert said == "hydra/sweeper=optuna: it is not installed\ntry  pip install 'lvexp[search]' | hydra/sweeper=basic"
+
+
+@pytest.mark.parametrize(
+    ("error", "option"),
+    [
+        (RuntimeError('Could not detect "srun", are you indeed on a slurm cluster?'), "hydra/launcher=submitit_slurm"),
+        (ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:1"), "hydra.launcher.ray.init.address"),
+        (ValueError("object_store_memory must not be provided."), "+hydra.launcher.ray.init.object_store_memory=null"),
+    ],
+)
+def test_a_launcher_without_its_cluster_is_explained(
+    error: Exception, option: str, run_main: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+):
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(entry, "_job", fails)
+    said = run_main(entry.main, "-m", "seed=1,2")
+    assert (said.code, said.err.count("\n")) == (2, 2)
+    assert option in said.err
+    assert "\ntry  " in said.err
+
+
+def test_other_errors_of_a_job_are_not_taken_for_those_of_a_launcher(
+    run_main: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+):
+    def fails() -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(entry, "_job", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_main(entry.main, "-m", "seed=1,2")
+
+
+@pytest.mark.skipif(
+    not installed("submitit_launcher") or shutil.which("srun") is not None, reason="needs submitit, and no Slurm"
+)
+def test_slurm_is_refused_where_there_is_none(lvexp: Command):
+    said = lvexp("-m", "hydra/launcher=submitit_slurm", "seed=1,2")
+    assert said.returncode == 2
+    assert "it has no srun\ntry  hydra/launcher=submitit_local" in said.stderr
+    assert "Traceback" not in said.stderr
 
 
 def test_other_sweepers_are_left_alone():
