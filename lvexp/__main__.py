@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lvexp.checks import keys, refusals
 from lvexp.checks.declarations import SEVERAL, without
-from lvexp.checks.mistakes import explain
+from lvexp.checks.mistakes import explain, of_launcher
 from lvexp.data import source
 from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
@@ -152,9 +152,16 @@ def execute() -> None:
     # argparse needs contiguous overrides; -m may be anywhere
     sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=_is_override)
     _mistakes.clear()
-    _job()
-    for mistake in _mistakes:
-        raise mistake
+    sweep.Sweep.mistake = None
+    try:
+        _job()
+    except (OSError, RuntimeError, ValueError) as error:
+        if error not in _crashes and (said := of_launcher(error)) is not None:
+            raise ConfigError(said) from error
+        raise
+    for mistake in (*_mistakes, sweep.Sweep.mistake):
+        if mistake is not None:
+            raise mistake
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def sheets(
             without.append(table.corpus)
         made.append(sheet.Sheet(ordered, one.columns, known))
     if against is not None and len(without) == len(made):
-        found = [group.name for one in made for group in one.table.groups]
+        found = list(dict.fromkeys(group.name for one in made for group in one.table.groups))
         listed = " | ".join(f"--against '{name}'" if " " in name else f"--against {name}" for name in found[:8])
         raise ConfigError(f"--against {against}: no run has this name\ntry  {listed}")
     for corpus in without if against is not None else ():
@@ -132,7 +132,8 @@ def _draw(made: Sequence[sheet.Sheet], to: Path, kind: str) -> None:
             continue
         corpus = "-" + re.sub(r"\W+", "-", one.table.corpus).strip("-") if len(made) > 1 else ""
         dates: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-        plane.picture(one.table).savefig(_beside(to, f"{corpus}.{kind}"), dpi=150, metadata=dates[kind])
+        figure = plane.picture(one.table, named=len(made) > 1)
+        figure.savefig(_beside(to, f"{corpus}.{kind}"), dpi=150, metadata=dates[kind])
 
 
 def _beside(to: Path, end: str) -> Path:

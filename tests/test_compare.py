@@ -63,6 +63,9 @@ def test_a_reference_of_one_corpus_is_told_where_it_is_missing(typed, folder: Pa
     assert said.code == 0
     assert "has no run named rnnlm, so no differences" in said.err
     assert said.out.count("| run |") == 2
+    nowhere = typed("runs", "more", "--paired", "nll", "--against", "rnn")
+    assert nowhere.code == 2
+    assert nowhere.err.count("linear") == 1, "it is in both tables"
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
@@ -75,6 +78,13 @@ def test_files_are_written_and_compare_again(typed, folder: Path, kind: str):
     )
     table = (made / "mine.v1-table.md").read_text()
     assert table == typed("runs").out == typed("new/mine.v1.jsonl").out
+
+
+def test_kept_results_do_not_say_where_a_machine_has_its_files(typed, folder: Path):
+    placed = ["arm=linear", "paths.outputs=/home/me", "data.root=/data", "+data.cache=/tmp/c"]
+    write(folder / "placed", [result("a", 1, placed)])
+    assert typed("placed", "--to", "mine").code == 0
+    assert json.loads((folder / "mine.jsonl").read_text())["overrides"] == ["arm=linear", "seed=1"]
 
 
 def test_each_corpus_has_a_picture_and_one_without_a_rate_is_told(typed, folder: Path):

@@ -24,6 +24,11 @@ def explain(error: BaseException) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip() and not _internal(line))
 
 
+def of_launcher(error: BaseException) -> str | None:
+    """Explains why a launcher could not start the jobs of a multirun; None for any other error."""
+    return next((text for pattern, text in _LAUNCHERS.items() if pattern in str(error)), None)
+
+
 def _internal(line: str) -> bool:
     """Whether a line is about Hydra's internals and of no help to a user."""
     return line.lstrip().startswith(("full_key", "object_type", "reference_type", "Config search path", "provider="))
@@ -99,3 +104,12 @@ _KNOWN = [
     (r"Interpolation key '([^']+)' not found", _referred),
     (r"Could not override '([^']+)'.*Key '([^']+)' is not in struct", _key),
 ]
+_LAUNCHERS = {
+    'Could not detect "srun"': "hydra/launcher=submitit_slurm: this is no machine of a Slurm cluster, it has no srun\n"
+    "try  hydra/launcher=submitit_local | hydra/launcher=joblib",
+    "Failed to connect to Ray cluster": "hydra.launcher.ray.init.address=…: no Ray cluster answers there\n"
+    "try  ray start --head on its first machine | no address, for a Ray of this machine alone",
+    "object_store_memory must not be provided": "hydra.launcher.ray.init.address=…: a cluster that is running has its "
+    "object store, and the launcher sets a size for one\n"
+    "try  +hydra.launcher.ray.init.object_store_memory=null",
+}

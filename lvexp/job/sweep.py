@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp.job import study
+from lvexp.errors import LvexpError
+from lvexp.job import environment, study
 
 # passed on to the jobs, which may be other processes
 _FOLDER, _LAUNCHER = "LVEXP_SWEEP", "LVEXP_LAUNCHER"
@@ -24,8 +25,10 @@ class Sweep(Callback):
 
     exit_code = 0  # of the last multirun: 1 if a job failed, 2 if every job was refused
     jobs: ClassVar[list[dict[str, Any]]] = []  # of the last multirun: a record of each job
+    mistake: ClassVar[LvexpError | None] = None  # why the last multirun ran no job
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        type(self).mistake = None
         os.environ[_LAUNCHER] = str(os.getpid())
         try:
             folder = Path(config.hydra.sweep.dir) / ".sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
@@ -33,7 +36,12 @@ class Sweep(Callback):
         except (OSError, OmegaConfBaseException):
             return  # Hydra turns a callback's error into a warning, and then raises the same error itself
         os.environ[_FOLDER] = str(folder.absolute())
-        study.resume(config.hydra.sweeper)
+        try:
+            study.resume(config.hydra.sweeper, environment.typed(config.hydra.overrides.task))
+        except LvexpError as error:  # Hydra would warn of it and go on
+            type(self).mistake = error
+            with flag_override(config.hydra.sweeper, ["struct", "readonly"], False):
+                config.hydra.sweeper.n_trials = 0
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from rich.console import Console
@@ -46,7 +54,8 @@ class Sweep(Callback):
         type(self).jobs = jobs
         type(self).exit_code = 1 if "failed" in found else 2 if found == {"refused"} else 0
         (folder / "jobs.json").write_text(json.dumps(jobs, indent=1))
-        summary(jobs, Console())
+        if self.mistake is None:
+            summary(jobs, Console())
 
 
 def note(number: int, record: dict[str, Any]) -> None:

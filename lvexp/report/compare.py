@@ -22,6 +22,7 @@ KEPT = (
     *("run_id", "group_id", "seed", "commit", "overrides", "choices", "verdict"),
     *("seconds", "steps", "epochs", "tokens_per_second", "test", "valid", "data"),
 )
+_PLACES = ("paths.", "data.root=", "data.cache=", "hydra.")
 #: what a comparison cannot do without
 _NEEDED = {"run_id": str, "group_id": str, "overrides": list, "choices": dict, "test": dict}
 _TRY = "try  the folder of a sweep, outputs/<name>"
@@ -129,8 +130,12 @@ def _settings(file: Path) -> dict[str, Any] | None:
 
 
 def lines(results: Iterable[Result]) -> str:
-    """Results as lines of a ``.jsonl`` file, with only the parts that a comparison uses."""
-    return "".join(json.dumps({key: result[key] for key in KEPT if key in result}) + "\n" for result in results)
+    """Results as lines of a ``.jsonl`` file, with only the parts that a comparison uses, and without the overrides that
+    say where a machine has its files."""
+    kept = [{key: result[key] for key in KEPT if key in result} for result in results]
+    for result in kept:
+        result["overrides"] = [word for word in result["overrides"] if not word.lstrip("+").startswith(_PLACES)]
+    return "".join(json.dumps(result) + "\n" for result in kept)
 
 
 def tables(results: Iterable[Result]) -> list[Table]:

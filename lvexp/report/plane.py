@@ -42,12 +42,15 @@ def priced(table: Table) -> bool:
     return bool(_placed(table))
 
 
-def picture(table: Table) -> Figure:
+def picture(table: Table, named: bool = False) -> Figure:
     """Rate and distortion, and rate and mutual information, with a numbered point for each group that has a rate and a
     key beside. Numbers, not colours, tell the groups apart; up to eight have a colour as well.
 
     In the left panel -ELBO is constant along a dashed line. In the right panel a rate on the dashed diagonal is all
     information; a point below it has paid for rate that is not used.
+
+    Args:
+        table: of one corpus. named: whether the corpus is named, above the key.
 
     Raises:
         RunError: no group has a rate.
@@ -60,7 +63,8 @@ def picture(table: Table) -> Figure:
     informed = [place for place in places if "mi" in place.at]
     far = _far(places)
     told = [_told(place, place in far) for place in places]
-    height = max(5.2, 1.0 + _LINE * sum(text.count("\n") + 1 for text in told))
+    title = [*(textwrap.wrap(table.corpus, _LONGEST) if named else []), "by −ELBO = D + R, in brackets"]
+    height = max(5.2, 1.0 + _LINE * (len(title) - 1 + sum(text.count("\n") + 1 for text in told)))
     figure = Figure(figsize=(13.6 if informed else 9.6, min(height, 9.5)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, *right = figure.subplots(1, 2 if informed else 1, squeeze=False)[0]
@@ -77,7 +81,7 @@ def picture(table: Table) -> Figure:
         axes.set(xlim=(low, high), ylim=(min(-0.08 * top, axes.get_ylim()[0]), top))
         axes.plot([0, min(high, top)], [0, min(high, top)], color=QUIET, linewidth=0.9, linestyle="--", zorder=0)
         labelled.append((axes, informed, "mi"))
-    _key(figure, places, told)
+    _key(figure, places, told, "\n".join(title))
     figure.draw_without_rendering()  # the layout decides where the points are
     for axes, shown, up in labelled:
         _label(axes, canvas.get_renderer(), shown, up)
@@ -139,7 +143,7 @@ def _points(axes: Axes, places: Sequence[_Place], up: str) -> None:
         )  # fmt: skip
 
 
-def _key(figure: Figure, places: Sequence[_Place], told: Sequence[str]) -> None:
+def _key(figure: Figure, places: Sequence[_Place], told: Sequence[str], title: str) -> None:
     """Number and name of each group, in more than one column if one would be higher than the figure."""
     from matplotlib.lines import Line2D
 
@@ -148,10 +152,10 @@ def _key(figure: Figure, places: Sequence[_Place], told: Sequence[str]) -> None:
         Line2D([], [], linestyle="none", marker="o" if few else "", markersize=4.5, color=place.colour)
         for place in places
     ]
-    height = figure.get_figheight() - 0.6
+    height = figure.get_figheight() - 0.6 - _LINE * title.count("\n")
     legend = figure.legend(
         handles, [f"{place.number}  {text}" for place, text in zip(places, told, strict=True)],
-        loc="outside right upper", fontsize=_SIZE, frameon=False, title="by −ELBO = D + R, in brackets",
+        loc="outside right upper", fontsize=_SIZE, frameon=False, title=title,
         title_fontsize=_SIZE, alignment="left", handlelength=1.0 if few else 0.0, handletextpad=0.4 if few else 0.0,
         ncols=math.ceil(_LINE * sum(text.count("\n") + 1 for text in told) / height),
     )  # fmt: skip

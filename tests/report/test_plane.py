@@ -96,6 +96,12 @@ def test_the_key_stays_within_the_page_and_names_are_whole():
     assert all(f"latent.dim={number} " in " ".join(key(figure)).replace("\n", " ") for number in range(60))
 
 
+def test_the_corpus_is_named_where_there_are_several():
+    (table,) = compare.tables([result("a", 1, rate=1.0, distortion=2.0)])
+    titles = [plane.picture(table, named=named).legends[0].get_title().get_text() for named in (True, False)]
+    assert titles == ["snips\nby −ELBO = D + R, in brackets", "by −ELBO = D + R, in brackets"]
+
+
 def test_without_a_rate_there_is_nothing_to_draw():
     (table,) = compare.tables([result("a", 1, nll=1.0, distortion=1.0)])
     assert not plane.priced(table)
