@@ -98,7 +98,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def saved(composed: Compose, tmp_path: Path) -> Callable[..., str]:
     """Saves the checkpoint of a tiny model that reads the words a to f, and returns its file."""
 
-    def save(*overrides: str, sources: Any = None) -> str:
+    def save(*overrides: str, sources: Any = None, attributes: Any = None) -> str:
         from lvexp import build
         from lvexp.data.vocabulary import Vocabulary
 
@@ -107,6 +107,7 @@ def saved(composed: Compose, tmp_path: Path) -> Callable[..., str]:
         torch.manual_seed(0)
         config = plain(composed(*overrides, *sizes, "latent.dim=3"))
         model = build.model(config, words, sources)
+        model.attribute_names = attributes or {}
         with torch.no_grad():  # large enough for texts of several lengths
             for parameter in model.parameters():
                 parameter *= 3
