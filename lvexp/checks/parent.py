@@ -162,6 +162,7 @@ def _finished(
     try:
         config = OmegaConf.load(path / ".hydra" / "config.yaml")
         assert isinstance(config, DictConfig)
+        assert all(isinstance(config[group], DictConfig) for group in ("latent", "decoder"))
     except Exception as error:  # yaml raises errors of several classes for a damaged file
         raise ConfigError(f"{typed}: its .hydra/config.yaml is missing or damaged\n{again}") from error
     if not checkpoint(path).is_file():

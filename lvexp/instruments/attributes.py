@@ -29,6 +29,7 @@ from lvexp.shapes import Int, Shaped, Tensor
 
 SAMPLES = 500  # texts drawn for each class
 FIT = 100_000  # the largest number of texts to fit the judge on
+_OF = "attribute_accuracy_of_"
 _SHOWN = 6  # values of z that are shown with each class
 
 
@@ -164,23 +165,21 @@ class Attributes(Instrument):
         assert prior is not None, "the configuration requires a rate"
         drawn = prior.sample(torch.Size((SAMPLES,)))
         references = _references(self.settings.references, len(self.texts))
-        found: dict[str, Score] = {"judge_texts": len(seen[0]), "judge_held_out": own}
-        groups: list[Group] = []
+        found: dict[str, Score] = {"attributes": ", ".join(self.names), "judge_held_out": own}
         for at, name in enumerate(self.names):
             fitted = [(text, row[at]) for text, row in zip(*seen, strict=True) if row[at] >= 0]
             if len({c for _, c in fitted}) < 2:
                 continue
             judge = Judge(*zip(*fitted, strict=True))
-            part = self._measure(at, judge, drawn, references)
+            part = {"judge_texts": len(fitted), **self._measure(at, judge, drawn, references)}
             found |= {f"{key}_{name}": value for key, value in part.items()}
-            groups.append(self._rows(at, part, len(fitted), own))
         for key in {key.removesuffix(f"_{name}") for name in self.names for key in found if key.endswith(f"_{name}")}:
-            known = [value for name in self.names if isinstance(value := found.get(f"{key}_{name}"), float)]
+            known = [value for name in self.names if isinstance(value := found.get(f"{key}_{name}"), float | int)]
             found[key] = sum(known) / len(known) if known else None
         if len(self.names) == 1:  # the figure of the only one is the mean
             found = {key: value for key, value in found.items() if not key.endswith(f"_{self.names[0]}")}
         return Findings(
-            found, groups, self._verdict({**scores, **found}), [*self._same_z(drawn), *self._transfers()],
+            found, self.groups(found), self._verdict({**scores, **found}), [*self._same_z(drawn), *self._transfers()],
             files={"written.jsonl": self._file()},
         )  # fmt: skip
 
@@ -205,7 +204,7 @@ class Attributes(Instrument):
             written = self._write(drawn, to, "sample")
             samples += written
             share = judge.accuracy(written, [c] * len(drawn)) or 0.0
-            found[f"attribute_accuracy_of_{label}"] = share
+            found[f"{_OF}{label}"] = share
             shares.append(share)
         found |= {"attribute_accuracy": sum(shares) / len(shares), "attribute_perplexity": self._perplexity(samples)}
         moved = [each for each in self.transferred if each.attribute == at]
@@ -236,34 +235,50 @@ class Attributes(Instrument):
             nats, tokens = nats + float(model.terms(batch).distortion.sum()), tokens + batch.predicted()
         return math.exp(nats / tokens)
 
-    def _rows(self, at: int, scores: Scores, fitted: int, held_out: bool) -> Group:
-        where = "texts kept apart" if held_out else "validation texts"
+    @classmethod
+    def groups(cls, scores: Scores) -> list[Group]:
+        """The rows of each attribute."""
+        names = str(scores.get("attributes") or "").split(", ")
+        if len(names) == 1:
+            return [cls._rows(names[0], scores)] if scores.get("attribute_accuracy") is not None else []
+        found = []
+        for name in names:
+            part = {key.removesuffix(f"_{name}"): value for key, value in scores.items() if key.endswith(f"_{name}")}
+            if part.get("attribute_accuracy") is not None:
+                found.append(cls._rows(name, {**part, "judge_held_out": scores["judge_held_out"]}))
+        return found
+
+    @classmethod
+    def _rows(cls, name: str, scores: Scores) -> Group:
+        where = "texts kept apart" if scores["judge_held_out"] else "validation texts"
         rows: list[Row] = [
             (
                 "judge", number(scores["judge_accuracy"], ".1%"), "right",
-                f"of the test texts: words and pairs, {fitted:,} {where}",
+                f"of the test texts: words and pairs, {scores['judge_texts']:,} {where}",
             ),
             (
                 "samples", number(scores["attribute_accuracy"], ".1%"), "right",
-                f"{SAMPLES} of each class, by the judge{self._fluency(scores, 'attribute')}",
+                f"{SAMPLES} of each class, by the judge{cls._fluency(scores, 'attribute')}",
             ),
         ]  # fmt: skip
-        for label in self.labels[at]:
-            rows.append((f"  {label}", number(scores[f"attribute_accuracy_of_{label}"], ".1%"), "", ""))
+        for key, share in scores.items():
+            if key.startswith(_OF):
+                rows.append((f"  {key.removeprefix(_OF)}", number(share, ".1%"), "", ""))
         if scores.get("transfer_accuracy") is not None:
-            for name, said in (("transfer", "to the next class"), ("copy", "texts as they are"), ("human", "rewrites")):
-                if scores.get(f"{name}_accuracy") is None:
+            systems = (("transfer", "to the next class"), ("copy", "texts as they are"), ("human", "rewrites"))
+            for system, said in systems:
+                if scores.get(f"{system}_accuracy") is None:
                     continue
-                self_bleu = f"self-BLEU {number(scores[f'{name}_self_bleu'], '.1f')}"
-                corpus = f" (corpus {number(scores[f'{name}_self_bleu_corpus'], '.1f')})"
+                self_bleu = f"self-BLEU {number(scores[f'{system}_self_bleu'], '.1f')}"
+                corpus = f" (corpus {number(scores[f'{system}_self_bleu_corpus'], '.1f')})"
                 human = ""
-                if scores.get(f"{name}_bleu") is not None:
-                    human = f"; human BLEU {number(scores[f'{name}_bleu'], '.1f')}"
-                    human += f" (corpus {number(scores[f'{name}_bleu_corpus'], '.1f')})"
-                accuracy, g = number(scores[f"{name}_accuracy"], ".1%"), number(scores[f"{name}_g"], ".1f")
-                how = f"{said}; {self_bleu}{corpus}; G {g}{human}{self._fluency(scores, name)}"
-                rows.append((name, accuracy, "right", how))
-        return f"Attribute {self.names[at]}", rows
+                if scores.get(f"{system}_bleu") is not None:
+                    human = f"; human BLEU {number(scores[f'{system}_bleu'], '.1f')}"
+                    human += f" (corpus {number(scores[f'{system}_bleu_corpus'], '.1f')})"
+                accuracy, g = number(scores[f"{system}_accuracy"], ".1%"), number(scores[f"{system}_g"], ".1f")
+                how = f"{said}; {self_bleu}{corpus}; G {g}{human}{cls._fluency(scores, system)}"
+                rows.append((system, accuracy, "right", how))
+        return f"Attribute {name}", rows
 
     @staticmethod
     def _fluency(scores: Scores, name: str) -> str:

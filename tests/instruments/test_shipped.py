@@ -11,6 +11,7 @@ import pytest
 import torch
 from tabled import grouped
 
+from lvexp.instruments.attributes import Attributes
 from lvexp.instruments.base import Context, Instrument, finite_or_none, seeded
 from lvexp.instruments.evaluate import Evaluation, Walk, applying, evaluate, shipped
 from lvexp.report.findings import Findings
@@ -100,7 +101,8 @@ def test_a_report_leaves_the_model_and_the_random_numbers_as_they_were(kind: str
 
 @pytest.mark.parametrize("kind", kinds.SENTENCES)
 def test_the_table_can_be_made_from_the_scores_alone(kind: str):
-    assert evaluated(kind).groups == grouped(evaluated(kind).scores)
+    scores = evaluated(kind).scores
+    assert evaluated(kind).groups == [*grouped(scores), *Attributes.groups(scores)]
 
 
 @pytest.mark.parametrize("kind", kinds.MODELS)

@@ -68,7 +68,7 @@ def test_the_marginal_is_the_sum_over_all_values(name):
     model = tiny.model(name).eval()
     if name == "blocks":
         with torch.no_grad():
-            model.latent._parts()["c"].logits.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
+            model.latent.parts["c"].logits.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
     batch = tiny.encode("a b c", "c b", "d")
     total = 0.0
     with torch.no_grad():
