@@ -53,8 +53,8 @@ def _measured_with(evaluation: Mapping[str, Any]) -> None:
     references, model = evaluation.get("references"), evaluation.get("language_model")
     if references is not None and not Path(str(references)).expanduser().is_file():
         raise ConfigError(
-            f"evaluation.references={references}: there is no such file\ntry  null, or a file with a line "
-            "for each test text"
+            f"evaluation.references={references}: there is no such file\n"
+            "try  leave it out | a file with a line for each test text"
         )
     if model is not None:
         parent.language_model("evaluation.language_model", str(model), "try  python -m lvexp model=rnnlm")

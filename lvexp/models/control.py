@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
 from lvexp.errors import ConfigError
+from lvexp.estimators.base import AbstractEstimator
+from lvexp.estimators.blocks import Blocks
+from lvexp.estimators.score import Score
 from lvexp.latents.mixed import Mixed
 from lvexp.models.attributes import AttributeModel, observed
 from lvexp.models.base import Turn
@@ -72,6 +75,8 @@ class ControlModel(AttributeModel):
         max_length: words after which a text that is written in training is cut.
         best: what selects the best validation after the first phase: "generator", L_G; "transfer", the geometric mean
             of accuracy and self-BLEU of transferred texts, as the discriminator judges them; or "bound".
+        latent: z and c, as blocks.
+        estimator: of the gradient with respect to z.
         parts: arguments of every :class:`~lvexp.models.sentence.SentenceModel`.
     """
 
@@ -91,9 +96,15 @@ class ControlModel(AttributeModel):
         base_epochs: int = 5,
         max_length: int = 20,
         best: str = "generator",
+        *,
+        latent: Mixed,
+        estimator: AbstractEstimator,
         **parts: Any,
     ):
-        super().__init__(**parts)
+        # c carries no gradient to its posterior: it is drawn
+        drawn = {name: Score(baseline="none") for name in latent.class_blocks}
+        blocks = Blocks(**{name: drawn.get(name, estimator) for name in latent.blocks})
+        super().__init__(latent=latent, estimator=blocks, **parts)
         if codes not in CODES or best not in BEST:
             raise ConfigError(f"model.codes={codes} model.best={best}: one of {', '.join(CODES)}; {', '.join(BEST)}")
         self.lambda_c, self.lambda_z, self.lambda_u, self.entropy = lambda_c, lambda_z, lambda_u, entropy
@@ -103,6 +114,11 @@ class ControlModel(AttributeModel):
 
         def network() -> nn.Module:
             made = discriminator(vocabulary=size)
+            if not made.width:
+                raise ConfigError(
+                    "encoder@model.discriminator=none: a discriminator that reads nothing tells no class\n"
+                    "try  encoder@model.discriminator=cnn"
+                )
             return nn.ModuleDict({"read": made, "fit": nn.Linear(made.width, width)})
 
         self.discriminators = nn.ModuleDict({name: network() for name in self.latent.class_blocks})
@@ -144,6 +160,15 @@ class ControlModel(AttributeModel):
         known = {id(parameter) for parameter in judge}
         others = {name: [part for part in parts if id(part) not in known] for name, parts in super().groups().items()}
         return {**others, DISCRIMINATOR: judge}
+
+    def check(self, attributes: Mapping[str, Sequence[str]]) -> None:
+        super().check(attributes)
+        for (name, labels), (option, count) in zip(attributes.items(), self.latent.classes, strict=True):
+            if len(labels) < count:
+                raise ConfigError(
+                    f"{option}={count}: texts of each class are written in training, and {name} has {len(labels)}\n"
+                    f"try  {option}={len(labels)}"
+                )
 
     def prepares(self, epoch: int) -> bool:
         return epoch < self.base_epochs

@@ -8,6 +8,9 @@ from helpers import Command, Compose, checked
 from lvexp.errors import ConfigError, LvexpError
 
 FINE = [
+    "model=control",
+    "model=control encoder@model.discriminator=gru trainer.max_epochs=-1 trainer.max_steps=9",
+    "model=control decoder=dcnn regularizer=[free_bits,word_dropout] estimator=auto",
     "model=svae anneal=linear",
     "model=rnnlm",
     "model=rnnlm latent.dim=8 encoder.hidden=16",
@@ -44,6 +47,16 @@ FINE = [
     "model=svae latent=logistic_normal",
 ]
 REFUSED = [
+    ("model=control decoder=window decoder.window=2", ["decoder=window", "reads single words only", "decoder=lstm"]),
+    ("model=control decoder.inputless=true", ["decoder.inputless=true", "try  decoder.inputless=false"]),
+    ("model=control trainer.max_epochs=5", ["model.base_epochs=5", "trainer.max_epochs=5", "leaves none after them"]),
+    ("model=control estimator=blocks", ["draws c itself", "estimator=blocks", "try  estimator=auto"]),
+    ("model=control latent=gaussian", ["latent=gaussian", "no variable that could be the class", "latent=mixed"]),
+    ("model=control regularizer=aggressive", ["model=control", "regularizer=aggressive", "sets the plan"]),
+    ("model=control data=ptb", ["data=ptb", "has no labels"]),
+    ("model=control model.discriminator.channels=0", ["model.discriminator.channels=0", "at least 1"]),
+    ("evaluation.references=none.txt", ["evaluation.references=none.txt", "no such file"]),
+    ("evaluation.language_model=none", ["evaluation.language_model=none", "no such folder", "model=rnnlm"]),
     ("model=svae data.balance=0.5", ["data.balance=0.5", "model=m2"]),
     ("model=svae latent=none", ["latent=none", "model=svae", "latent=gaussian"]),
     ("model=svae latent=point", ["latent=point", "model=svae"]),

@@ -15,15 +15,14 @@ from lvexp.data.batch import Batch
 from lvexp.data.special import BOS, EOS, PAD
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, RunError
-from lvexp.estimators.blocks import Blocks
 from lvexp.estimators.pathwise import Pathwise
-from lvexp.estimators.score import Score
 from lvexp.latents.categorical import Categorical
 from lvexp.latents.gaussian import Gaussian
 from lvexp.latents.mixed import Mixed
 from lvexp.loading import Run
 from lvexp.models.control import BASE, CYCLE, ControlModel
 from lvexp.networks.cnn import ConvolutionalEncoder
+from lvexp.networks.none import NoEncoder
 from lvexp.networks.recurrent import RecurrentDecoder, RecurrentEncoder
 from lvexp.networks.writing import Decoding, write
 from lvexp.training.module import Training
@@ -48,7 +47,7 @@ def made(attributes: int = 1, seed: int = 0, **options: Any) -> ControlModel:
         decoder=RecurrentDecoder(WORDS.size, latent.width, embedding=6, hidden=7, dropout_in=0, dropout_out=0),
         vocabulary=WORDS,
         latent=latent,
-        estimator=Blocks(z=Pathwise(), **{name: Score(baseline="none") for name in names}),
+        estimator=Pathwise(),
         **{"max_length": 6, "base_epochs": 1, **options},
     )
     with torch.no_grad():
@@ -338,3 +337,13 @@ def test_as_many_variables_as_attributes():
         model.check({"sentiment": ["negative", "positive"]})
     with pytest.raises(ConfigError, match=r"latent\.c0\.categories=2: .*sentiment has 3"):
         model.check({**NAMES, "sentiment": ["a", "b", "c"]})
+    with pytest.raises(ConfigError, match=r"latent\.c1\.categories=3: texts of each class.*tense has 2\ntry .*=2"):
+        model.check({**NAMES, "tense": ["past", "present"]})
+
+
+def test_a_discriminator_that_reads_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"tells no class\ntry  encoder@model\.discriminator=cnn"):
+        ControlModel(
+            lambda vocabulary: NoEncoder(vocabulary), encoder=made().encoder, decoder=made().decoder, vocabulary=WORDS,
+            latent=made().latent, estimator=Pathwise(),
+        )  # fmt: skip
