@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def language_model(where: str, folder: str, train: str) -> Mapping[str, Any]:
         ConfigError: the folder cannot be used.
     """
     typed = f"{where}={folder}"
-    config = _finished(typed, folder, f"{train}\nand its folder", f"{train} force=true\nand its folder")
+    again = f"{train} force=true\nand its folder"
+    config = _finished(typed, folder, f"{train}\nand its folder", again, ("latent", "decoder"))
     if "no_latent" not in (_node(config, typed, "latent").get("provides") or ()):
         raise ConfigError(f"{typed}: this run is not of a language model\n{train}\nand its folder")
     return _node(config, typed, "decoder")
@@ -144,12 +145,17 @@ def reading(folder: Path) -> dict[str, Any]:
 
 
 def _finished(
-    typed: str, folder: str | Path, other: str = f"try  {_PRINTED}", again: str = f"try  {_PRINTED}"
+    typed: str,
+    folder: str | Path,
+    other: str = f"try  {_PRINTED}",
+    again: str = f"try  {_PRINTED}",
+    groups: Sequence[str] = (),
 ) -> DictConfig:
     """The configuration of a finished run.
 
     Args:
         typed: what names the run. other, again: what to do if there is none, and if its files are damaged.
+        groups: those that the configuration must have.
 
     Raises:
         ConfigError: there is no such run, it has not ended, or its files are missing or damaged.
@@ -162,7 +168,7 @@ def _finished(
     try:
         config = OmegaConf.load(path / ".hydra" / "config.yaml")
         assert isinstance(config, DictConfig)
-        assert all(isinstance(config[group], DictConfig) for group in ("latent", "decoder"))
+        assert all(isinstance(config[group], DictConfig) for group in groups)
     except Exception as error:  # yaml raises errors of several classes for a damaged file
         raise ConfigError(f"{typed}: its .hydra/config.yaml is missing or damaged\n{again}") from error
     if not checkpoint(path).is_file():
