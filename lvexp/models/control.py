@@ -68,7 +68,7 @@ class ControlModel(AttributeModel):
         lambda_c: weight of finding c again in what is written. lambda_z: of finding z again.
         lambda_u: weight of the model's texts in the discriminator's loss. entropy: β, of their entropy within it.
         temperature: τ of relaxed words, or where it ends.
-        temperature_rate: r of max(τ, exp(-r t)), t in steps; 0 fixes τ.
+        temperature_rate: r of max(τ, exp(-r t)), t in epochs after the first phase; 0 fixes τ.
         straight_through: relaxed words are draws, one-hot, instead of softmax(·/τ).
         codes: "prior" or "posterior", where z of relaxed texts is from.
         base_epochs: epochs of the first phase.
@@ -90,7 +90,7 @@ class ControlModel(AttributeModel):
         lambda_u: float = 0.1,
         entropy: float = 0.1,
         temperature: float = 0.1,
-        temperature_rate: float = 1e-3,
+        temperature_rate: float = 0.7,
         straight_through: bool = False,
         codes: str = "prior",
         base_epochs: int = 5,
@@ -174,8 +174,8 @@ class ControlModel(AttributeModel):
         return epoch < self.base_epochs
 
     def turn(self, step: int, epoch: int) -> Turn:
-        rate = self.temperature_rate
-        self.relaxation = max(self.temperature, math.exp(-rate * step)) if rate else self.temperature
+        rate, since = self.temperature_rate, max(0, epoch - self.base_epochs)
+        self.relaxation = max(self.temperature, math.exp(-rate * since)) if rate else self.temperature
         return BASE if self.prepares(epoch) else CYCLE[step % len(CYCLE)]
 
     def observe(self, batch: Batch, params: Float[Tensor, "B P"]) -> tuple[Float[Tensor, "B P"], Tensor | float]:

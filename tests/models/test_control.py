@@ -163,7 +163,7 @@ def by_hand(model: ControlModel, turn: str, attributes: int) -> torch.Tensor:
     loss = bound(model, attributes)
     if turn == "generator":
         z, drawn, code = prior_draw(model)
-        tokens, lengths = soft(model, code, max(0.1, math.exp(-0.05 * 7)))
+        tokens, lengths = soft(model, code, max(0.1, math.exp(-0.05 * 4)))
         mean, log_var = model.latent.blocks["z"].linear(model.encoder(tokens, lengths)).chunk(2, -1)
         found = -0.5 * ((z - mean).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(-1)
         loss = loss + 0.6 * picked(log_p(model, tokens, lengths), drawn) - 0.2 * found
@@ -206,6 +206,11 @@ def test_the_groups_are_the_parts_and_the_first_phase_trains_all():
     assert [model.turn(step, 1) for step in range(3, 7)] == [*CYCLE, CYCLE[0]]
     assert model.prepares(0)
     assert not model.prepares(1)
+    found = []
+    for epoch in range(7):
+        model.turn(11, epoch)
+        found.append(model.relaxation)
+    assert found == pytest.approx([1, 1, math.exp(-0.7), math.exp(-1.4), math.exp(-2.1), 0.1, 0.1])
     train(model, BASE, 2)
     assert all(parameter.grad is not None for parameter in model.parameters())
 
