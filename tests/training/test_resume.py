@@ -51,7 +51,14 @@ def history(run: Path) -> list[dict[str, str]]:
             ["optimizer=sgd", "optimizer.decay.start_epoch=0", "optimizer.decay.patience=1", "optimizer.lr=1"],
             marks=pytest.mark.slow,  # test_moments looks at more of it, in less time
         ),
-        ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
+        pytest.param(
+            ["regularizer=[pretrain,free_bits]", "regularizer.pretrain.epochs=3", "anneal=linear", "anneal.warmup=2"],
+            marks=pytest.mark.slow,  # test_moments looks at it too
+        ),
+        pytest.param(
+            ["model=control", "latent.c.categories=2", "latent.z.dim=4", "model.base_epochs=2", "model.max_length=6"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["regularizer=aggressive", *(f"regularizer.aggressive.{more}" for more in ("inner=5", "check=2"))],
             marks=pytest.mark.slow,
@@ -65,7 +72,17 @@ def history(run: Path) -> list[dict[str, str]]:
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["adam", "mdr-restarts", "control", "sgd-decay", "pretrain", "aggressive", "nvil", "documents-in-turns"],
+    ids=[
+        "adam",
+        "mdr-restarts",
+        "control",
+        "sgd-decay",
+        "pretrain",
+        "turns",
+        "aggressive",
+        "nvil",
+        "documents-in-turns",
+    ],
 )
 def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
     more: list[str], small: list[str], tmp_path: Path, lvexp: Command
