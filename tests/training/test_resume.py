@@ -124,6 +124,7 @@ def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
     assert steps == [row["step"] for row in history(reference)]
 
 
+@pytest.mark.slow  # test_python and test_folder look at the same within a process
 def test_a_finished_job_is_skipped_and_force_runs_it_anew(small: list[str], tmp_path: Path, lvexp: Command):
     typed = [*small, "trainer.max_epochs=1"]
     assert lvexp(*typed).returncode == 0
