@@ -83,8 +83,9 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     raw: Any = OmegaConf.to_container(config, resolve=False)
     keys.check({**raw, "hydra": OmegaConf.to_container(settings, resolve=False)}, choices, MENU)
     refusals.check(plain, choices, MENU)
-    own = ("test",) if plain["evaluate"] and plain["data"]["files"]["test"] else source.SPLITS
-    source.check(DataSettings.of(plain["data"]), own)
+    source.check(
+        DataSettings.of(plain["data"]), ["test"] if plain["evaluate"] and plain["data"]["files"]["test"] else None
+    )
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
     # these import torch and lightning, so not before the checks

@@ -163,7 +163,7 @@ def _texts(
         raise ConfigError(
             f"{typed}: no file with the texts to measure it on is named\ntry  data.files.test=FILE | leave out data.…"
         )
-    data = build.data(config, dataclasses.replace(known, splits=("test",)))
+    data = build.data(config, dataclasses.replace(known, only=("test",)))
     data.prepare_data()
     kept = {key: config["data"][key] for key in ("root", "cache", "eval_batch_size")}
     others = build.data({**config, "data": {**saved["data"], **kept}}, given)

@@ -14,7 +14,7 @@ from lvexp.data.bag import Bag, batch
 from lvexp.data.batch import Batch
 from lvexp.data.corpus import cached
 from lvexp.data.encoding import Survey, chunks, empty
-from lvexp.data.known import Known
+from lvexp.data.known import Known, splits_of
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row
@@ -97,7 +97,7 @@ def count(settings: DataSettings, folder: Path, known: Known | None = None) -> d
     from scipy.sparse import save_npz, vstack
 
     survey, lowercase = Survey(settings, known=known), bool(settings.lowercase)
-    splits = SPLITS if known is None else known.splits
+    splits = splits_of(settings.place, known)
     listed = words(settings.place)
     if known is not None:
         assert isinstance(known.vocabulary, Bag), "the checks compare the views"

@@ -60,7 +60,8 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
         DataError: less than half of a file is usable, a split is empty, no label is found, or a text is longer than
             ``max_length`` with ``long=error``.
     """
-    repeated, read = _repeated(settings), splits_of(settings.place, known)
+    read = splits_of(settings.place, known)
+    repeated = _repeated(settings) if JUDGE in read else frozenset[str]()
     survey = Survey(settings, repeated, known)
     words = settings.vocabulary
     if known is None:
@@ -152,8 +153,8 @@ class Survey:
         self._read = settings.vocabulary.splits or ("train",)
 
     def texts(self) -> Iterator[str]:
-        judged = Classes(self._settings.columns)
-        for path, found in _files(self._settings, self._repeated, splits_of(self._settings.place, self._known)):
+        judged, read = Classes(self._settings.columns), splits_of(self._settings.place, self._known)
+        for path, found in _files(self._settings, self._repeated, read):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
@@ -174,8 +175,8 @@ class Survey:
             if bad > usable or not usable:
                 raise unusable(problems)
         self.classes.check()
-        if judge := files(self._settings.place).get(JUDGE):
-            self.classes.check_judge(judged, judge)
+        if JUDGE in read:
+            self.classes.check_judge(judged, files(self._settings.place)[JUDGE])
 
     def sources(self) -> Iterator[str]:
         """The sources of the same texts, for a vocabulary of their own."""
@@ -285,8 +286,6 @@ def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset(), rea
 
 def _repeated(settings: DataSettings) -> AbstractSet[str]:
     """The texts of judge that stand in train too, lower-cased if all texts are."""
-    if JUDGE not in files(settings.place):
-        return frozenset()
     *others, (path, judge) = _files(settings)
     alike = str.lower if settings.lowercase else str
     known = {alike(row.text) for _, row in judge(Problems(path))}

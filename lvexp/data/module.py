@@ -115,15 +115,12 @@ class TextData(L.LightningDataModule):
         return self.corpus.labels
 
     @property
-    def attributes(self) -> dict[str, list[str]]:
-        """Names of the classes in each further column, in the order of ``Batch.attributes``; empty without any."""
-        return self.corpus.attributes
-
-    @property
     def classes(self) -> dict[str, list[str]]:
         """Attribute → names of its classes: that of ``columns.label`` first, then the further columns."""
         name = self.settings.columns.label
-        return {name if isinstance(name, str) else "label": self.labels, **self.attributes} if self.labels else {}
+        return (
+            {name if isinstance(name, str) else "label": self.labels, **self.corpus.attributes} if self.labels else {}
+        )
 
     @cached_property
     def shown(self) -> np.ndarray | None:

@@ -16,9 +16,11 @@ import yaml
 from rich.console import Console
 
 from lvexp import evaluation
+from lvexp.__main__ import main
 from lvexp.data import classes, source
 from lvexp.data.batch import Batch
-from lvexp.data.corpus import Corpus
+from lvexp.data.corpus import Corpus, open_corpus
+from lvexp.data.known import Known
 from lvexp.data.layout import Layout
 from lvexp.data.module import TextData
 from lvexp.data.problems import Problems
@@ -74,8 +76,8 @@ def read(data: TextData, split: str = "train") -> dict[str, tuple[int, list[int]
 def test_every_text_comes_with_its_attributes(make, suffix: str):
     data = TextData(**make(written(ROWS, suffix), suffix=suffix, columns=BOTH))
     assert data.labels == ["negative", "positive"]
-    assert data.attributes == {"person": ["1", "3"], "tense": ["past", "present"]}
-    assert list(data.attributes) == ["person", "tense"], "in the order that they were given"
+    assert data.corpus.attributes == {"person": ["1", "3"], "tense": ["past", "present"]}
+    assert list(data.corpus.attributes) == ["person", "tense"], "in the order that they were given"
     assert read(data) == {
         "it was good": (1, [1, 0]),
         "i like it": (1, [-1, 1]),
@@ -91,7 +93,7 @@ def test_every_text_comes_with_its_attributes(make, suffix: str):
 def test_columns_by_number(make):
     columns = {"text": 0, "label": 1, "attributes": [3, 2]}
     data = TextData(**make(written(ROWS, ".tsv", names=False), suffix=".tsv", columns=columns))
-    assert data.attributes == {"3": ["1", "3"], "2": ["past", "present"]}
+    assert data.corpus.attributes == {"3": ["1", "3"], "2": ["past", "present"]}
     assert read(data)["it was good"] == (1, [1, 0])
 
 
@@ -121,7 +123,7 @@ def test_a_corpus_without_attributes_is_what_it_was(make, none: dict[str, Any], 
     before["columns"].pop("attributes", None)
     opened(before)
     data = TextData(**before | {"columns": columns | none})
-    assert data.attributes == {}
+    assert data.corpus.attributes == {}
     assert next(iter(data.train_dataloader())).attributes is None
     assert data.corpus.splits["train"].attributes is None
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 1, "one entry of the cache"
@@ -301,6 +303,30 @@ def test_nothing_else_changes_with_judge(judged):
     assert (one.labels, one.attributes) == (other.labels, other.attributes)
     for split in other.splits:
         assert texts(one, split) == texts(other, split)
+
+
+def test_where_only_the_test_set_is_read_the_other_files_need_not_be_there(judged, tmp_path: Path):
+    settings = judged()
+    whole = opened(settings)
+    (tmp_path / "other.jsonl").write_text(written(ROWS, ".jsonl"))
+    settings["files"] |= {"train": "gone.jsonl", "test": "other.jsonl"}
+    for name in ("judge.jsonl", "train.jsonl"):
+        (tmp_path / name).unlink()
+    known = Known("evaluate=RUN", whole.vocabulary, None, whole.labels, whole.attributes, ("test",))
+    found = open_corpus(DataSettings.of(settings), known)
+    assert list(found.splits) == ["test"]
+    assert texts(found, "test") == texts(whole, "test")
+    assert (found.labels, found.attributes) == (whole.labels, whole.attributes)
+
+
+def test_a_missing_judge_is_told_before_a_run_begins(judged, run_main, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    settings = judged()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lvexp.run.run", lambda *_, **__: pytest.fail("it began"))
+    named = [f"data.files.{split}={file}" for split, file in settings["files"].items() if split != "judge"]
+    said = run_main(main, "data=text", *named, "data.columns.label=kind", "data.files.judge=none.jsonl")
+    assert said.code == 2
+    assert "data.files.judge=none.jsonl: there is no file" in said.err
 
 
 def test_the_content_of_judge_counts(judged):

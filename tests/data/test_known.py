@@ -65,7 +65,7 @@ def test_a_vocabulary_that_is_null_changes_no_entry(make):
 def test_only_the_test_set_is_read_and_the_other_files_need_not_be_there(make, tmp_path):
     data = make("a b\n", "a\n", "b a\nc\n")
     (tmp_path / "train.txt").unlink()
-    corpus = opened(data, Known(RUN, words("a b"), splits=("test",)))
+    corpus = opened(data, Known(RUN, words("a b"), only=("test",)))
     assert list(corpus.splits) == ["test"]
     assert len(corpus.splits["test"]) == 2
 
