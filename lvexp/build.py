@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -54,8 +54,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "scheduler": (LRScheduler,),
     "init": (AbstractInit,),
     "model": (LatentModel,),
-    "model.discriminator": (AbstractEncoder,),
 }
+#: what a part of a model may be
+_NETWORKS = (*_KINDS["encoder"], *_KINDS["decoder"])
+
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
 OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources", "known")
@@ -77,7 +79,7 @@ def check_training(config: Mapping[str, Any], trust: Collection[str]) -> None:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group not in SEVERAL and "." not in group and (group != "scheduler" or config.get("scheduler")):
+        if group not in SEVERAL and (group != "scheduler" or config.get("scheduler")):
             yield group, config[group]
     for group in SEVERAL:
         yield from ((f"{group}.{name}", node) for name, node in (config.get(group) or {}).items())
@@ -87,7 +89,8 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
     """The class that a node names, and its arguments. The parts of a latent variable and of a model are passed as
     factories, because these build them themselves once they know their sizes; those of an estimator are built here."""
     group = where.partition(".")[0]
-    found = targets.find(where, node.get(targets.TARGET), _KINDS.get(where) or _KINDS[group], trust)
+    kinds = _NETWORKS if where.startswith("model.") else _KINDS[group]
+    found = targets.find(where, node.get(targets.TARGET), kinds, trust)
     given, parts = arguments(node), dict[str, Any]()
     if "${oc.env:" in str(given) and node[targets.TARGET] in trust:
         # ${oc.env:…} is kept as typed (lvexp.job.environment) and resolved only here: our own classes need no
@@ -206,14 +209,12 @@ def training(
     *,
     trust: Collection[str] | None = None,
     kept: Mapping[str, Any] | None = None,
-    labels: Sequence[str] = (),
 ) -> Training:
     """The training module for a model that :func:`model` built from the same configuration.
 
     Args:
         trust: as in :func:`model`.
         kept: the configuration to be written into checkpoints, if it is a different one.
-        labels: names of the classes, also written into checkpoints.
     """
     make, encoder = _maker(config, trust), model.get_submodule("encoder")
     found, settings = _read("optimizer", config["optimizer"], make.keywords["trust"])
@@ -229,9 +230,8 @@ def training(
         schedule,
     )
     # all that `lvexp.load` needs, as plain values, so that the file can be loaded with weights_only=True
-    hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json(), "labels": list(labels)}
-    if model.attribute_names:
-        hyper["attributes"] = {name: list(names) for name, names in model.attribute_names.items()}
+    hyper = {"config": dict(kept or config), "vocabulary": model.vocabulary.to_json()}
+    hyper["attributes"] = {name: list(names) for name, names in model.attribute_names.items()}
     if model.sources is not model.vocabulary:
         hyper["sources"] = model.sources.to_json()
     built.save_hyperparameters(hyper, logger=False)

@@ -53,8 +53,7 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         sources = vocabulary_from_json(kept["sources"]) if "sources" in kept else None
         model = build.model(kept["config"], vocabulary, sources, trust=trust)
         model.load_state_dict(saved["state_dict"])
-        model.labels = kept.get("labels", ())
-        model.attribute_names = kept.get("attributes") or ({"label": model.labels} if model.labels else {})
+        model.attribute_names = checkpoints.attributes(kept)
     except ConfigError as error:
         raise RunError(f"{file}: {error}") from error
     except Exception as error:  # a checkpoint of another version can cause many kinds of errors

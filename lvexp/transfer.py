@@ -12,9 +12,9 @@ from lvexp.errors import ConfigError
 from lvexp.job import command
 
 _EXAMPLES = """\
-  python -m lvexp.transfer outputs/control/control-… reviews.txt --to positive
-  python -m lvexp.transfer RUN reviews.txt --to sentiment=positive --to tense=past
-  … | python -m lvexp.transfer RUN - --to positive                texts from standard input
+  python -m lvexp.transfer outputs/control/control-… reviews.txt --class positive --to written.txt
+  python -m lvexp.transfer RUN reviews.txt --class sentiment=positive --class tense=past
+  … | python -m lvexp.transfer RUN - --class positive             texts from standard input
 """
 
 
@@ -28,13 +28,10 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     command.finished_run(parser)
     parser.add_argument("file", help="texts, one a line, prepared as those of training; - for stdin")
     parser.add_argument(
-        "--to",
-        action="append",
-        required=True,
-        metavar="CLASS",
-        help="CLASS, or ATTRIBUTE=CLASS; one for each attribute",
-    )
-    parser.add_argument("--output", metavar="FILE", help="write there, instead of to standard output")
+        "--class", dest="classes", action="append", required=True, metavar="CLASS",
+        help="the class to write, or ATTRIBUTE=CLASS; one for each attribute",
+    )  # fmt: skip
+    parser.add_argument("--to", metavar="FILE", help="write there, instead of to standard output")
     parser.add_argument(
         "--beam", type=int, default=1, help="hypotheses of beam search; 1 decodes greedily (%(default)s)"
     )
@@ -44,7 +41,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def _transfer(asked: argparse.Namespace) -> None:
     texts = lines.read(asked.file)
-    lines.writable("--output", asked.output)
+    lines.writable("--to", asked.to)
 
     from lvexp.loading import load
     from lvexp.models.attributes import AttributeModel
@@ -53,15 +50,16 @@ def _transfer(asked: argparse.Namespace) -> None:
     if not isinstance(run.model, AttributeModel):
         raise ConfigError(f"{asked.run}: this run knows no classes of texts\ntry  a run of model=control | model=m2")
     how: dict[str, Any] = {"method": "greedy"} if asked.beam == 1 else {"method": "beam", "beam": asked.beam}
-    written = run.transfer(texts, _chosen(asked.to), asked.batch_size, max_length=asked.max_length, **how)
-    lines.write("--output", asked.output, written)
+    with command.values():
+        written = run.transfer(texts, _chosen(asked.classes), asked.batch_size, max_length=asked.max_length, **how)
+    lines.write("--to", asked.to, written)
 
 
 def _chosen(typed: Sequence[str]) -> str | dict[str, str]:
     if len(typed) == 1 and "=" not in typed[0]:
         return typed[0]
     if bare := [word for word in typed if "=" not in word]:
-        raise ConfigError(f"--to {bare[0]}: of several, each names its attribute\ntry  --to ATTRIBUTE={bare[0]}")
+        raise ConfigError(f"--class {bare[0]}: of several, each names its attribute\ntry  --class ATTRIBUTE={bare[0]}")
     return dict(word.split("=", 1) for word in typed)
 
 

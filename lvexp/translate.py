@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from lvexp.data import lines
@@ -63,7 +62,7 @@ def _translate(asked: argparse.Namespace) -> None:
     run = load(asked.run, trust=asked.trust)
     torch.manual_seed(asked.seed)
     how: dict[str, Any] = {"max_length": asked.max_length, "length_penalty": asked.length_penalty}
-    with _errors_of_values():
+    with command.values():
         if asked.n_best is not None:
             beam = max(asked.beam, asked.n_best)
             found = run.n_best(sources, asked.n_best, asked.draw, asked.batch_size, beam=beam, **how)
@@ -85,15 +84,6 @@ def _translate(asked: argparse.Namespace) -> None:
         if texts != references:  # what the report of a run compares with
             known = bleu.corpus_score(written, [texts]).score
             print(f"BLEU {known:.2f}  with references in the model's vocabulary, as in its report", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _errors_of_values() -> Iterator[None]:
-    """Values that a library rejects are mistakes in what was typed."""
-    try:
-        yield
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _json(source: Any, texts: Sequence[tuple[str, float]]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import Command
+from helpers import Command, Said
 
+from lvexp.__main__ import main
 from lvexp.errors import ConfigError
 from lvexp.job.preflight import precision
 
@@ -47,3 +50,13 @@ def test_a_schedule_that_fits_is_not_noted(small: list[str], lvexp: Command):
     done = lvexp(*small, "anneal=linear", "anneal.warmup=1", "anneal.unit=epochs", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
     assert "settles" not in done.stdout
+
+
+def test_rewrites_that_are_not_as_many_as_the_test_texts_are_told_before_training(
+    small: list[str], tmp_path: Path, run_main: Callable[..., Said]
+):
+    (tmp_path / "human.txt").write_text("one\ntwo\n")
+    said = run_main(main, *small, f"evaluation.references={tmp_path / 'human.txt'}", f"paths.outputs={tmp_path / 'o'}")
+    assert said.code == 2
+    assert "human.txt: has 2 lines, and the test set has" in said.err
+    assert not list((tmp_path / "o").rglob("*.ckpt"))

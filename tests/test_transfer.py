@@ -41,24 +41,26 @@ def test_a_line_for_each_text_in_their_order(file: str, typed, tmp_path: Path, m
     wanted = {label: run.transfer(TEXTS, label, max_length=4) for label in ("bad", "good")}
     assert wanted["bad"] != wanted["good"], "or this test says little"
     for label, texts in wanted.items():
-        assert typed(file, "texts.txt", "--to", label, "--max-length", "4") == Said(0, "\n".join(texts) + "\n", "")
-    assert typed(file, "texts.txt", "--to", "mood=good", "--max-length", "4").out.splitlines() == wanted["good"]
-    assert typed(file, "texts.txt", "--to", "good", "--output", "out.txt", "--max-length", "4").out == ""
+        assert typed(file, "texts.txt", "--class", label, "--max-length", "4") == Said(0, "\n".join(texts) + "\n", "")
+    assert typed(file, "texts.txt", "--class", "mood=good", "--max-length", "4").out.splitlines() == wanted["good"]
+    assert typed(file, "texts.txt", "--class", "good", "--to", "out.txt", "--max-length", "4").out == ""
     assert (tmp_path / "out.txt").read_text().splitlines() == wanted["good"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(TEXTS)))
-    assert typed(file, "-", "--to", "good", "--max-length", "4").out.splitlines() == wanted["good"]
-    beam = typed(file, "texts.txt", "--to", "good", "--beam", "3", "--max-length", "4").out.splitlines()
+    assert typed(file, "-", "--class", "good", "--max-length", "4").out.splitlines() == wanted["good"]
+    beam = typed(file, "texts.txt", "--class", "good", "--beam", "3", "--max-length", "4").out.splitlines()
     assert beam == run.transfer(TEXTS, "good", method="beam", beam=3, max_length=4)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["texts.txt", "--to", "odd"], "c='odd': it must be a class of one attribute\ntry  one of mood: bad, good"),
-        (["texts.txt", "--to", "mood=odd"], "there is no such attribute or class\ntry  one of bad, good"),
-        (["texts.txt", "--to", "good", "--to", "mood=bad"], "--to good: of several, each names its attribute"),
-        (["none.txt", "--to", "good"], "none.txt: cannot be read"),
-        (["texts.txt", "--to", "good", "--output", "no/out.txt"], "--output no/out.txt: there is no folder"),
+        (["texts.txt", "--class", "odd"], "c='odd': it must be a class of one attribute\ntry  one of mood: bad, good"),
+        (["texts.txt", "--class", "mood=odd"], "there is no such attribute or class\ntry  one of bad, good"),
+        (["texts.txt", "--class", "good", "--class", "mood=bad"], "--class good: of several, each names its attribute"),
+        (["texts.txt", "--class", "good", "--batch-size", "0"], "batch_size=0: a batch holds at least one text"),
+        (["texts.txt", "--class", "good", "--beam", "0"], "beam=0"),
+        (["none.txt", "--class", "good"], "none.txt: cannot be read"),
+        (["texts.txt", "--class", "good", "--to", "no/out.txt"], "--to no/out.txt: there is no folder"),
     ],
 )
 def test_a_mistake_is_one_message(words: list[str], told: str, file: str, typed):
@@ -69,6 +71,6 @@ def test_a_mistake_is_one_message(words: list[str], told: str, file: str, typed)
 
 
 def test_a_run_without_classes(saved, typed):
-    said = typed(saved("model=svae"), "texts.txt", "--to", "good")
+    said = typed(saved("model=svae"), "texts.txt", "--class", "good")
     assert said.code == 2
     assert "this run knows no classes of texts\ntry  a run of model=control | model=m2" in said.err

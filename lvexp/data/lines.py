@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvexp.errors import DataError
+from lvexp.errors import ConfigError, DataError
 
 
 def read(name: str) -> Sequence[Any]:
@@ -32,6 +32,21 @@ def read(name: str) -> Sequence[Any]:
     if not found:
         raise DataError(f"{name}: holds no lines\ntry  one text a line")
     return found
+
+
+def rewrites(name: str, count: int) -> list[str]:
+    """A rewrite for each of ``count`` test texts, in their order: a line, or what follows a tab in it.
+
+    Raises:
+        DataError: the file cannot be read. ConfigError: it has another number of lines.
+    """
+    found = read(name)
+    if len(found) != count:
+        raise ConfigError(
+            f"evaluation.references={name}: has {len(found):,} lines, and the test set has {count:,} texts\n"
+            "try  a file with one rewrite for each test text, in the same order"
+        )
+    return [str(line).rpartition("\t")[2] for line in found]
 
 
 def beside(first: str, second: str, given: Sequence[Any], others: Sequence[Any]) -> None:

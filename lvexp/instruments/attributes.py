@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torchmetrics import MeanMetric
 
 from lvexp.data import lines
 from lvexp.data.batch import Batch
-from lvexp.errors import ConfigError
 from lvexp.instruments.base import Context, Instrument, Look, Scores
-from lvexp.instruments.exhibits import spread
-from lvexp.metrics.bleu import corpus_bleu, mean_bleu
+from lvexp.instruments.exhibits import decode, spread
+from lvexp.metrics.bleu import mean_bleu
 from lvexp.metrics.judge import Judge
+from lvexp.metrics.rewriting import geometric, rewriting
 from lvexp.models.attributes import AttributeModel, observed
 from lvexp.models.base import LatentModel
 from lvexp.models.control import ControlModel
@@ -56,14 +56,13 @@ class Attributes(Instrument):
       mean over texts without smoothing and of the corpus; ``transfer_g``: geometric mean of accuracy (in percent) and
       the first;
     - ``copy_accuracy``: of the texts as they are, whose self-BLEU is 100: what to beat;
-    - with ``evaluation.references``, a file with a human rewrite for each test text
-      (which may stand before it, and a tab), ``transfer_bleu`` and
+    - with ``evaluation.references``, a file with a human rewrite for each test text, ``transfer_bleu`` and
       ``transfer_bleu_corpus`` with these, and ``copy_…``, ``human_…`` for the copy and for the rewrites;
     - with ``evaluation.language_model``, ``attribute_perplexity``, ``transfer_perplexity``, ``copy_perplexity`` (and of
       the rewrites ``human_perplexity``): perplexity per token of samples and of these texts under that model; the lower
       the more fluent, but dull texts have the lowest.
 
-    With several attributes the figures are means over them, and ``…_NAME`` those of one. Validations of
+    With several attributes the figures are means over them, and ``NAME/…`` those of one. Validations of
     :class:`~lvexp.models.control.ControlModel` measure accuracy and self-BLEU of transfer, as q(c|x) of the model
     judges, and what selects the best one: ``transfer_loss`` = 100 - G, or ``generator_loss``, L_G in nats per text.
     """
@@ -74,13 +73,11 @@ class Attributes(Instrument):
         super().__init__(context)
         model = self.model
         assert isinstance(model, AttributeModel)
-        self.attributes = model.latent.classes
-        names = [*model.attribute_names] or [f"c{at}" for at, _ in enumerate(self.attributes, 1)]
-        known = [*model.attribute_names.values()] or [()] * len(self.attributes)
-        # a corpus may have fewer classes than the latent variable
-        self.counts = [len(labels) or count for labels, (_, count) in zip(known, self.attributes, strict=False)]
-        self.names = names[: len(self.counts)]
-        self.labels = [[*labels] or [str(k) for k in range(n)] for labels, n in zip(known, self.counts, strict=False)]
+        # attribute → names of its classes; a corpus may have fewer than the latent variable
+        self.classes = {
+            name: [*known] or [str(number) for number in range(count)]
+            for (name, known), (_, count) in zip(model.named.items(), model.latent.classes, strict=True)
+        }
         self.transferred: list[_Transferred] = []
         self.right, self.kept, self.loss = (MeanMetric(**context.metric).to(model.device) for _ in range(3))
         self.texts: list[str] = []
@@ -114,10 +111,10 @@ class Attributes(Instrument):
         if len(self.transferred) >= self.settings.bleu_sentences:
             return
         point = model.latent.point(terms.q)
-        for at, count in enumerate(self.counts):
+        for at, names in enumerate(self.classes.values()):
             rows = (classes[:, at] >= 0).nonzero()[:, 0]
             to = torch.full_like(classes[rows], -1)
-            to[:, at] = (classes[rows, at] + 1) % count
+            to[:, at] = (classes[rows, at] + 1) % len(names)
             written = self._write(point[rows], to)
             index = terms.batch.index
             numbers = rows.tolist() if index is None else index[rows].tolist()
@@ -133,8 +130,7 @@ class Attributes(Instrument):
         """Texts for values of z in which some classes are replaced."""
         model, how = self.model, Decoding(method, max_length=self.settings.max_decode)
         assert isinstance(model, AttributeModel)
-        codes = model.latent.code(model.latent.fixed(value, classes)[None])[0]
-        return [model.vocabulary.decode(ids) for part in codes.split(256) for ids in model.write(part, how)]
+        return decode(model, model.latent.code(model.latent.fixed(value, classes)[None])[0], how)
 
     def _judge_by_model(self, found: Sequence[_Transferred]) -> None:
         """As a validation judges transferred texts."""
@@ -152,7 +148,7 @@ class Attributes(Instrument):
         measured = (self.right, self.kept, self.loss)
         accuracy, kept, loss = (float(found.compute()) if found.update_called else 0.0 for found in measured)
         found = {"transfer_accuracy": accuracy, "transfer_self_bleu": kept, "generator_loss": loss}
-        return {**found, "transfer_loss": 100 - _geometric(accuracy, kept)}
+        return {**found, "transfer_loss": 100 - geometric(accuracy, kept)}
 
     # --- the report ----------------------------------------------------------------------------------------------
 
@@ -164,20 +160,17 @@ class Attributes(Instrument):
         prior = model.latent.prior()
         assert prior is not None, "the configuration requires a rate"
         drawn = prior.sample(torch.Size((SAMPLES,)))
-        references = _references(self.settings.references, len(self.texts))
-        found: dict[str, Score] = {"attributes": ", ".join(self.names), "judge_held_out": own}
-        for at, name in enumerate(self.names):
+        file = self.settings.references
+        people = None if file is None else lines.rewrites(file, len(self.texts))
+        measured: dict[str, dict[str, Score]] = {}
+        for at, name in enumerate(self.classes):
             fitted = [(text, row[at]) for text, row in zip(*seen, strict=True) if row[at] >= 0]
-            if len({c for _, c in fitted}) < 2:
-                continue
-            judge = Judge(*zip(*fitted, strict=True))
-            part = {"judge_texts": len(fitted), **self._measure(at, judge, drawn, references)}
-            found |= {f"{key}_{name}": value for key, value in part.items()}
-        for key in {key.removesuffix(f"_{name}") for name in self.names for key in found if key.endswith(f"_{name}")}:
-            known = [value for name in self.names if isinstance(value := found.get(f"{key}_{name}"), float | int)]
-            found[key] = sum(known) / len(known) if known else None
-        if len(self.names) == 1:  # the figure of the only one is the mean
-            found = {key: value for key, value in found.items() if not key.endswith(f"_{self.names[0]}")}
+            if len({c for _, c in fitted}) > 1:
+                judge = Judge(*zip(*fitted, strict=True))
+                measured[name] = {"judge_texts": len(fitted), **self._measure(at, judge, drawn, people)}
+        found: dict[str, Score] = {"attributes": ", ".join(self.classes), "judge_held_out": own, **_means(measured)}
+        if len(self.classes) > 1:
+            found |= {f"{name}/{key}": value for name, part in measured.items() for key, value in part.items()}
         return Findings(
             found, self.groups(found), self._verdict({**scores, **found}), [*self._same_z(drawn), *self._transfers()],
             files={"written.jsonl": self._file()},
@@ -192,36 +185,33 @@ class Attributes(Instrument):
         return f"{verdict(scores)}; {judged} (real texts: {number(scores['judge_accuracy'], '.0%')})"
 
     def _measure(
-        self, at: int, judge: Judge, drawn: Shaped[Tensor, "N E"], references: Sequence[str] | None
+        self, at: int, judge: Judge, drawn: Shaped[Tensor, "N E"], people: Sequence[str] | None
     ) -> dict[str, Score]:
+        """The figures of one attribute."""
         real = [(text, row[at]) for text, row in zip(self.texts, self.known, strict=True) if row[at] >= 0]
         found: dict[str, Score] = {"judge_accuracy": judge.accuracy(*_columns(real))}
         shares: list[float] = []
         samples: list[str] = []
-        for c, label in enumerate(self.labels[at]):
-            to = torch.full((len(drawn), len(self.attributes)), -1, device=drawn.device)
+        for c, label in enumerate([*self.classes.values()][at]):
+            to = torch.full((len(drawn), len(self.classes)), -1, device=drawn.device)
             to[:, at] = c
             written = self._write(drawn, to, "sample")
             samples += written
-            share = judge.accuracy(written, [c] * len(drawn)) or 0.0
-            found[f"{_OF}{label}"] = share
-            shares.append(share)
+            shares.append(judge.accuracy(written, [c] * len(drawn)) or 0.0)
+            found[f"{_OF}{label}"] = shares[-1]
         found |= {"attribute_accuracy": sum(shares) / len(shares), "attribute_perplexity": self._perplexity(samples)}
         moved = [each for each in self.transferred if each.attribute == at]
+        if not moved:
+            return found
         to, texts = [each.to for each in moved], [each.text for each in moved]
-        rewritten = None if references is None else [references[each.row] for each in moved]
         systems = {"transfer": [each.written for each in moved], "copy": texts}
-        if rewritten is not None:
-            systems["human"] = rewritten
+        beside = None if people is None else [people[each.row] for each in moved]
+        if beside is not None:
+            systems["human"] = beside
         for name, written in systems.items():
-            accuracy, kept = judge.accuracy(written, to), mean_bleu(written, texts)
-            found |= {f"{name}_accuracy": accuracy, f"{name}_self_bleu": kept}
-            found[f"{name}_perplexity"] = self._perplexity(written)
-            found |= {f"{name}_self_bleu_corpus": corpus_bleu(written, texts) if written else None}
-            found |= {f"{name}_g": None if accuracy is None or kept is None else _geometric(accuracy, kept)}
-            if rewritten is not None and name != "human":
-                found |= {f"{name}_bleu": mean_bleu(written, rewritten)}
-                found |= {f"{name}_bleu_corpus": corpus_bleu(written, rewritten)}
+            part = rewriting(written, to, texts, judge, None if name == "human" else beside)
+            part["perplexity"] = self._perplexity(written)
+            found |= {f"{name}_{key}": value for key, value in part.items()}
         return found
 
     def _perplexity(self, texts: Sequence[str]) -> float | None:
@@ -239,11 +229,10 @@ class Attributes(Instrument):
     def groups(cls, scores: Scores) -> list[Group]:
         """The rows of each attribute."""
         names = str(scores.get("attributes") or "").split(", ")
-        if len(names) == 1:
-            return [cls._rows(names[0], scores)] if scores.get("attribute_accuracy") is not None else []
         found = []
         for name in names:
-            part = {key.removesuffix(f"_{name}"): value for key, value in scores.items() if key.endswith(f"_{name}")}
+            start = f"{name}/" if len(names) > 1 else ""
+            part = {key.removeprefix(start): value for key, value in scores.items() if key.startswith(start)}
             if part.get("attribute_accuracy") is not None:
                 found.append(cls._rows(name, {**part, "judge_held_out": scores["judge_held_out"]}))
         return found
@@ -287,16 +276,10 @@ class Attributes(Instrument):
 
     def _same_z(self, drawn: Shaped[Tensor, "N E"]) -> Iterable[Section]:
         """The same values of z with each class."""
-        some, width = drawn[:_SHOWN], len(self.attributes)
-        every = torch.cartesian_prod(*(torch.arange(count) for count in self.counts)).view(-1, len(self.counts))
-        names = [
-            " ".join(self.labels[at][c] for at, c in enumerate(row)) for row in every.tolist()
-        ]  # one for each combination of classes
-        written = []
-        for row in every:
-            to = torch.full((len(some), width), -1, device=drawn.device)
-            to[:, : len(row)] = row.to(drawn.device)
-            written.append(self._write(some, to))
+        some, named = drawn[:_SHOWN], [*self.classes.values()]
+        every = torch.cartesian_prod(*(torch.arange(len(labels)) for labels in named)).view(-1, len(named))
+        names = [" ".join(labels[c] for labels, c in zip(named, row, strict=True)) for row in every.tolist()]
+        written = [self._write(some, row.to(drawn.device).expand(len(some), -1)) for row in every]
         rows = [*zip(*written, strict=True)]
         read = [pair for row in rows for pair in [*((f"{n}  ", t) for n, t in zip(names, row, strict=True)), ("", "")]]
         yield Section(
@@ -307,7 +290,7 @@ class Attributes(Instrument):
     def _transfers(self) -> Iterable[Section]:
         rows = [self.transferred[at] for at in spread(len(self.transferred), self.settings.reconstructions)]
         if rows:
-            shown = [(each.text, self.labels[each.attribute][each.to], each.written) for each in rows]
+            shown = [(each.text, self._name(each), each.written) for each in rows]
             read = [pair for text, c, new in shown for pair in (("  ", text), (f"→ {c}  ", new), ("", ""))]
             yield Section(
                 "Transferred texts", read, "test texts, written again from the mean of q(z|x) and another class",
@@ -315,17 +298,25 @@ class Attributes(Instrument):
                 [f"{text}\n→ {new or '(nothing)'}" for text, _, new in shown[:3]], 1,
             )  # fmt: skip
 
+    def _name(self, each: _Transferred) -> str:
+        """The class that a text was given."""
+        return [*self.classes.values()][each.attribute][each.to]
+
     def _file(self) -> str:
-        found = []
+        found, names = [], [*self.classes]
         for each in sorted(self.transferred, key=lambda each: (each.attribute, each.row)):
-            to = {self.names[each.attribute]: self.labels[each.attribute][each.to]}
+            to = {names[each.attribute]: self._name(each)}
             found.append(json.dumps({"text": each.text, **to, "written": each.written}, ensure_ascii=False))
         return "".join(f"{line}\n" for line in found)
 
 
-def _geometric(accuracy: float, bleu: float) -> float:
-    """Geometric mean of an accuracy, in percent, and BLEU."""
-    return math.sqrt(100 * accuracy * bleu)
+def _means(measured: Mapping[str, Mapping[str, Score]]) -> dict[str, Score]:
+    """The figures, as means over the attributes that have them."""
+    means: dict[str, Score] = {}
+    for key in dict.fromkeys(key for part in measured.values() for key in part):
+        known = [value for part in measured.values() if isinstance(value := part.get(key), float | int)]
+        means[key] = known[0] if len(known) == 1 else sum(known) / len(known) if known else None
+    return means
 
 
 def _columns(pairs: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
@@ -343,16 +334,3 @@ def _labelled(model: AttributeModel, batches: Iterable[Batch]) -> tuple[list[str
         texts += [model.vocabulary.decode(row) for row in batch.tokens.tolist()]
         known += classes.tolist()
     return texts, known
-
-
-def _references(file: str | None, count: int) -> list[str] | None:
-    """The human rewrites of the test texts, in their order; on a line, they may follow the text and a tab."""
-    if file is None:
-        return None
-    found = lines.read(file)
-    if len(found) != count:
-        raise ConfigError(
-            f"evaluation.references={file}: has {len(found):,} lines, and the test set has {count:,} texts\n"
-            "try  a file with one rewrite for each test text, in the same order"
-        )
-    return [str(line).rpartition("\t")[2] for line in found]

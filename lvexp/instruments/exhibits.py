@@ -29,12 +29,12 @@ def sample(model: LatentModel, count: int, length: int) -> list[str]:
         code = torch.zeros(count, model.latent.width, device=model.device)
     else:
         code = model.latent.code(prior.sample(torch.Size((1, count))))[0]
-    return _decode(model, code, Decoding("sample", max_length=length))
+    return decode(model, code, Decoding("sample", max_length=length))
 
 
 def reconstruct(model: LatentModel, value: Float[Tensor, "N ..."], length: int) -> list[str]:
     """The text that greedy decoding produces from each z, cut after ``length`` tokens."""
-    return _decode(model, model.latent.code(value[None])[0], Decoding(max_length=length))
+    return decode(model, model.latent.code(value[None])[0], Decoding(max_length=length))
 
 
 def interpolate(model: LatentModel, start: Tensor, end: Tensor, steps: int, length: int) -> list[str]:
@@ -43,7 +43,8 @@ def interpolate(model: LatentModel, start: Tensor, end: Tensor, steps: int, leng
     return reconstruct(model, torch.stack(line), length)
 
 
-def _decode(model: LatentModel, code: Float[Tensor, "N W"], how: Decoding) -> list[str]:
+def decode(model: LatentModel, code: Float[Tensor, "N W"], how: Decoding) -> list[str]:
+    """A text for each code."""
     return [model.vocabulary.decode(text) for part in code.split(_CODES) for text in model.write(part, how)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,13 @@ def known(run: str | Path, typed: str, labels: bool = False) -> Known:
     own = vocabulary_from_json(kept["vocabulary"])
     if not labels:
         return Known(typed, own, sources)
-    return Known(typed, own, sources, kept["labels"], dict([*kept.get("attributes", {}).items()][1:]))
+    first, *further = attributes(kept).items() or [("", [])]
+    return Known(typed, own, sources, first[1], dict(further))
+
+
+def attributes(kept: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Attribute → names of its classes, in the hyper-parameters of a checkpoint; older ones have labels only."""
+    return kept.get("attributes") or ({"label": kept["labels"]} if kept.get("labels") else {})
 
 
 def read(path: Path, advice: str, device: torch.device | str = "cpu") -> dict[str, Any]:

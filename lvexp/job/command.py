@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from lvexp.errors import LvexpError
+from lvexp.errors import ConfigError, LvexpError
 
 
 def parser(name: str, about: str | None, examples: str) -> argparse.ArgumentParser:
@@ -25,6 +26,15 @@ def finished_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="folder of a finished run, or a checkpoint")
     parser.add_argument("--batch-size", type=int, default=64, help="texts at a time (%(default)s)")
     parser.add_argument("--trust", nargs="*", default=(), metavar="CLASS", help="own classes that the run may import")
+
+
+@contextlib.contextmanager
+def values() -> Iterator[None]:
+    """Values that a library rejects are mistakes in what was typed."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def carry_out(name: str, act: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lvexp.data import lines
 from lvexp.data.module import TextData
 from lvexp.errors import ConfigError
 from lvexp.job import checkpoints
@@ -75,6 +76,12 @@ def batches(trainer: Mapping[str, Any], data: TextData) -> None:
             f"trainer.val_check_interval={every}: an epoch has {counts['train']:,} batches\n"
             "try  trainer.val_check_interval=1.0, once in an epoch"
         )
+
+
+def references(evaluation: Mapping[str, Any], data: TextData) -> None:
+    """Rejects rewrites of the test texts whose number is not theirs."""
+    if (file := evaluation.get("references")) is not None:
+        lines.rewrites(str(file), len(data.corpus.splits["test"]))
 
 
 def objective(wanted: str | list[str] | None, figures: Iterable[str]) -> None:

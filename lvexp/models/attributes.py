@@ -22,15 +22,11 @@ Chosen = str | Mapping[str, str]
 
 
 class AttributeModel(SentenceModel):
-    """A sentence model whose z includes a class c for each attribute of a text.
-
-    Attributes:
-        attribute_names: attribute → names of its classes, in the order of the variables c; empty if unknown.
-    """
+    """A sentence model whose z includes a class c for each attribute of a text, in the order of
+    ``attribute_names``."""
 
     latent: AbstractClassLatent
     offers: ClassVar[tuple[str, ...]] = ("attributes", "transfer")
-    attribute_names: Mapping[str, Sequence[str]] = {}
 
     def check(self, attributes: Mapping[str, Sequence[str]]) -> None:
         typed = self.latent.classes
@@ -62,7 +58,7 @@ class AttributeModel(SentenceModel):
             asked = each(texts, lambda part, at=at: self._logits(part)[at].softmax(-1), batch_size)
             share, row = asked.max(-1)
             best.append([*zip(row.tolist(), share.tolist(), strict=True)])
-        named, found = self._named().items(), []
+        named, found = self.named.items(), []
         for text in zip(*best, strict=True):
             pairs = zip(named, text, strict=True)
             found.append({name: (known[row] if row < len(known) else row, p) for (name, known), (row, p) in pairs})
@@ -98,7 +94,7 @@ class AttributeModel(SentenceModel):
         Raises:
             RunError: there is no such attribute or class.
         """
-        known = self._named()
+        known = self.named
         if isinstance(c, str):
             owners = [name for name, labels in known.items() if c in labels]
             if len(owners) != 1:
@@ -113,11 +109,10 @@ class AttributeModel(SentenceModel):
             found[0, [*known].index(name)] = [*known[name]].index(label)
         return found.to(self.device)
 
-    def _named(self) -> Mapping[str, Sequence[str]]:
-        """The attributes, numbered where their names are not known."""
-        if self.attribute_names or not self.labels:
-            return self.attribute_names or {f"c{at}": () for at, _ in enumerate(self.latent.classes, 1)}
-        return {"label": self.labels}
+    @property
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """The attributes and their classes; attributes without a known name are numbered, and have no class names."""
+        return self.attribute_names or {f"c{at}": () for at, _ in enumerate(self.latent.classes, 1)}
 
     def _logits(self, part: Sequence[Record]) -> list[Tensor]:
         return self.class_logits(self.params(self.read(self._gathered(part))))

@@ -76,8 +76,7 @@ class LatentModel(nn.Module, abc.ABC):
             :data:`lvexp.report.findings.PARTS`.
         sees_labels: whether q(z|x) is given the label of a text. If so, a posterior that separates the classes proves
             nothing, and its separation is neither drawn nor measured.
-        labels: names of the classes, if they are known.
-        attribute_names: attribute → names of its classes, if they are known. The first one's are the labels.
+        attribute_names: attribute → names of its classes, if they are known; the first is that of the labels.
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
         reads: the columns that the model needs in each record.
         writes: whether it can write texts.
@@ -90,7 +89,6 @@ class LatentModel(nn.Module, abc.ABC):
     offers: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[bool] = True
-    labels: Sequence[str] = ()
     attribute_names: Mapping[str, Sequence[str]] = {}
 
     def __init__(
@@ -139,6 +137,11 @@ class LatentModel(nn.Module, abc.ABC):
         size = torch.Size((len(reading.features),))
         known = prior if prior.batch_shape == size else prior.expand(size)
         return self.latent.code((known.sample() if draw else self.latent.point(known))[None])[0]
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Names of the classes that labels are of, if they are known."""
+        return next(iter(self.attribute_names.values()), ())
 
     @property
     def monitor(self) -> tuple[str, str]:

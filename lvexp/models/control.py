@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from lvexp.estimators.blocks import Blocks
 from lvexp.estimators.score import Score
 from lvexp.latents.mixed import Mixed
 from lvexp.models.attributes import AttributeModel, observed
-from lvexp.models.base import Turn
+from lvexp.models.base import GROUPS, Turn
 from lvexp.networks.base import AbstractEncoder, Words
 from lvexp.networks.relaxed import relax
 from lvexp.networks.writing import Decoding, write
@@ -26,13 +26,15 @@ from lvexp.reading import Reading
 from lvexp.shapes import Float, Int, Shaped, Tensor
 from lvexp.terms import Terms
 
-INFERENCE, GENERATIVE, DISCRIMINATOR = "inference", "generative", "discriminator"
-#: the first epochs, then in turn
+_INFERENCE, _GENERATIVE = GROUPS
+_DISCRIMINATOR = "discriminator"
+#: of the first epochs
 BASE = Turn("base")
-CYCLE = (
-    Turn("discriminator", (DISCRIMINATOR,), bound=False),
-    Turn("generator", (GENERATIVE,)),
-    Turn("encoder", (INFERENCE,)),
+#: afterwards: each step takes the next of these turns
+CYCLE = JUDGING, WRITING, READING = (
+    Turn("discriminator", (_DISCRIMINATOR,), bound=False),
+    Turn("generator", (_GENERATIVE,)),
+    Turn("encoder", (_INFERENCE,)),
 )
 CODES = ("prior", "posterior")
 BEST = ("generator", "transfer", "bound")
@@ -105,8 +107,9 @@ class ControlModel(AttributeModel):
         drawn = {name: Score(baseline="none") for name in latent.class_blocks}
         blocks = Blocks(**{name: drawn.get(name, estimator) for name in latent.blocks})
         super().__init__(latent=latent, estimator=blocks, **parts)
-        if codes not in CODES or best not in BEST:
-            raise ConfigError(f"model.codes={codes} model.best={best}: one of {', '.join(CODES)}; {', '.join(BEST)}")
+        for key, value, known in (("codes", codes, CODES), ("best", best, BEST)):
+            if value not in known:
+                raise ConfigError(f"model.{key}={value}: it is one of {', '.join(known)}")
         self.lambda_c, self.lambda_z, self.lambda_u, self.entropy = lambda_c, lambda_z, lambda_u, entropy
         self.temperature, self.temperature_rate, self.straight_through = temperature, temperature_rate, straight_through
         self.codes, self.base_epochs, self.max_length, self.best = codes, base_epochs, max_length, best
@@ -159,7 +162,7 @@ class ControlModel(AttributeModel):
         judge = [*self.discriminators.parameters(), *itertools.chain(*heads)]
         known = {id(parameter) for parameter in judge}
         others = {name: [part for part in parts if id(part) not in known] for name, parts in super().groups().items()}
-        return {**others, DISCRIMINATOR: judge}
+        return {**others, _DISCRIMINATOR: judge}
 
     def check(self, attributes: Mapping[str, Sequence[str]]) -> None:
         super().check(attributes)
@@ -183,11 +186,11 @@ class ControlModel(AttributeModel):
         return (params if known is None else self.latent.observe(params, known)), 0.0
 
     def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
-        if turn.name == "generator":
+        if turn is READING:
+            return 0.0
+        if turn is WRITING:
             assert terms is not None
             return self.guidance(terms)
-        if turn.name == "encoder":
-            return 0.0
         labelled = self._labelled(batch, self.read(batch) if terms is None else terms.reading)
         return labelled if turn is BASE or not self.lambda_u else labelled + self.lambda_u * self._written(len(batch))
 
@@ -228,15 +231,11 @@ class ControlModel(AttributeModel):
         return self.lambda_c * missed + self.lambda_z * lost
 
     def _found(self, value: Shaped[Tensor, "B E"], features: Float[Tensor, "B H"]) -> Float[Tensor, " B"]:
-        """log q(z|x) of z's part of the values."""
-        parts = self.latent.prior().split(value)
-        return torch.stack([q.log_prob(parts[name]) for name, q in self._content(features)]).sum(0)
-
-    def _content(self, features: Float[Tensor, "B H"]) -> Iterator[tuple[str, torch.distributions.Distribution]]:
-        """q of every block that is no attribute."""
-        for name, block in self.latent.parts.items():
-            if name not in self.discriminators:
-                yield name, block.posterior(block.params(features))
+        """log q(z|x) of what the values have besides classes."""
+        values = self.latent.prior().split(value)
+        content = {name: block for name, block in self.latent.parts.items() if name not in self.discriminators}
+        found = [part.posterior(part.params(features)).log_prob(values[name]) for name, part in content.items()]
+        return torch.stack(found).sum(0)
 
     @torch.no_grad()
     def _drawn(self, count: int) -> tuple[Shaped[Tensor, "B E"], Int[Tensor, "B A"]]:

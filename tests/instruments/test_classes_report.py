@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
@@ -25,6 +27,7 @@ from lvexp.networks.recurrent import RecurrentDecoder, RecurrentEncoder
 
 WORDS = Vocabulary.train(["good bad food was the staff a"], kind="words", max_size=100, min_count=1, lowercase=False)
 GOOD, BAD = WORDS.encode(["good"])[0][1], WORDS.encode(["bad"])[0][1]
+SMALL = EvaluationSettings(iw_samples=2, samples=4, reconstructions=2, interpolations=0)
 REAL = ["the food was good", "the food was bad", "good staff", "bad staff", "a good food", "a bad food"]
 
 
@@ -47,12 +50,12 @@ class Obedient(RecurrentDecoder):
         return log_p, again
 
 
-def model(share: float = 1.0) -> M2:
+def model(share: float = 1.0, **more: int) -> M2:
+    """With a class, and others with so many values."""
     torch.manual_seed(0)
     encoder = RecurrentEncoder(WORDS.size, embedding=4, hidden=5)
-    latent = Mixed(
-        5, z=lambda features: Gaussian(features, 3), c=lambda features: Categorical(features, categories=2, embedding=2)
-    )
+    classes = {name: functools.partial(Categorical, categories=k, embedding=2) for name, k in {"c": 2, **more}.items()}
+    latent = Mixed(5, z=functools.partial(Gaussian, dim=3), **classes)
     with torch.no_grad():
         latent.blocks["c"].embedding[0] = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])  # negative, positive
     decoder = Obedient(WORDS.size, latent.width, embedding=4, hidden=5)
@@ -71,8 +74,7 @@ def corpus(texts: list[str], start: int = 0) -> list[Batch]:
 
 def judged(made: M2, judge: list[str] | None = None, **settings):
     others = {"valid": corpus(REAL)} | ({} if judge is None else {"judge": corpus(judge)})
-    chosen = EvaluationSettings(iw_samples=2, samples=4, reconstructions=2, interpolations=0, **settings)
-    return evaluate(made, corpus(REAL[:4]), chosen, ("negative", "positive"), others)
+    return evaluate(made, corpus(REAL[:4]), dataclasses.replace(SMALL, **settings), ("negative", "positive"), others)
 
 
 @pytest.fixture(scope="module")
@@ -125,23 +127,47 @@ def test_rewrites_by_people_are_a_row_of_their_own(tmp_path: Path):
         judged(model(), references=str(file))
 
 
+def test_figures_of_several_attributes_are_their_own_and_their_mean():
+    """Even where an attribute, or a class of another one, is called like a figure."""
+    made = model(bleu=3)
+    made.attribute_names = {"sentiment": ["bleu", "accuracy"], "bleu": ["past", "present", "future"]}
+    (texts,), (known,) = corpus(REAL[:4]), corpus(REAL)
+    texts.attributes = torch.tensor([[0], [2], [1], [-1]])
+    known.attributes = torch.tensor([[0], [2], [1], [-1], [0], [1]])
+    evaluation = evaluate(made, [texts], SMALL, ("bleu", "accuracy"), {"valid": [known]})
+    found = evaluation.scores
+    assert found["sentiment/attribute_accuracy"] == found["sentiment/attribute_accuracy_of_bleu"] == 1.0
+    assert [found[f"{name}/judge_texts"] for name in ("sentiment", "bleu")] == [6, 5]
+    assert found["judge_texts"] == 5.5
+    # c of the second changes nothing in what this decoder writes
+    other = [found[f"bleu/attribute_accuracy_of_{name}"] for name in ("past", "present", "future")]
+    assert found["bleu/attribute_accuracy"] == pytest.approx(sum(other) / 3)
+    assert found["attribute_accuracy"] == pytest.approx((1 + sum(other) / 3) / 2)
+    both = [found[f"{name}/copy_accuracy"] for name in ("sentiment", "bleu")]
+    assert found["copy_accuracy"] == pytest.approx(sum(both) / 2)
+    titles = [title for title, _ in evaluation.groups if title.startswith("Attribute")]
+    assert titles == ["Attribute sentiment", "Attribute bleu"]
+    lines = [json.loads(line) for line in evaluation.files["written.jsonl"].splitlines()]
+    assert [line.get("bleu") for line in lines] == [None] * 4 + ["present", "past", "future"]
+    (section,) = (part for part in evaluation.sections if part.title == "Same z, each class")
+    assert len(section.columns) == 6
+
+
 def test_the_judge_is_fitted_on_the_texts_kept_for_it():
     """Given texts in which the words mean the opposite, it judges the opposite."""
     swapped = corpus(REAL)[0]
     swapped.labels = 1 - swapped.labels
-    chosen = EvaluationSettings(iw_samples=2, samples=4, reconstructions=2, interpolations=0)
     others = {"valid": corpus(REAL), "judge": [swapped]}
-    found = evaluate(model(), corpus(REAL[:4]), chosen, ("negative", "positive"), others).scores
+    found = evaluate(model(), corpus(REAL[:4]), SMALL, ("negative", "positive"), others).scores
     assert found["judge_held_out"] is True
     assert found["judge_accuracy"] == found["attribute_accuracy"] == 0.0
     assert found["copy_accuracy"] == 1.0
 
 
 def test_without_labelled_texts_there_is_no_judge_and_no_figure():
-    chosen = EvaluationSettings(iw_samples=2, samples=4, reconstructions=2, interpolations=0)
     unlabelled = corpus(REAL)[0]
     unlabelled.labels = torch.full((len(REAL),), -1)
-    found = evaluate(model(), corpus(REAL[:4]), chosen, (), {"valid": [unlabelled]})
+    found = evaluate(model(), corpus(REAL[:4]), SMALL, (), {"valid": [unlabelled]})
     assert found.scores.get("attribute_accuracy") is None
     assert not any(title.startswith("Attribute") for title, _ in found.groups)
 
@@ -161,11 +187,10 @@ def test_fluency_is_the_perplexity_of_a_language_model(usual):
     import tiny
 
     known = tiny.model("none")
-    chosen = EvaluationSettings(iw_samples=2, samples=4, reconstructions=2, interpolations=0)
     found = evaluate(
         model(),
         corpus(REAL[:4]),
-        chosen,
+        SMALL,
         ("negative", "positive"),
         {"valid": corpus(REAL)},
         language_model=known.eval(),

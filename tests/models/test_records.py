@@ -37,7 +37,7 @@ def made(composed: Compose):
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter *= 3.0  # so that texts differ
-        model.labels = labels
+        model.attribute_names = {"label": labels} if labels else {}
         return Run(model, config)
 
     return make
