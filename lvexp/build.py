@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,11 +56,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "model": (LatentModel,),
 }
 #: what a part of a model may be
-_NETWORKS = (*_KINDS["encoder"], *_KINDS["decoder"])
+_PARTS = (*_KINDS["encoder"], *_KINDS["decoder"], *_KINDS["estimator"])
 
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources", "known")
+OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources", "attributes", "known")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -89,7 +89,7 @@ def _read(where: str, node: Mapping[str, Any], trust: Collection[str]) -> tuple[
     """The class that a node names, and its arguments. The parts of a latent variable and of a model are passed as
     factories, because these build them themselves once they know their sizes; those of an estimator are built here."""
     group = where.partition(".")[0]
-    kinds = _NETWORKS if where.startswith("model.") else _KINDS[group]
+    kinds = _PARTS if where.startswith("model.") else _KINDS[group]
     found = targets.find(where, node.get(targets.TARGET), kinds, trust)
     given, parts = arguments(node), dict[str, Any]()
     if "${oc.env:" in str(given) and node[targets.TARGET] in trust:
@@ -156,6 +156,7 @@ def model(
     config: Mapping[str, Any],
     vocabulary: Vocabulary | Bag,
     sources: Vocabulary | Features | None = None,
+    attributes: Mapping[str, Sequence[str]] | None = None,
     *,
     trust: Collection[str] | None = None,
 ) -> LatentModel:
@@ -163,6 +164,7 @@ def model(
 
     Args:
         vocabulary: of the texts. sources: of their sources, if it is another one; the encoder reads sources then.
+        attributes: attribute of the texts → names of its classes.
         trust: full names of other classes that may be imported; None for all that are named, if the configuration is
             the user's own.
 
@@ -178,7 +180,7 @@ def model(
 
     def new_decoder(code: int) -> torch.nn.Module:
         # one that attends would have no source to look at
-        attends = {"attention": "none"} if "attention" in config["decoder"] else {}
+        attends = {key: "none" for key in ("attention", "attends") if key in config["decoder"]}
         plain = {**config, "decoder": {**config["decoder"], **attends}}
         return _decoder(plain, read, code, encoder.width, trust)
 
@@ -196,7 +198,9 @@ def model(
         new_encoder=new_encoder,
         new_decoder=new_decoder,
         sources=sources,
+        attributes=attributes or {},
     )
+    built.attribute_names = attributes or {}
     chosen = (config["regularizer"] or {}).items()
     equip(built, [make(f"regularizer.{name}", node) for name, node in chosen])
     return built

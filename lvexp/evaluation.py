@@ -24,7 +24,7 @@ from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.instruments.evaluate import Evaluation, Make, evaluate
 from lvexp.instruments.settings import EvaluationSettings
-from lvexp.job import identity
+from lvexp.job import checkpoints, identity
 from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
 from lvexp.loading import Run, load
@@ -151,8 +151,8 @@ def _texts(
     model, saved, typed = loaded.model, loaded.config, f"evaluate={config['evaluate']}"
     sources = None if model.sources is model.vocabulary else model.sources
     assert not isinstance(sources, Bag), "documents have no sources"
-    further = dict([*model.attribute_names.items()][1:])  # the first one's classes are the labels
-    known = Known(typed, model.vocabulary, sources, list(model.labels) or None, further)
+    labels, further = checkpoints.classes({"config": saved, "attributes": model.attribute_names})
+    known = Known(typed, model.vocabulary, sources, labels or None, further)
     given = known if parent.vocabulary_of(saved["data"]) is not None else None
     if _read(saved["data"]) == _read(config["data"]):
         data = build.data(config, given)
@@ -179,7 +179,7 @@ def _read(data: Mapping[str, Any]) -> dict[str, Any]:
     settings = DataSettings.of(data)
     named = {"files": settings.place.files, "sources": settings.place.sources}
     found = {key: {split: file for split, file in value.items() if file} for key, value in named.items()}
-    found["columns"] = {name: getattr(settings.columns, name) for name in ("text", *COLUMNS)}
+    found["columns"] = {name: getattr(settings.columns, name) for name in ("text", *COLUMNS, "tags")}
     return {**found, "format": settings.format, "header": settings.header}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,9 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
         vocabulary = vocabulary_from_json(kept["vocabulary"])
         build.check_training(kept["config"], trust)
         sources = vocabulary_from_json(kept["sources"]) if "sources" in kept else None
-        model = build.model(kept["config"], vocabulary, sources, trust=trust)
+        attributes = checkpoints.attributes(kept)
+        model = build.model(kept["config"], vocabulary, sources, attributes, trust=trust)
         model.load_state_dict(saved["state_dict"])
-        model.attribute_names = checkpoints.attributes(kept)
     except ConfigError as error:
         raise RunError(f"{file}: {error}") from error
     except Exception as error:  # a checkpoint of another version can cause many kinds of errors
@@ -123,7 +123,7 @@ class Run:
         """What the model writes for each source, at the mean of p(z|x).
 
         Args:
-            sources: texts, or feature vectors.
+            sources: texts, or feature vectors; mappings if the model reads more, ``{"source": …, "tags": …}``.
             draw: draw z from p(z|x) instead.
             batch_size: sources at a time.
             how: of :class:`~lvexp.networks.writing.Decoding`; greedy without.
@@ -153,7 +153,7 @@ class Run:
             raise RunError(f"write: this model {lacks}")
         if isinstance(sources, str):
             raise TypeError("write: needs a list of sources, not a single text: put it in [ ]")
-        records = [{"source": source, "text": ""} for source in sources]
+        records = [{"text": "", **(each if isinstance(each, Mapping) else {"source": each})} for each in sources]
         found: dict[int, tuple[list[str], list[float]]] = {}
         with torch.no_grad():
             for rows in parts(records, batch_size, by="source"):
@@ -175,7 +175,8 @@ class Run:
         bos, eos = self.vocabulary.special.bos, self.vocabulary.special.eos
         whole = [[bos, *text, *([eos] if len(text) < how.max_length else [])] for text in ids]
         texts = Batch.of(whole).to(self.model.device)
-        texts = dataclasses.replace(texts, source=asked.source[rows] if asked.source is not None else None)
+        given = {name: getattr(asked, name) for name in ("source", "attributes")}
+        texts = dataclasses.replace(texts, **{name: part[rows] for name, part in given.items() if part is not None})
         return self.model.log_likelihood(texts, reading[rows], code[rows][None])[0].tolist()
 
     def sample(
@@ -262,7 +263,8 @@ class Run:
 
     def _batch(self, records: Sequence[Record]) -> Batch:
         model = self.model
-        return batch(self.vocabulary, records, model.reads, model.labels, model.sources).to(model.device)
+        names = model.attribute_names
+        return batch(self.vocabulary, records, model.reads, model.labels, model.sources, names).to(model.device)
 
     def _posteriors(
         self, records: Sequence[Record], ask: Callable[[Distribution], Tensor], batch_size: int = 64

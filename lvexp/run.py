@@ -142,8 +142,7 @@ def _execute(
         console.print(f"[yellow]data[/yellow] {line}", highlight=False)
     preflight.batches(config["trainer"], data)
     preflight.references(config["evaluation"], data)
-    model = build.model(config, data.vocabulary, data.sources)
-    model.attribute_names = data.classes
+    model = build.model(config, data.vocabulary, data.sources, data.classes)
     training = build.training(config, model, data.steps_per_epoch, kept=written)
     more = build.instruments(config)
     preflight.objective(config.get("objective"), validated(model, *applying(model, more)))

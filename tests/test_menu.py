@@ -18,6 +18,7 @@ from lvexp.checks import refusals, values
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import Refusal
+from lvexp.models.base import LatentModel
 
 GROUPS = (
     "model",
@@ -40,16 +41,31 @@ BATCH = dataclasses.replace(  # each model takes what it needs
 BATCH.counts = torch.nn.functional.one_hot(BATCH.tokens, WORDS.size).sum(1).float()
 
 
+TAGS = {"case": ["none", "nom", "dat"], "num": ["none", "pl"]}
+TAGGED = dataclasses.replace(BATCH, attributes=torch.tensor([[1, 0], [2, 1], [-1, -1], [0, 0]]), labels=None)
+
+
+def built(config: dict) -> LatentModel:
+    return build.model(config, WORDS, attributes=TAGS if "tags" in config["model"]["requires"] else None)
+
+
+def batch_of(config: dict) -> Batch:
+    """The texts with the classes that a model looks at."""
+    if "tags" in config["model"]["requires"]:
+        return TAGGED
+    several = config["data"]["columns"].get("attributes")
+    return dataclasses.replace(BATCH, attributes=BATCH.labels[:, None]) if several else BATCH  # pyright: ignore
+
+
 def step(config: dict) -> tuple[float, float]:
     """One step as the trainer takes it; the loss and how far the parameters moved."""
     torch.manual_seed(0)
-    model = build.model(config, WORDS)
+    model = built(config)
     training = build.training(config, model, steps_per_epoch=3)
     optimizer = training.configure_optimizers()
     optimizer = optimizer["optimizer"] if isinstance(optimizer, dict) else optimizer
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    several = config["data"]["columns"].get("attributes")
-    loss = training.training_step(dataclasses.replace(BATCH, attributes=BATCH.labels[:, None]) if several else BATCH, 0)
+    loss = training.training_step(batch_of(config), 0)
     loss.backward()
     loss = loss.detach()
     optimizer.step()
@@ -152,7 +168,8 @@ def test_the_product_of_all_options_takes_a_finite_step_or_is_refused(
     everything = node(composed, f"regularizer=[{','.join(REMEDIES)}]", "regularizer.semi_amortized.steps=2")
     # each option is composed once, and the product put together from their nodes: composing is what takes time
     own = node(composed, f"model={model}")
-    data = node(composed, "data=wikiqa")["data"] if "source" in own["model"]["requires"] else own["data"]
+    pairs = {"source", "tags"} & {*own["model"]["requires"]} == {"source"}
+    data = node(composed, "data=wikiqa")["data"] if pairs else own["data"]
     nodes = {(g, o): node(composed, f"{g}={o}")[g] for g in groups for o in OPTIONS[g]}
     networks = list(itertools.product(*(OPTIONS[group] for group in groups[:-1])))
     default = composed(f"model={model}").hydra.runtime.choices

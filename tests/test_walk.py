@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import plain
 from hydra import compose, initialize_config_dir
-from test_menu import BATCH, MENU, WORDS
+from test_menu import MENU, batch_of
+from test_menu import built as build_model
 
 from lvexp import build
 from lvexp.checks import refusals
@@ -48,7 +49,7 @@ def fitting(group: str, option: str) -> dict[str, Any]:
     for samples, latent in ((1, ()), (1, ("latent=categorical",)), (2, ("latent=categorical",))):
         for model in [option] if group == "model" else MODELS:
             config, choices = composed(f"model={model}", *SIZES, *latent)
-            if "source" in config["model"]["requires"]:
+            if {"source", "tags"} & {*config["model"]["requires"]} == {"source"}:
                 config, choices = composed(f"model={model}", *SIZES, *latent, *PAIRS)
             config, choices = copy.deepcopy(config), {**choices, group: option}
             config["model"]["samples"] = samples
@@ -65,7 +66,7 @@ def fitting(group: str, option: str) -> dict[str, Any]:
 
 def built(group: str, option: str) -> LatentModel:
     torch.manual_seed(0)
-    return build.model(fitting(group, option), WORDS)
+    return build_model(fitting(group, option))
 
 
 def own(model: LatentModel, group: str) -> torch.nn.Module:
@@ -75,10 +76,10 @@ def own(model: LatentModel, group: str) -> torch.nn.Module:
     return model if group == "model" else model.get_submodule(group)
 
 
-def figures(model: LatentModel) -> list[torch.Tensor]:
+def figures(model: LatentModel, config: dict[str, Any]) -> list[torch.Tensor]:
     torch.manual_seed(1)
     with torch.no_grad():
-        terms = model.eval().terms(BATCH)
+        terms = model.eval().terms(batch_of(config))
     return [terms.distortion, *([] if terms.rate is None else [terms.rate]), terms.params]
 
 
@@ -89,11 +90,11 @@ parts = pytest.mark.parametrize(
 
 @parts
 def test_shapes(group: str, option: str):
-    model = built(group, option)
-    texts, latent = len(BATCH), model.latent
-    reading = model.read(BATCH)
+    model, batch = built(group, option), batch_of(fitting(group, option))
+    texts, latent = len(batch), model.latent
+    reading = model.read(batch)
     assert len(reading.features) == texts
-    terms = model.terms(BATCH, model.samples, reading=reading)
+    terms = model.terms(batch, model.samples, reading=reading)
     assert terms.distortion.shape == (texts,)
     assert terms.code.shape[1:] == (texts, latent.width)
     assert (terms.rate is None) == (not latent.has_prior)
@@ -124,7 +125,7 @@ def test_every_parameter_of_the_part_gets_a_finite_gradient(group: str, option: 
             parameter += 0.01 * torch.randn_like(parameter)
     trained = set()
     for _ in range(3):  # a plan may train one group at a time
-        loss = training.training_step(BATCH, 0)
+        loss = training.training_step(batch_of(fitting(group, option)), 0)
         trained |= training.trained
         loss.backward()
         training.turn = None
@@ -140,9 +141,9 @@ def test_every_parameter_of_the_part_gets_a_finite_gradient(group: str, option: 
 @parts
 def test_saved_and_loaded_it_says_the_same(group: str, option: str):
     model = built(group, option)
-    again = build.model(fitting(group, option), WORDS)
+    again, config = build_model(fitting(group, option)), fitting(group, option)
     again.load_state_dict(model.state_dict())
-    for one, other in zip(figures(model), figures(again), strict=True):
+    for one, other in zip(figures(model, config), figures(again, config), strict=True):
         assert torch.equal(one, other)
 
 
@@ -159,7 +160,8 @@ def test_all_its_tensors_move_to_another_device_and_back(group: str, option: str
     back.load_state_dict(model.state_dict())
     for name in kept:  # not in the file: made anew with the model
         back.get_buffer(name).copy_(model.get_buffer(name))
-    for one, other in zip(figures(model), figures(back), strict=True):
+    config = fitting(group, option)
+    for one, other in zip(figures(model, config), figures(back, config), strict=True):
         assert torch.equal(one, other)
 
 

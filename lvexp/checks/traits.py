@@ -42,6 +42,7 @@ TRAITS = {
     "reads_states": ("reads no states of an encoder", "needs a decoder that does"),
     "pairs": ("reads single texts", "compares two"),
     "source_memory": ("has no source to attend to", "attends to one"),
+    "tag_memory": ("has no tags to attend to", "attends to them"),
     "condition": ("has nothing to condition a prior on", "needs it"),
     "supervised": ("looks at no label in training", "shows it some texts more often for theirs"),
     "differentiable": ("has draws without a derivative", "differentiates through them"),
@@ -51,6 +52,7 @@ TRAITS = {
     "source": ("has no source texts", "needs one for each text"),
     "source_texts": ("has feature vectors for sources", "needs sources that are texts"),
     "joint": ("has a vocabulary of its own for the sources", "reads both with one vocabulary"),
+    "tags": ("has no tags", "needs the tags of each text"),
     "counts": ("has no bags of words", "needs them"),
 }
 #: trait → the group whose options may offer it, used to name the option that does not
@@ -59,9 +61,9 @@ _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(
     ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
 )
-_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory"), "model")
+_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory", "tag_memory"), "model")
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
-_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "counts"), "data")
+_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "tags", "counts"), "data")
 
 #: trait of a corpus → the key whose value gives it, if the corpus has that key, and what to type
 _OF_VALUES = {

@@ -18,10 +18,12 @@ class Classes:
     Attributes:
         labels: those of ``columns.label``.
         attributes: those of each further column, by its name or number.
+        tags: those of each key of the tags.
     """
 
     def __init__(self, columns: Columns) -> None:
-        self._label = columns.label
+        self._label, self._tags = columns.label, columns.tags
+        self.tags: dict[str, set[str]] = {}
         self.labels: set[str] = set()
         self.attributes: dict[str, set[str]] = {str(column): set() for column in columns.attributes or ()}
 
@@ -32,6 +34,8 @@ class Classes:
         for (column, known), value in zip(self.attributes.items(), row.attributes, strict=True):
             if value is not None:
                 self._add(known, value, f"data.columns.attributes=[{column}]", path)
+        for key, value in (row.tags or {}).items():
+            self._add(self.tags.setdefault(key, set()), value, f"data.columns.tags={self._tags} {key}", path)
 
     def check(self) -> None:
         """Raises DataError if a column that was named has no value in any row."""

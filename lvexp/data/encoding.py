@@ -7,12 +7,14 @@ import gc
 import hashlib
 import itertools
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lvexp.data import tags
 from lvexp.data.classes import Classes
 from lvexp.data.features import Features
 from lvexp.data.known import Known, splits_of
@@ -20,7 +22,7 @@ from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.data.rows import Row, rows
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import JUDGE, files, parallel, splits, unusable
+from lvexp.data.source import JUDGE, UNLABELLED, belongs, files, parallel, splits, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
@@ -31,7 +33,11 @@ CHUNK = 4096  # texts encoded at a time
 NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
 UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
 REPEATED = "texts that stand in train too: left out"
-_NO_FAULTS = ("blank lines", UNANSWERED, REPEATED)
+HELD_OUT = "texts that stand in valid or test too: left out"
+TRANSDUCTIVE = "texts that stand in valid or test too: kept, without their classes (data.transductive)"
+_NO_FAULTS = ("blank lines", UNANSWERED, REPEATED, HELD_OUT, TRANSDUCTIVE)
+#: file → its texts that stand where they must not
+Repeats = Mapping[str, AbstractSet[str]]
 
 
 @contextmanager
@@ -50,7 +56,7 @@ def _no_collection() -> Iterator[None]:
 @_no_collection()
 def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> dict[str, Any]:
     """Writes the vocabulary and the ids of all splits into ``folder``; memory does not grow with the corpus, except for
-    the texts of judge. What is ``known`` of a finished run is not taken from the texts.
+    the texts of judge and unlabelled ones. What is ``known`` of a finished run is not taken from the texts.
 
     Returns:
         ``splits`` (a summary of each), ``labels`` (names, sorted), ``attributes`` (the same for each further column)
@@ -61,7 +67,7 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
             ``max_length`` with ``long=error``.
     """
     read = splits_of(settings.place, known)
-    repeated = _repeated(settings) if JUDGE in read else frozenset[str]()
+    repeated = _repeated(settings, read)
     survey = Survey(settings, repeated, known)
     words = settings.vocabulary
     if known is None:
@@ -95,6 +101,10 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
         for name, found in survey.classes.attributes.items()
     }
     places = [{name: number for number, name in enumerate(names)} for names in attributes.values()]
+    tagged = settings.columns.tags is not None
+    if tagged:
+        attributes = {name: list(names) for name, names in further.items()} or tags.names(survey.classes.tags)
+    notes = survey.notes(attributes) if tagged else survey.notes()
     long = _Long(settings)
     sourced, grouped = settings.sourced, settings.columns.group is not None
     vectors = own if isinstance(own, Features) else None
@@ -120,7 +130,9 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
                     [row.group or "" for row, _, _ in kept],
                     vectors and vectors.rows(beside[path], [row.line for row, _, _ in kept]),
                     [
-                        [at.get(name or "", -1) for at, name in zip(places, row.attributes, strict=True)]
+                        tags.numbers(row.tags, attributes)
+                        if tagged
+                        else [at.get(name or "", -1) for at, name in zip(places, row.attributes, strict=True)]
                         for row, _, _ in kept
                     ],
                 )
@@ -129,8 +141,8 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
             raise empty(settings, split)
     found = {split: writer.finish() for split, writer in writers.items()}
     unknown = {split: summary["oov"] for split, summary in found.items() if known is not None and summary["oov"]}
-    notes = [f"{split}: {share:.1%} of the words are not in the run's vocabulary" for split, share in unknown.items()]
-    notes = survey.notes() + long.notes() + notes
+    strange = [f"{split}: {share:.1%} of the words are not in the run's vocabulary" for split, share in unknown.items()]
+    notes += long.notes() + strange
     return {"splits": found, "labels": labels, "attributes": attributes, "notes": notes}
 
 
@@ -140,26 +152,28 @@ class Survey:
     share is yielded once.
 
     Args:
-        repeated: texts of judge that are left out. known: of a finished run.
+        repeated: texts of judge and unlabelled ones that stand elsewhere. known: of a finished run.
     """
 
-    def __init__(
-        self, settings: DataSettings, repeated: AbstractSet[str] = frozenset(), known: Known | None = None
-    ) -> None:
+    def __init__(self, settings: DataSettings, repeated: Repeats | None = None, known: Known | None = None) -> None:
         self.classes = Classes(settings.columns)
-        self._repeated = repeated
+        self._repeated = repeated or {}
+        self._other_tags: Counter[tuple[str, str]] = Counter()  # file and tag, of valid and test
         self._settings, self._known = settings, known
         self._problems: list[Problems] = []
         self._read = settings.vocabulary.splits or ("train",)
 
     def texts(self) -> Iterator[str]:
         judged, read = Classes(self._settings.columns), splits_of(self._settings.place, self._known)
-        for path, found in _files(self._settings, self._repeated, read):
+        for _, path, found in _files(self._settings, self._repeated, read):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
             for split, row in found(problems):
                 usable += 1
+                if row.tags is not None and split != "train":  # only what can be learnt is a class
+                    self._other_tags.update((str(path), tags.write({key: row.tags[key]})) for key in row.tags)
+                    row = row._replace(tags=None)
                 (judged if split == JUDGE else self.classes).add(row, path)
                 if split in self._read:
                     yield row.text
@@ -205,8 +219,13 @@ class Survey:
             )
         return list(known)
 
-    def notes(self) -> list[str]:
-        return [note for problems in self._problems for note in problems.notes()]
+    def notes(self, known: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+        """What was skipped; of tags, those that are not ``known``."""
+        found = [note for problems in self._problems for note in problems.notes()]
+        for (path, tag), count in self._other_tags.items() if known is not None else ():
+            if tags.strange(tags.parse(tag), known or {}):
+                found.append(f"{path}: {count:,} texts have the tag {tag}, which no training text has: left out")
+        return found
 
 
 class _Long:
@@ -255,22 +274,31 @@ def _same_shape(own: Features, known: Known) -> None:
         )
 
 
-def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset(), read: Sequence[str] | None = None):
-    """Each file of the splits in ``read`` (all, if it is None) with a function that reads its rows and the split of
-    each row. Rows of judge whose text is in ``repeated`` are left out."""
+def _files(settings: DataSettings, repeated: Repeats | None = None, read: Sequence[str] | None = None):
+    """Each file of the splits in ``read`` (all, if it is None), by its key, with a function that reads its rows and the
+    split of each row. Rows whose text is in ``repeated`` are left out."""
     named, sources = files(settings.place), parallel(settings.place)
     shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
     answered = settings.answered
     for split, path in named.items():
-        if read is not None and split not in read:
+        if read is not None and belongs(split) not in read:
             continue
 
         def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
             alike = str.lower if settings.lowercase else str
+            elsewhere = (repeated or {}).get(split, ())
+            if split == UNLABELLED:
+                for row in rows(path, Layout.of_texts(path, settings), problems):
+                    if twice := alike(row.text) in elsewhere:
+                        problems.add(TRANSDUCTIVE if settings.transductive else HELD_OUT, row.line)
+                    if settings.transductive or not twice:
+                        nothing = (None,) * len(settings.columns.attributes or ())
+                        yield "train", row._replace(source=row.text if settings.sourced else None, attributes=nothing)
+                return
             every = rows(path, Layout.of(path, settings), problems, sources.get(split))
             for row in every if answered is None else _answered(every, str(answered), problems):
                 if split == JUDGE:
-                    if alike(row.text) in repeated:
+                    if alike(row.text) in elsewhere:
                         problems.add(REPEATED, row.line)
                     else:
                         yield split, row
@@ -281,16 +309,23 @@ def _files(settings: DataSettings, repeated: AbstractSet[str] = frozenset(), rea
                 else:
                     yield split, row
 
-        yield path, found
+        yield split, path, found
 
 
-def _repeated(settings: DataSettings) -> AbstractSet[str]:
-    """The texts of judge that stand in train too, lower-cased if all texts are."""
-    *others, (path, judge) = _files(settings)
+def _repeated(settings: DataSettings, read: Sequence[str]) -> Repeats:
+    """The texts of judge that stand in train too, and the unlabelled ones that stand in valid or test, lower-cased if
+    all texts are."""
     alike = str.lower if settings.lowercase else str
-    known = {alike(row.text) for _, row in judge(Problems(path))}
-    train = (row for path, found in others for split, row in found(Problems(path)) if split == "train")
-    return known.intersection(alike(row.text) for row in train)
+    found: dict[str, AbstractSet[str]] = {}
+    for file, elsewhere in ((JUDGE, ("train",)), (UNLABELLED, ("valid", "test"))):
+        if not settings.place.files.get(file) or belongs(file) not in read:
+            continue
+        others = {name: (path, rows_of) for name, path, rows_of in _files(settings)}
+        path, rows_of = others.pop(file)
+        mine = {alike(row.text) for _, row in rows_of(Problems(path))}
+        theirs = (row for path, rows_of in others.values() for to, row in rows_of(Problems(path)) if to in elsewhere)
+        found[file] = mine.intersection(alike(row.text) for row in theirs)
+    return found
 
 
 def _named(row: Row, path: Path) -> str:
@@ -329,11 +364,11 @@ def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
 
 
 def chunks(
-    settings: DataSettings, repeated: AbstractSet[str] = frozenset(), read: Sequence[str] | None = None
+    settings: DataSettings, repeated: Repeats | None = None, read: Sequence[str] | None = None
 ) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
-    """All rows of the splits in ``read`` (all, if it is None), except for those of judge whose text is in ``repeated``,
+    """All rows of the splits in ``read`` (all, if it is None), except for those whose text is in ``repeated``,
     each with its split, in chunks of one file; problems are not counted again."""
-    for path, found in _files(settings, repeated, read):
+    for _, path, found in _files(settings, repeated, read):
         chunk: list[tuple[str, Row]] = []
         for item in found(Problems(path)):  # already counted by the survey
             chunk.append(item)

@@ -23,7 +23,8 @@ class Known:
         vocabulary: of the texts; words that it lacks become ``<unk>``.
         sources: that of their sources, or the shape of their feature vectors; None if texts and sources share one.
         labels: names of the classes; None for those of the corpus.
-        attributes: further column → names of its classes; a column that is missing has those of the corpus.
+        attributes: further column, or key of tags, → names of its classes; a column that is missing has those of the
+            corpus.
         only: the splits that are read, each with a file of its own; None for all.
     """
 

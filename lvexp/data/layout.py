@@ -27,19 +27,12 @@ class Layout(NamedTuple):
     source: str | int | None = None
     group: str | int | None = None
     attributes: tuple[str | int, ...] = ()
+    tags: str | int | None = None
 
     @classmethod
     def of(cls, path: Path, settings: DataSettings) -> Layout:
         """The layout of ``path`` under the settings. Raises ConfigError if they disagree."""
-        kind, columns = settings.format or "auto", settings.columns
-        if kind == "auto":
-            suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-            kind = SUFFIXES.get(suffixes[-1].lower() if suffixes else "", "")
-            if not kind:
-                raise ConfigError(
-                    f"{path}: the format does not show in the file's name, which ends in none of "
-                    f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
-                )
+        kind, columns = _format(path, settings), settings.columns
         if kind == "feat" and not settings.counted:
             raise ConfigError(
                 f"{path}: holds counts of words, not texts\ntry  data.view=counts with model=nvdm, or data.format=txt"
@@ -48,7 +41,7 @@ class Layout(NamedTuple):
         attributes = tuple(columns.attributes or ())
         if attributes:
             _check_attributes(attributes, text, others[0], kind, path)
-        for name, column in zip(COLUMNS, others, strict=True):
+        for name, column in (*zip(COLUMNS, others, strict=True), ("tags", columns.tags)):
             if kind == "txt" and column is not None:
                 raise ConfigError(
                     f"data.columns.{name}={column}: {path.name} is read as plain text, which has no columns\n"
@@ -59,7 +52,7 @@ class Layout(NamedTuple):
                     f"data.columns.text={text} data.columns.{name}={column}: are the same column of {path.name}\n"
                     f"try  data.columns.{name}=null, or another column"
                 )
-        named = any(isinstance(column, str) for column in (text, *others, *attributes))
+        named = any(isinstance(column, str) for column in (text, *others, *attributes, columns.tags))
         header = settings.header
         if kind in ("tsv", "csv") and named and header is False:
             raise ConfigError(
@@ -67,7 +60,34 @@ class Layout(NamedTuple):
                 "says that the first line does not name them\n"
                 "try  data.header=true, or columns by number, counted from 0"
             )
-        return cls(kind, named if header is None else bool(header), text, *others, attributes=attributes)
+        header = named if header is None else bool(header)
+        return cls(kind, header, text, *others, attributes=attributes, tags=columns.tags)
+
+    @classmethod
+    def of_texts(cls, path: Path, settings: DataSettings) -> Layout:
+        """The layout of a file of which only the texts are read; it may be of another format than the others."""
+        header, text = settings.header, settings.columns.text
+        kind = _by_name(path) or _format(path, settings)
+        return cls(kind, isinstance(text, str) if header is None else bool(header), text, None)
+
+
+def _by_name(path: Path) -> str:
+    """The format that a file's name says; empty if it says none."""
+    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+    return SUFFIXES.get(suffixes[-1].lower() if suffixes else "", "")
+
+
+def _format(path: Path, settings: DataSettings) -> str:
+    """The format of a file: what is set or, with ``auto``, what its name says."""
+    kind = settings.format or "auto"
+    if kind == "auto":
+        kind = _by_name(path)
+        if not kind:
+            raise ConfigError(
+                f"{path}: the format does not show in the file's name, which ends in none of "
+                f"{' '.join(SUFFIXES)} (or these with .gz)\ntry  data.format={'|'.join(FORMATS)}"
+            )
+    return kind
 
 
 def _check_attributes(

@@ -65,8 +65,8 @@ class BatchLoader:
         limit: batches that this rank takes in each epoch, as a number (int) or a share (float), as in Lightning's
             ``limit_train_batches``. Used only to tell whether a saved epoch was complete.
         fixed: every pass repeats the first epoch, to overfit a few batches.
-        shown: whether the label of each text is observed, [N]; the others become -1. None: all are observed. Further
-            attributes are never hidden.
+        shown: whether the label, or the tags, of each text are observed, [N]; the others become -1. None: all are
+            observed. Further attributes are never hidden.
     """
 
     def __init__(
@@ -171,11 +171,14 @@ class BatchLoader:
         return first + permute(inside - first, np.minimum(window, sizes - first), keys + first.astype(np.uint64))
 
     def _seen(self, batch: Batch) -> Batch:
-        """The batch with only the labels that are observed."""
-        if self.shown is None or batch.labels is None or batch.index is None:
+        """The batch with only the labels, or tags, that are observed."""
+        if self.shown is None or batch.index is None:
             return batch
         hidden = torch.from_numpy(~self.shown[batch.index.numpy()])
-        return dataclasses.replace(batch, labels=batch.labels.masked_fill(hidden, -1))
+        if batch.labels is not None:
+            return dataclasses.replace(batch, labels=batch.labels.masked_fill(hidden, -1))
+        assert batch.attributes is not None, "the data module knows which texts have tags"
+        return dataclasses.replace(batch, attributes=batch.attributes.masked_fill(hidden[:, None], -1))
 
     def _first(self, bucket: np.ndarray) -> np.ndarray:
         """Number of the first batch of each bucket."""

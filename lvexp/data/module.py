@@ -12,12 +12,12 @@ import torch
 
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
+from lvexp.data.chosen import Chosen, copies
 from lvexp.data.corpus import Corpus, open_corpus
 from lvexp.data.counts import CountCorpus, open_counts
 from lvexp.data.features import Features
 from lvexp.data.known import Known
 from lvexp.data.loader import BatchLoader, Stock
-from lvexp.data.repeated import Repeated, copies
 from lvexp.data.settings import DataSettings
 from lvexp.data.storage import Split
 from lvexp.data.vocabulary import Vocabulary
@@ -53,6 +53,7 @@ class TextData(L.LightningDataModule):
         long: str = "drop",
         answered: str | None = None,
         labelled: int | float = 1.0,
+        transductive: bool = False,
         balance: float = 0.0,
         cache: str | None = None,
         seed: int = 0,
@@ -84,6 +85,7 @@ class TextData(L.LightningDataModule):
                 "batch_size": batch_size,
                 "eval_batch_size": eval_batch_size,
                 "labelled": labelled,
+                "transductive": transductive,
                 "cache": cache,
                 "view": view,
                 "counts": counts,
@@ -116,46 +118,59 @@ class TextData(L.LightningDataModule):
 
     @property
     def classes(self) -> dict[str, list[str]]:
-        """Attribute → names of its classes: that of ``columns.label`` first, then the further columns."""
+        """Attribute → names of its classes: that of ``columns.label`` first, then the further columns; or those of each
+        key of the tags."""
         name = self.settings.columns.label
-        return (
-            {name if isinstance(name, str) else "label": self.labels, **self.corpus.attributes} if self.labels else {}
-        )
+        if not self.labels:
+            return dict(self.corpus.attributes) if self.settings.columns.tags is not None else {}
+        return {name if isinstance(name, str) else "label": self.labels, **self.corpus.attributes}
 
     @cached_property
     def shown(self) -> np.ndarray | None:
-        """Whether the label of each training text is observed, [N]: ``labelled`` of those that have one, selected by
-        ``seed``. None if all are. Further attributes are never hidden."""
-        labels = self.corpus.splits["train"].labels
-        if labels is None or (self.labelled == 1.0 and isinstance(self.labelled, float)):
+        """Whether the label, or the tags, of each training text are observed, [N]: ``labelled`` of those that have one,
+        selected by ``seed``. None if all are. Further attributes are never hidden."""
+        there = self._there
+        if there is None or (self.labelled == 1.0 and isinstance(self.labelled, float)):
             return None
-        known = np.flatnonzero(labels >= 0)
+        known = np.flatnonzero(there)
         count = self.labelled if isinstance(self.labelled, int) else round(self.labelled * len(known))
         if count > len(known):
             raise ConfigError(
                 f"data.labelled={self.labelled}: {len(known):,} training texts have a label\ntry  data.labelled=1.0"
             )
-        found = np.zeros(len(labels), bool)
+        found = np.zeros(len(there), bool)
         found[np.random.default_rng((self.seed, _LABELS)).permutation(known)[:count]] = True
         return found
+
+    @property
+    def _there(self) -> np.ndarray | None:
+        """Whether each training text has a label, or tags, [N]; None if the corpus has none."""
+        split = self.corpus.splits["train"]
+        if split.labels is not None:
+            return split.labels >= 0
+        if self.settings.columns.tags is None or not isinstance(split, Split) or split.attributes is None:
+            return None
+        return split.attributes[:, 0] >= 0
 
     @cached_property
     def _training(self) -> Stock:
         """The texts of an epoch: each text once and, with ``balance``, as many copies of the labelled ones as
-        necessary."""
-        split = self.corpus.splits["train"]
+        necessary; with a ``balance`` of 1, the labelled ones alone."""
+        split, there = self.corpus.splits["train"], self._there
         if not self.balance:
             return split
         assert isinstance(split, Split), "compat refuses models of counts, which look at no label"
-        known = np.zeros(len(split), bool) if split.labels is None else split.labels >= 0
+        known = np.zeros(len(split), bool) if there is None else there
         places = np.flatnonzero((known if self.shown is None else self.shown)[split.order])
         if not len(places):
             raise ConfigError(
                 f"data.balance={self.balance}: no training text shows a label\n"
                 "try  data.balance=0.0 | data.labelled=1.0 and a corpus with labels"
             )
+        if self.balance == 1:
+            return Chosen(split, places)
         rng = np.random.default_rng((self.seed, _COPIES))
-        return Repeated(split, copies(places, len(split), self.balance, rng))
+        return Chosen(split, np.concatenate([np.arange(len(split)), copies(places, len(split), self.balance, rng)]))
 
     @property
     def steps_per_epoch(self) -> int:

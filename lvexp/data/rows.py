@@ -13,11 +13,12 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
 
+from lvexp.data import tags
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
 from lvexp.errors import DataError
@@ -29,8 +30,8 @@ _BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # the first is also the star
 
 class Row(NamedTuple):
     """One usable row: its line number (from 1), its text with single blanks, its label or None and, if the layout has
-    these columns, its split, the text that it answers (``source``), the name of its group of rows and its further
-    attributes, None where one is not known.
+    these columns, its split, the text that it answers (``source``), the name of its group of rows, its further
+    attributes, None where one is not known, and its tags (:mod:`lvexp.data.tags`), None if they are not known.
 
     In the format ``feat`` the text consists of ``id:count`` pairs.
     """
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     source: str | None = None
     group: str | None = None
     attributes: tuple[str | None, ...] = ()
+    tags: Mapping[str, str] | None = None
 
 
 def rows(path: Path, layout: Layout, problems: Problems, sources: Path | None = None) -> Iterator[Row]:
@@ -168,21 +170,25 @@ def _table(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, prob
     first = next(fields, None)
     if first is None:
         return
-    chosen = (layout.text, layout.label, layout.split, layout.source, layout.group, *layout.attributes)
-    text, label, split, source, group, *attributes = (_number(column, first[1], path, layout) for column in chosen)
+    chosen = (layout.text, layout.label, layout.split, layout.source, layout.group, layout.tags, *layout.attributes)
+    text, label, split, source, group, tagged, *attributes = (
+        _number(column, first[1], path, layout) for column in chosen
+    )
     assert text is not None
 
-    def picked(number: int, row: list[str]) -> Row:
+    def picked(number: int, row: list[str]) -> Row | None:
         labelled, to, *others = (None if at is None else row[at] or None for at in (label, split, *attributes))
         beside = (None if at is None else row[at] for at in (source, group))
-        return Row(number, row[text], labelled, to, *beside, attributes=tuple(others))
+        made = Row(number, row[text], labelled, to, *beside, attributes=tuple(others))
+        return made if tagged is None else _tagged(made, row[tagged], problems)
 
     width = len(first[1])
-    if not layout.header:
-        yield picked(*first)
+    if not layout.header and (made := picked(*first)):
+        yield made
     for number, row in fields:
         if len(row) == width:
-            yield picked(number, row)
+            if made := picked(number, row):
+                yield made
         elif not any(row):
             problems.add("blank lines", number)
         else:
@@ -273,7 +279,24 @@ def _objects(numbered: Iterator[tuple[int, str]], path: Path, layout: Layout, pr
         except UnicodeEncodeError:  # JSON can contain half a surrogate pair, which no encoder accepts
             problems.add("lines of invalid UTF-8", number)
             continue
-        yield Row(number, text, label, split, source, group, tuple(attributes))
+        made: Row | None = Row(number, text, label, split, source, group, tuple(attributes))
+        if layout.tags is not None:
+            made = _tagged(made, str(item.get(str(layout.tags)) or ""), problems)
+        if made:
+            yield made
+
+
+def _tagged(row: Row, text: str, problems: Problems) -> Row | None:
+    """The row with its tags; None if it has none, or what is written there are no tags."""
+    try:
+        found = tags.parse(text)
+    except ValueError:
+        problems.add("lines with malformed tags (KEY=VALUE,KEY=VALUE)", row.line)
+        return None
+    if not found:
+        problems.add("lines without tags", row.line)
+        return None
+    return row._replace(tags=found)
 
 
 def _counted(numbered: Iterator[tuple[int, str]], layout: Layout, problems: Problems) -> Iterator[Row]:

@@ -72,6 +72,7 @@ class Columns(_Group):
         source: the text that it answers.
         group: the name of its group of rows.
         attributes: further classes of the text, each in a column of its own, beside ``label``. None: there are none.
+        tags: its structured tags, such as ``pos=N,case=DAT``. None: it has none.
     """
 
     text: str | int = 0
@@ -80,10 +81,11 @@ class Columns(_Group):
     source: str | int | None = None
     group: str | int | None = None
     attributes: Sequence[str | int] | None = None
+    tags: str | int | None = None
 
     def given(self) -> dict[str, Any]:
-        """As for any group; without ``attributes`` if there are none, as before there was this key."""
-        return {key: value for key, value in super().given().items() if key != "attributes" or value}
+        """As for any group; without ``attributes`` and ``tags`` if there are none, as before there were these keys."""
+        return {k: v for k, v in super().given().items() if k not in ("attributes", "tags") or v not in (None, [])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,8 @@ class Place:
 
     Attributes:
         name: of the corpus.
-        files: split → file, None where it has none. ``judge`` is a split for the classifiers of a report alone.
+        files: split → file, None where it has none. ``judge`` is a split for the classifiers of a report alone,
+            ``unlabelled`` has more texts to train on, without sources and classes.
         root: folder of the files, if it was given.
         folder: name of their folder in ``LVEXP_DATA``. None: the corpus's name.
         words: file of the words to count, with ``view=counts``.
@@ -180,6 +183,7 @@ class DataSettings:
 
     Attributes:
         provides: what the batches are declared to have, if the columns do not decide it.
+        transductive: whether unlabelled texts that are texts of valid or test are kept.
     """
 
     place: Place
@@ -196,6 +200,7 @@ class DataSettings:
     batch_size: int
     eval_batch_size: int
     labelled: int | float = 1.0
+    transductive: bool = False
     view: str = "tokens"
     cache: str | None = None
     provides: Sequence[str] | None = None
@@ -245,6 +250,8 @@ class DataSettings:
         for key in COUNTED if self.counted else ENCODED:
             value = getattr(self, key)
             found[key] = value.given() if isinstance(value, _Group) else value
+        if self.transductive:
+            found["transductive"] = True
         return {key: value for key, value in found.items() if value is not None}
 
     def compared(self) -> dict[str, Any]:
@@ -254,7 +261,7 @@ class DataSettings:
         for key in COUNTED if self.counted else ENCODED:
             value = getattr(self, key)
             if isinstance(value, _Group):
-                names = {field.name for field in dataclasses.fields(value)} - {"written", "words", "attributes"}
+                names = {field.name for field in dataclasses.fields(value)} - {"written", "words", "attributes", "tags"}
                 inner = {name: getattr(value, name) for name in names} | value.unknown
                 if isinstance(value, VocabularySettings) and value.run:
                     inner = {name: kept for name, kept in inner.items() if name == "run" or name not in OF_A_RUN}

@@ -21,6 +21,7 @@ from lvexp.data.settings import DataSettings, Place
 from lvexp.errors import ConfigError, DataError
 
 SPLITS = ("train", "valid", "test")
+UNLABELLED = "unlabelled"  # a file of more texts for train, without sources and classes
 JUDGE = "judge"  # a split of its own, with a file: labelled texts for the classifiers of a report
 KINDS = ("words", "characters", "bpe", "wordpunct")
 LONG = ("drop", "truncate", "error")
@@ -51,7 +52,8 @@ def root(place: Place) -> Path:
 
 
 def files(place: Place) -> dict[str, Path]:
-    """The file of each split that has one, that of judge last; other splits are cut from train.
+    """The file of each split that has one, then that of judge and that of unlabelled texts, if they have one; other
+    splits are cut from train.
 
     Raises:
         ConfigError: no file is named for train.
@@ -60,7 +62,13 @@ def files(place: Place) -> dict[str, Path]:
     if not place.files.get("train"):
         raise ConfigError(f"data={place.name}: no file to train on is named\ntry  data.files.train=FILE")
     folder = root(place)
-    return {split: folder / _path(name) for split in splits(place) if (name := place.files.get(split))}
+    known = (*splits(place), UNLABELLED)
+    return {split: folder / _path(name) for split in known if (name := place.files.get(split))}
+
+
+def belongs(file: str) -> str:
+    """The split that the rows of a file belong to, given its key in ``data.files``."""
+    return "train" if file == UNLABELLED else file
 
 
 def splits(place: Place) -> tuple[str, ...]:
@@ -125,8 +133,8 @@ def words(place: Place) -> list[str] | None:
 
 
 def columns(settings: DataSettings) -> frozenset[str]:
-    """Which of ``tokens``, ``labels``, ``source`` and ``counts`` the batches will have; ``source_texts`` if the sources
-    are texts, and ``joint`` if these have the vocabulary of the others.
+    """Which of ``tokens``, ``labels``, ``source``, ``tags`` and ``counts`` the batches will have; ``source_texts`` if
+    the sources are texts, and ``joint`` if these have the vocabulary of the others.
 
     ``labels`` and ``source`` depend on ``columns.label`` and ``columns.source``, so that switching a column off or on
     is enough; ``counts`` depends on ``view`` and excludes ``tokens``.
@@ -136,6 +144,7 @@ def columns(settings: DataSettings) -> frozenset[str]:
         "source": settings.sourced,
         "source_texts": settings.sourced and not settings.vectors,
         "joint": settings.sourced and settings.joint,
+        "tags": settings.columns.tags is not None,
     }
     found = {"counts"} if settings.counted else set(settings.provides or ("tokens",)) - {*named, "counts"}
     return frozenset(found | {what for what, there in named.items() if there})
@@ -147,7 +156,7 @@ def fingerprint(place: Place, only: Sequence[str] | None = None) -> str:
     digest, read = hashlib.blake2b(digest_size=16), splits(place) if only is None else only
     try:
         for split, path in files(place).items():
-            if split not in read:
+            if belongs(split) not in read:
                 continue
             if not os.path.isfile(path):  # a pipe would be waited for
                 return ABSENT
@@ -186,14 +195,15 @@ def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
             typed = f"data={place.name} data.sources.{split}={place.sources[split]}"
             raise DataError(f"{typed}: there is no regular file {path.absolute()}\n{_where(place)}")
     for split, path in files(place).items():
-        if split not in read:
+        if belongs(split) not in read:
             continue
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
             typed = f"data={place.name} data.files.{split}={place.files[split]}"
             raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(place)}")
         problems = Problems(path)
-        found = rows(path, Layout.of(path, settings), problems, sources.get(split))
+        layout = (Layout.of_texts if split == UNLABELLED else Layout.of)(path, settings)
+        found = rows(path, layout, problems, sources.get(split))
         usable = sum(1 for _ in itertools.islice(found, LOOKED_AT))
         if not usable:
             raise unusable(problems)
@@ -248,6 +258,7 @@ def _check_settings(settings: DataSettings) -> None:
         )
     if judge := settings.place.files.get(JUDGE):
         _check_judge(f"data.files.judge={judge}", settings)
+    _check_tags(settings)
     if attributes and settings.counted:
         typed = f"data.columns.attributes=[{','.join(map(str, attributes))}]"
         raise ConfigError(
@@ -290,6 +301,34 @@ def _check_settings(settings: DataSettings) -> None:
             )
     if sum(float(share or 0) for share in shares.values()) >= 1:
         raise ConfigError("data.split: valid and test together leave nothing to train on\ntry  smaller shares")
+
+
+def _check_tags(settings: DataSettings) -> None:
+    """Rejects tags beside other classes, and unlabelled texts where they have no meaning."""
+    columns, typed = settings.columns, f"data.columns.tags={settings.columns.tags}"
+    if columns.tags is not None:
+        if settings.counted:
+            raise ConfigError(f"{typed} data.view=counts: bags of words have no tags\ntry  data.columns.tags=null")
+        for name in ("label", "attributes", "text", "source"):
+            other = getattr(columns, name)
+            if name in ("label", "attributes") and other:
+                why = "tags are all the classes that a text has"
+            elif other == columns.tags:
+                why = "are the same column"
+            else:
+                continue
+            raise ConfigError(f"data.columns.{name}={other} {typed}: {why}\ntry  data.columns.{name}=… | leave out one")
+    if (file := settings.place.files.get(UNLABELLED)) is None:
+        if settings.transductive:
+            raise ConfigError(
+                "data.transductive=true: there are no unlabelled texts, of which some might be test texts\n"
+                "try  data.files.unlabelled=FILE | data.transductive=false"
+            )
+    elif settings.counted or settings.vectors or settings.columns.group is not None:
+        raise ConfigError(
+            f"data.files.unlabelled={file}: is for texts of their own, without groups, counts or feature vectors\n"
+            "try  leave out data.files.unlabelled"
+        )
 
 
 def _check_judge(typed: str, settings: DataSettings) -> None:

@@ -24,6 +24,7 @@ WAYS = ("evaluate", "resume", "finetune")
 _GROUPS = ("evaluation", "instrument", "trainer", "paths", "hydra", "logger", "force", "name", "evaluate")
 _KEYS = ("data.files.test", "data.sources.test", "data.files.judge", "data.root", "data.cache", "data.eval_batch_size")
 _KEYS += ("data.format", "data.header", "data.columns.text", "data.columns.label", "data.columns.source")
+_KEYS += ("data.columns.tags",)
 #: what a run that is trained on may choose
 _LIMITS = ("max_epochs", "max_steps", "max_time", "patience")
 _CHOOSABLE = (*VOLATILE, "evaluation", "instrument")

@@ -47,13 +47,22 @@ def known(run: str | Path, typed: str, labels: bool = False) -> Known:
     own = vocabulary_from_json(kept["vocabulary"])
     if not labels:
         return Known(typed, own, sources)
-    first, *further = attributes(kept).items() or [("", [])]
-    return Known(typed, own, sources, first[1], dict(further))
+    labels_of, further = classes(kept)
+    return Known(typed, own, sources, labels_of, further)
 
 
 def attributes(kept: Mapping[str, Any]) -> dict[str, list[str]]:
     """Attribute → names of its classes, in the hyper-parameters of a checkpoint; older ones have labels only."""
     return kept.get("attributes") or ({"label": kept["labels"]} if kept.get("labels") else {})
+
+
+def classes(kept: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    """The names of the labels, none if the texts had tags instead; and those of all other attributes."""
+    found = attributes(kept)
+    if kept["config"]["data"]["columns"].get("label") is None or not found:
+        return [], found
+    (_, first), *further = found.items()
+    return first, dict(further)
 
 
 def read(path: Path, advice: str, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -44,12 +44,15 @@ def essence(config: DictConfig) -> dict[str, Any]:
     data = plain["data"]
     texts = fingerprint(Place.of(data))
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
-    if isinstance(columns := data.get("columns"), dict) and not columns.get("attributes"):
-        # such a corpus is what it was before there was this key
-        plain["data"]["columns"] = {key: value for key, value in columns.items() if key != "attributes"}
-    if "labels" not in (plain["model"].get("requires") or []):
+    if isinstance(columns := data.get("columns"), dict):
+        # without these columns, a corpus is what it was before there were the keys
+        later = [key for key in ("attributes", "tags") if not columns.get(key) and columns.get(key) != 0]
+        plain["data"]["columns"] = {key: value for key, value in columns.items() if key not in later}
+    if not {"labels", "tags"} & {*(plain["model"].get("requires") or [])}:
         for key in ("labelled", "balance"):  # such a model never sees them
             plain["data"].pop(key, None)
+    if data.get("transductive") is False:
+        plain["data"].pop("transductive")
     count = devices(plain["trainer"])
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in VOLATILE_TRAINER}
     if count != 1:

@@ -185,8 +185,9 @@ class LatentModel(nn.Module, abc.ABC):
         computes gradients only for the groups that the step trains."""
         return Turn()
 
-    def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
-        """A loss of the model's own, added in ``turn``; ``terms`` are those of the bound, None if the turn has none."""
+    def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: Tensor | float) -> Float[Tensor, " B"] | float:
+        """A loss of the model's own, added in ``turn``; ``terms`` are those of the bound, None if the turn has none;
+        ``beta`` is the weight of their rate."""
         return 0.0
 
     def prepares(self, epoch: int) -> bool:

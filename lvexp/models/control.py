@@ -185,7 +185,7 @@ class ControlModel(AttributeModel):
         known = observed(batch)
         return (params if known is None else self.latent.observe(params, known)), 0.0
 
-    def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
+    def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: Tensor | float) -> Float[Tensor, " B"] | float:
         if turn is READING:
             return 0.0
         if turn is WRITING:

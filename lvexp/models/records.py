@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lvexp.data import tags as structured
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
@@ -16,7 +17,7 @@ from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import RunError
 from lvexp.shapes import Tensor
 
-#: a text; or (source, text); or (source, text, label); or {"text": …, "source": …, "label": …}
+#: a text; or (source, text); or (source, text, label); or {"text": …, "source": …, "label": …, "tags": …}
 Record = str | Sequence[Any] | Mapping[str, Any]
 _PLACES = ("source", "text", "label")
 
@@ -38,6 +39,7 @@ def batch(
     needs: Collection[str] = ("text",),
     names: Sequence[str] = (),
     sources: Vocabulary | Bag | Features | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
 ) -> Batch:
     """Records as a batch.
 
@@ -46,9 +48,10 @@ def batch(
         needs: the columns that the model needs.
         names: of the classes, for labels that are given by name.
         sources: vocabulary of the sources, or the shape of their feature vectors; None: that of the texts.
+        tags: key → its values, if the model reads tags.
 
     Raises:
-        RunError: a column is missing, or a label is not the name of a class.
+        RunError: a column is missing, a label is not the name of a class, or a tag is not known.
     """
     rows = [columns(record) for record in records]
     for row in rows:
@@ -72,7 +75,22 @@ def batch(
             made = Batch.of(vocabulary.encode(texts), own.encode([str(source) for source in there]))
     if any("label" in row for row in rows):
         made.labels = torch.tensor([_label(row.get("label", -1), names) for row in rows])
+    if tags is not None and "tags" in needs:
+        made.attributes = torch.tensor([_tags(row["tags"], tags) for row in rows])
     return made
+
+
+def _tags(typed: str | Mapping[str, str], known: Mapping[str, Sequence[str]]) -> list[int]:
+    """The numbers of the values of tags."""
+    try:
+        found = structured.parse(typed) if isinstance(typed, str) else typed
+    except ValueError as error:
+        raise RunError(f"tags {typed!r}: {error}\ntry  KEY=VALUE,KEY=VALUE") from error
+    if strange := structured.strange(found, known):
+        key = strange[0].partition("=")[0]
+        there = f"{key} is one of {', '.join(known[key][1:])}" if key in known else f"the keys are {', '.join(known)}"
+        raise RunError(f"tags {typed!r}: no training text had {strange[0]!r}\ntry  {there}")
+    return structured.numbers(found, known)
 
 
 def _label(label: Any, names: Sequence[str]) -> int:

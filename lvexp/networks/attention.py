@@ -11,20 +11,14 @@ from lvexp.shapes import Bool, Float, Tensor
 KINDS = ("none", "dot", "additive")
 
 
-class Attention(nn.Module):
-    r"""What a decoder's state looks up in a memory of states s_1 … s_L, and the two together (Luong, Pham & Manning
-    2015, global attention, eq. 5 and 7):
-
-    .. math:: \alpha_{tl} \propto \exp(e(h_t, s_l)), \quad c_t = \sum_l \alpha_{tl} s_l, \quad
-        \tilde h_t = \tanh(W_c [c_t; h_t])
-
-    with :math:`e = h^\top W s` (``dot``, their "general"), or :math:`e = v^\top \tanh(W_h h + W_s s)` (``additive``,
-    Bahdanau, Cho & Bengio 2015). Attention comes after the recurrent layer and does not feed back into it, so that all
-    positions are attended from at once.
+class Alignment(nn.Module):
+    r"""How much a decoder's state looks at each state of a memory, :math:`\alpha_{tl} \propto \exp(e(h_t, s_l))`, with
+    :math:`e = h^\top W s` (``dot``, the "general" score of Luong, Pham & Manning 2015), or :math:`e = v^\top
+    \tanh(W_h h + W_s s)` (``additive``, Bahdanau, Cho & Bengio 2015).
 
     Args:
         kind: "dot" or "additive".
-        query: width of the decoder's states. memory: width of the memory's. The output is as wide as the query.
+        query: width of the decoder's states. memory: width of the memory's.
     """
 
     def __init__(self, kind: str, query: int, memory: int):
@@ -35,19 +29,6 @@ class Attention(nn.Module):
         self.key = nn.Linear(memory, query, bias=False)
         if self.additive:
             self.query, self.score = nn.Linear(query, query), nn.Linear(query, 1, bias=False)
-        self.out = nn.Linear(memory + query, query, bias=False)
-
-    def forward(
-        self,
-        query: Float[Tensor, "S B T H"],
-        key: Float[Tensor, "B L H"],
-        value: Float[Tensor, "B L M"],
-        mask: Bool[Tensor, "B L"],
-    ) -> Float[Tensor, "S B T H"]:
-        r""":math:`\tilde h`, given the memory's states as ``value``, their keys (:attr:`key` of them, computed once for
-        a text) and where they count."""
-        context = torch.einsum("sbtl,blm->sbtm", self.weights(query, key, mask), value)
-        return torch.tanh(self.out(torch.cat([context, query], -1)))
 
     def weights(
         self, query: Float[Tensor, "S B T H"], key: Float[Tensor, "B L H"], mask: Bool[Tensor, "B L"]
@@ -61,3 +42,30 @@ class Attention(nn.Module):
         else:
             energy = torch.einsum("sbth,blh->sbtl", query, key)
         return energy.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
+
+
+class Attention(Alignment):
+    r"""What a decoder's state looks up in a memory of states s_1 … s_L, and the two together (Luong, Pham & Manning
+    2015, global attention, eq. 5 and 7):
+
+    .. math:: c_t = \sum_l \alpha_{tl} s_l, \quad \tilde h_t = \tanh(W_c [c_t; h_t])
+
+    with the weights of :class:`Alignment`. Attention comes after the recurrent layer and does not feed back into it, so
+    that all positions are attended from at once. The output is as wide as the query.
+    """
+
+    def __init__(self, kind: str, query: int, memory: int):
+        super().__init__(kind, query, memory)
+        self.out = nn.Linear(memory + query, query, bias=False)
+
+    def forward(
+        self,
+        query: Float[Tensor, "S B T H"],
+        key: Float[Tensor, "B L H"],
+        value: Float[Tensor, "B L M"],
+        mask: Bool[Tensor, "B L"],
+    ) -> Float[Tensor, "S B T H"]:
+        r""":math:`\tilde h`, given the memory's states as ``value``, their keys (:attr:`key` of them, computed once for
+        a text) and where they count."""
+        context = torch.einsum("sbtl,blm->sbtm", self.weights(query, key, mask), value)
+        return torch.tanh(self.out(torch.cat([context, query], -1)))

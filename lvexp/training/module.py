@@ -152,7 +152,7 @@ class Training(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         turn = self._planned()
         losses, terms = self._bound(batch) if turn.bound else (torch.zeros(len(batch), device=self.device), None)
-        own = self.model.added(turn, batch, terms)
+        own = self.model.added(turn, batch, terms, 0.0 if terms is None or self.weight is None else self.weight)
         losses = losses + own
         loss = losses.mean()
         if self.looks and not math.isfinite(loss.item()):

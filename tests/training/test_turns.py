@@ -50,7 +50,7 @@ class Criticised(SentenceModel):
         self.asked.append(step)
         return OWN if step % 2 else BOUND
 
-    def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> torch.Tensor:
+    def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: torch.Tensor | float) -> torch.Tensor:
         assert (terms is None) == (turn is OWN)
         reading = self.read(batch) if terms is None else terms.reading
         missed = F.mse_loss(self.critic(reading.features)[:, 0], batch.lengths.float(), reduction="none")

@@ -1,4 +1,4 @@
-"""A split in which some texts are repeated."""
+"""A split in which some texts are repeated, or left out."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from lvexp.data.batch import Batch
 from lvexp.data.loader import Stock
 
 
-class Repeated:
-    """The texts of a split, once each, and copies of some; a loader reads it in place of the split.
+class Chosen:
+    """Some texts of a split, each as often as wanted; a loader reads it in place of the split.
 
     Args:
         split: the texts.
-        copies: places of the texts to repeat, as often as they occur here.
+        places: of the texts, as often as each is wanted.
     """
 
     alike = False  # copies follow the texts of their bucket
 
-    def __init__(self, split: Stock, copies: np.ndarray) -> None:
+    def __init__(self, split: Stock, places: np.ndarray) -> None:
         self.split = split
         counts = np.array([count for _, count in split.buckets])
         ends = np.cumsum(counts)
-        places = np.concatenate([np.arange(len(split)), copies])
         bucket = np.searchsorted(ends, places, side="right")
         self._places = places[np.argsort(bucket, kind="stable")]
         sizes = np.bincount(bucket, minlength=len(counts)).tolist()
-        self.buckets = [(length, size) for (length, _), size in zip(split.buckets, sizes, strict=True)]
+        known = zip(split.buckets, sizes, strict=True)
+        self.buckets = [(length, size) for (length, _), size in known if size]
 
     def __len__(self) -> int:
         return len(self._places)
