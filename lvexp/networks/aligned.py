@@ -18,6 +18,7 @@ from lvexp.shapes import Bool, Float, Int, Tensor
 ATTENDS = {"none": (), "source": ("source",), "tags": ("tags",), "both": ("tags", "source")}
 #: keys, states and mask of each memory
 _Memory = tuple[Float[Tensor, "N L H"], Float[Tensor, "N L M"], Bool[Tensor, "N L"]]
+_Weights = tuple[Float[Tensor, "G C"], Float[Tensor, "Q H"], Float[Tensor, " Q"]]
 
 
 class AlignedDecoder(WordDecoder):
@@ -81,36 +82,49 @@ class AlignedDecoder(WordDecoder):
         self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories
     ) -> tuple[Float[Tensor, "S B T H"], list[list[Float[Tensor, "N L"]]]]:
         """The inputs of the output layer, and the weights of each memory at each step."""
-        flat = code.flatten(0, 1)
+        flat, weights = code.flatten(0, 1), self._weights()
         memory = self._memory(memories, len(code))
         words = self.drop_in(self.embedding(inputs)).repeat(len(code), 1, 1)
-        state, found, looked = torch.tanh(self.initial(flat)), [], []
+        state, states, contexts, looked = torch.tanh(self.initial(flat)), [], [], []
         # the share of the words and of z in the gates, for all steps at once
         weight = self.cell.weight_ih
         gates = F.linear(words, weight[:, : words.shape[-1]], self.cell.bias_ih)
         gates = gates + F.linear(flat, weight[:, words.shape[-1] : self.given])[:, None]
         for gate in gates.unbind(1):
-            state, read, weights = self._step(gate, state, memory)
-            found.append(read)
-            looked.append(weights)
-        return torch.stack(found, 1).unflatten(0, code.shape[:2]), looked
+            state, context, each = self._step(gate, state, memory, weights)
+            states.append(state)
+            contexts.append(context)
+            looked.append(each)
+        read = self._read(torch.stack(contexts, 1), torch.stack(states, 1))
+        return read.unflatten(0, code.shape[:2]), looked
+
+    def _weights(self) -> _Weights:
+        """The weights of a step: of the contexts in the gates, and of the state in queries and gates together."""
+        queries = [_query(part) for part in self.alignments.values()]
+        weight = torch.cat([*(query.weight for query in queries), self.cell.weight_hh])
+        bias = torch.cat([*(query.bias for query in queries), self.cell.bias_hh])
+        return self.cell.weight_ih[:, self.given :], weight, bias
 
     def _step(
-        self, gate: Float[Tensor, "N G"], state: Float[Tensor, "N H"], memory: Sequence[_Memory]
-    ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "N H"], list[Float[Tensor, "N L"]]]:
-        """The next state, what the output layer reads, and the weights of each memory."""
+        self, gate: Float[Tensor, "N G"], state: Float[Tensor, "N H"], memory: Sequence[_Memory], weights: _Weights
+    ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "N C"], list[Float[Tensor, "N L"]]]:
+        """The next state, the contexts, and the weights of each memory."""
+        into, weight, bias = weights
+        *queries, own_reset, own_update, own_new = F.linear(state, weight, bias).split(state.shape[-1], -1)
         contexts, looked = [], []
-        for part, (key, value, mask) in zip(self.alignments.values(), memory, strict=True):
-            weights = _weights(part, state, key, mask)
-            contexts.append(torch.bmm(weights[:, None], value)[:, 0])
-            looked.append(weights)
+        for part, asked, (key, value, mask) in zip(self.alignments.values(), queries, memory, strict=True):
+            share = _aligned(part, asked, key, mask)
+            contexts.append(torch.bmm(share[:, None], value)[:, 0])
+            looked.append(share)
         context = torch.cat(contexts, -1) if contexts else state[:, :0]
-        reset, update, new = (gate + F.linear(context, self.cell.weight_ih[:, self.given :])).chunk(3, -1)
-        own_reset, own_update, own_new = F.linear(state, self.cell.weight_hh, self.cell.bias_hh).chunk(3, -1)
+        reset, update, new = (gate + F.linear(context, into)).chunk(3, -1)
         kept = torch.sigmoid(update + own_update)
         new = torch.tanh(new + torch.sigmoid(reset + own_reset) * own_new)
-        state = new + kept * (state - new)
-        return state, torch.tanh(self.readout(torch.cat([context, state], -1))), looked
+        return new + kept * (state - new), context, looked
+
+    def _read(self, context: Float[Tensor, "*N C"], state: Float[Tensor, "*N H"]) -> Float[Tensor, "*N H"]:
+        """What the output layer reads."""
+        return torch.tanh(self.readout(torch.cat([context, state], -1)))
 
     def _memory(self, memories: Memories, draws: int = 1) -> list[_Memory]:
         found = [(part.key, memories[name]) for name, part in self.alignments.items()]
@@ -124,14 +138,20 @@ class AlignedDecoder(WordDecoder):
         code, hidden, memory = state
         given = torch.cat([self.drop_in(self.embedding(tokens)), code], -1)
         gate = F.linear(given, self.cell.weight_ih[:, : self.given], self.cell.bias_ih)
-        hidden, read, _ = self._step(gate, hidden, memory)
-        return self.output(self.drop_out(read)).log_softmax(-1), (code, hidden, memory)
+        hidden, context, _ = self._step(gate, hidden, memory, self._weights())
+        read = self.drop_out(self._read(context, hidden))
+        return self.output(read).log_softmax(-1), (code, hidden, memory)
 
 
-def _weights(
-    part: nn.Module, state: Float[Tensor, "N H"], key: Float[Tensor, "N L H"], mask: Bool[Tensor, "N L"]
+def _query(part: nn.Module) -> nn.Linear:
+    found: Any = part
+    return found.query
+
+
+def _aligned(
+    part: nn.Module, asked: Float[Tensor, "N H"], key: Float[Tensor, "N L H"], mask: Bool[Tensor, "N L"]
 ) -> Float[Tensor, "N L"]:
     """The weights of one step, with a query for each memory; :meth:`Alignment.weights` has many for one."""
-    asked: Any = part
-    energy = asked.score(torch.tanh(asked.query(state)[:, None] + key))[..., 0]
+    found: Any = part
+    energy = found.score(torch.tanh(asked[:, None] + key))[..., 0]
     return energy.masked_fill(~mask, -torch.inf).softmax(-1)
