@@ -33,7 +33,7 @@ LAYERS = [
     ["loading"],
     ["evaluation"],
     ["run"],
-    ["__main__", "encode", "translate", "transfer", "compare"],
+    ["__main__", "encode", "translate", "transfer", "inflect", "compare"],
     ["python"],
     ["studies"],
 ]

@@ -311,7 +311,7 @@ def _check_tags(settings: DataSettings) -> None:
             raise ConfigError(f"{typed} data.view=counts: bags of words have no tags\ntry  data.columns.tags=null")
         for name in ("label", "attributes", "text", "source"):
             other = getattr(columns, name)
-            if name in ("label", "attributes") and other:
+            if name in ("label", "attributes") and other not in (None, []):
                 why = "tags are all the classes that a text has"
             elif other == columns.tags:
                 why = "are the same column"

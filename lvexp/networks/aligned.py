@@ -17,7 +17,7 @@ from lvexp.shapes import Bool, Float, Int, Tensor
 
 ATTENDS = {"none": (), "source": ("source",), "tags": ("tags",), "both": ("tags", "source")}
 #: keys, states and mask of each memory
-_Memory = tuple[Float[Tensor, "N L H"], Float[Tensor, "N L M"], Bool[Tensor, "N L"]]
+_Memory = tuple[Float[Tensor, "N _ H"], Float[Tensor, "N _ M"], Bool[Tensor, "N _"]]
 _Weights = tuple[Float[Tensor, "G C"], Float[Tensor, "Q H"], Float[Tensor, " Q"]]
 
 
@@ -80,7 +80,7 @@ class AlignedDecoder(WordDecoder):
 
     def _run(
         self, inputs: Words, code: Float[Tensor, "S B W"], memories: Memories
-    ) -> tuple[Float[Tensor, "S B T H"], list[list[Float[Tensor, "N L"]]]]:
+    ) -> tuple[Float[Tensor, "S B T H"], list[list[Float[Tensor, "N _"]]]]:
         """The inputs of the output layer, and the weights of each memory at each step."""
         flat, weights = code.flatten(0, 1), self._weights()
         memory = self._memory(memories, len(code))
@@ -107,7 +107,7 @@ class AlignedDecoder(WordDecoder):
 
     def _step(
         self, gate: Float[Tensor, "N G"], state: Float[Tensor, "N H"], memory: Sequence[_Memory], weights: _Weights
-    ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "N C"], list[Float[Tensor, "N L"]]]:
+    ) -> tuple[Float[Tensor, "N H"], Float[Tensor, "N C"], list[Float[Tensor, "N _"]]]:
         """The next state, the contexts, and the weights of each memory."""
         into, weight, bias = weights
         *queries, own_reset, own_update, own_new = F.linear(state, weight, bias).split(state.shape[-1], -1)
