@@ -49,7 +49,7 @@ def _inflect(asked: argparse.Namespace) -> None:
     if not isinstance(run.model, MSVED):
         raise ConfigError(f"{asked.run}: this run knows no tags of words\ntry  a run of model=msved")
     several = {} if asked.n_best is None else {"n_best": asked.n_best}
-    beam = max(asked.beam, asked.n_best or 1)
+    beam = asked.beam if asked.n_best is None else max(asked.beam, asked.n_best)
     how: dict[str, Any] = {"method": "greedy"} if beam == 1 and not several else {"method": "beam", "beam": beam}
     with command.values():
         found = run.inflect(words, tags, asked.batch_size, max_length=asked.max_length, **how, **several)
@@ -63,7 +63,9 @@ def _read(file: str, tags: str | None) -> tuple[list[str], list[str]]:
         return found, [tags] * len(found)
     for number, line in enumerate(found, 1):
         if line.count("\t") != 1:
-            raise DataError(f"{file}:{number}: is no word, tab and tags: {line!r}\ntry  WORD<tab>KEY=VALUE | --tags TAGS")
+            raise DataError(
+                f"{file}:{number}: is no word, tab and tags: {line!r}\ntry  WORD<tab>KEY=VALUE | --tags TAGS"
+            )
     pairs = [line.split("\t") for line in found]
     return [word for word, _ in pairs], [given for _, given in pairs]
 

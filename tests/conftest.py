@@ -106,8 +106,7 @@ def saved(composed: Compose, tmp_path: Path) -> Callable[..., str]:
         sizes = [f"{part}.{size}=8" for part in ("encoder", "decoder") for size in ("hidden", "embedding")]
         torch.manual_seed(0)
         config = plain(composed(*overrides, *sizes, "latent.dim=3"))
-        model = build.model(config, words, sources)
-        model.attribute_names = attributes or {}
+        model = build.model(config, words, sources, attributes)
         with torch.no_grad():  # large enough for texts of several lengths
             for parameter in model.parameters():
                 parameter *= 3

@@ -104,7 +104,6 @@ class MSVED(LatentModel):
             raise ConfigError("data.columns.tags: no text has a tag\ntry  the column that holds KEY=VALUE,KEY=VALUE")
         self.encoder, self.decoder, self.inference = encoder, decoder, inference()
         self.inference.attach(self.vocabulary.size)
-        self.attribute_names = attributes
         self.tags = Tags([len(values) for values in attributes.values()], encoder.width, encoder.width)
         self.reconstruct, self.unlabelled, self.alpha = reconstruct, unlabelled, alpha
         self.tag_samples, self.best = tag_samples, best

@@ -23,14 +23,13 @@ from lvexp.errors import RunError
 from lvexp.estimators.base import AbstractEstimator
 from lvexp.estimators.enumerate import Enumerate
 from lvexp.estimators.gumbel import Gumbel
-from lvexp.estimators.pathwise import Pathwise
 from lvexp.estimators.score import Score
 from lvexp.estimators.straight_through import StraightThrough
 from lvexp.latents.gaussian import Gaussian
 from lvexp.models.msved import MSVED
 from lvexp.networks.aligned import AlignedDecoder
 from lvexp.networks.bidirectional import BidirectionalEncoder
-from lvexp.networks.writing import Decoding, write
+from lvexp.networks.writing import Decoding
 from lvexp.training.module import Training
 
 LETTERS = Vocabulary.train(["abcd"], kind="characters", max_size=100, min_count=1, lowercase=False)
@@ -196,7 +195,7 @@ def test_score_functions_tend_to_the_enumerated_gradient(inference: Any):
     expected = exact.tags.heads.weight.grad
     model = made(inference, tag_samples=4)
     torch.manual_seed(1)
-    total, square, draws = 0.0, 0.0, 300
+    total, square, draws = 0.0, 0.0, 120
     for _ in range(draws):
         model.zero_grad()
         loss(model, pairs(unknown=(1,))).backward()
@@ -205,7 +204,7 @@ def test_score_functions_tend_to_the_enumerated_gradient(inference: Any):
     error = ((square / draws - mean.square()) / draws).sqrt()
     away = ((mean - expected) / error.clamp(min=1e-6))[model.tags.valid.flatten()]
     assert away.abs().max() < 4
-    assert (error[model.tags.valid.flatten()] < 0.2 * expected.abs().max()).all(), "enough draws to tell"
+    assert (error[model.tags.valid.flatten()] < 0.3 * expected.abs().max()).all(), "enough draws to tell"
 
 
 @pytest.mark.parametrize("inference", [StraightThrough, functools.partial(Gumbel, hard=True), Gumbel])
@@ -313,8 +312,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data.files.valid=pairs.tsv", "data.files.test=pairs.tsv", "data.files.unlabelled=words.txt",
             "data.transductive=true", "+data.columns.source=0", "data.columns.text=2", "data.columns.tags=1",
             "data.vocabulary.kind=characters", "data.vocabulary.min_count=1", "encoder.hidden=16", "decoder.hidden=32",
-            "decoder.attends=both", "latent.dim=4", "trainer.max_epochs=40", "trainer.patience=0", "optimizer.lr=0.02",
-            "anneal.warmup=30", "anneal.start=0.0", "data.batch_size=8", "evaluation.iw_samples=2", "logger=csv",
+            "decoder.attends=both", "latent.dim=4", "trainer.max_epochs=25", "trainer.patience=0", "optimizer.lr=0.02",
+            "anneal.warmup=20", "anneal.start=0.0", "data.batch_size=8", "evaluation.iw_samples=2", "logger=csv",
             f"paths.outputs={folder}",
         ]  # fmt: skip
         patch.setattr("sys.argv", ["lvexp", *words])
