@@ -36,7 +36,7 @@ class Inflection(Instrument):
     the others. ``unlabelled_forms`` is the share of the test forms among the unlabelled words of training: above 0 the
     setting is transductive.
 
-    Of the tags that q(y|x) finds most probable for the test forms: ``tag_accuracy``, the share of right values, mean
+    If it was trained to: of the tags that q(y|x) finds most probable for the test forms: ``tag_accuracy``, the share of right values, mean
     over keys, beside ``tag_majority``, that of the most frequent value of the test forms; ``tags_accuracy``, the share
     of forms of which all are right; and ``tag_accuracy_of_KEY``.
 
@@ -84,7 +84,8 @@ class Inflection(Instrument):
         self.references += references
         self.sources += [model.vocabulary.decode(row) for row in batch.source.tolist()]
         self.classes += batch.attributes.tolist()
-        self.inferred += model.inferred_tags(batch.tokens).tolist()
+        if model.infers:
+            self.inferred += model.inferred_tags(batch.tokens).tolist()
         self.greedy += greedy
         several = self._write(code, look, "beam")
         self.found += [several[at : at + BEAM] for at in range(0, len(several), BEAM)]
@@ -131,7 +132,9 @@ class Inflection(Instrument):
         }
 
     def _tags(self) -> dict[str, Score]:
-        """The figures of inferred tags."""
+        """The figures of inferred tags; none if the model infers none."""
+        if not self.inferred:
+            return {}
         truth, guess = torch.tensor(self.classes), torch.tensor(self.inferred)
         right = (truth == guess).float()
         majority = [Counter(column).most_common(1)[0][1] / len(column) for column in truth.T.tolist()]
@@ -174,15 +177,10 @@ class Inflection(Instrument):
                 rows.append(("  others", percent["accuracy_new"], "right", "beam, forms that no pair has"))
             what = "transductive" if scores["unlabelled_forms"] else "none of them: not transductive"
             rows.append(("unlabelled forms", percent["unlabelled_forms"], "of test", what))
-        rows += [
-            (
-                "tags",
-                percent["tag_accuracy"],
-                "right",
-                f"by q(y|x), mean over keys; majority {percent['tag_majority']}",
-            ),
-            ("  all of a form", percent["tags_accuracy"], "right", ""),
-        ]
+        if scores.get("tag_accuracy") is not None:
+            how = f"by q(y|x), mean over keys; majority {percent['tag_majority']}"
+            rows.append(("tags", percent["tag_accuracy"], "right", how))
+            rows.append(("  all of a form", percent["tags_accuracy"], "right", ""))
         rows += [(f"  {key[len(_OF) :]}", percent[key], "right", "") for key in scores if key.startswith(_OF)]
         return "Inflection", rows
 

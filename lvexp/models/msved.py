@@ -116,6 +116,11 @@ class MSVED(LatentModel):
         return latent.width + width
 
     @property
+    def infers(self) -> bool:
+        """Whether q(y|x) was trained with known tags."""
+        return self.reconstruct and self.alpha > 0
+
+    @property
     def labels(self) -> Sequence[str]:
         return ()
 
@@ -328,7 +333,13 @@ class MSVED(LatentModel):
     @torch.no_grad()
     def analyse(self, words: Sequence[str], batch_size: int = 64) -> list[dict[str, tuple[str, float]]]:
         """For each word: key → its most probable value under q(y|x), and that probability; keys of value "none" are
-        left out."""
+        left out.
+
+        Raises:
+            RunError: the model has not learnt tags from words.
+        """
+        if not self.infers:
+            raise RunError("analyse: this model was not trained to infer tags\ntry  a run with model.reconstruct=true")
         found: dict[int, dict[str, tuple[str, float]]] = {}
         for rows in records.parts(words, batch_size):
             batch = records.batch(self.vocabulary, [words[row] for row in rows]).to(self.device)

@@ -375,3 +375,11 @@ def test_a_tag_that_is_not_known_is_told(run: Path, tags: str, said: str):
 def test_as_many_tags_as_words(run: Path):
     with pytest.raises(RunError, match="2 words and tags for 1"):
         load(run).inflect(["ab", "ba"], ["pos=V"])
+
+
+def test_a_model_that_was_not_trained_to_infer_tags_says_so():
+    for model in (made(reconstruct=False), made(alpha=0.0)):
+        assert not model.infers
+        with pytest.raises(RunError, match="not trained to infer tags"):
+            model.analyse(["ab"])
+    assert made().infers
