@@ -50,6 +50,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"q{n // 4}\twhere is the {words[n // 4 % 10]}\t{text}\t{int(n % 4 == 0)}" for n, text in enumerate(texts)
     ]
     (tmp_path / "asked.tsv").write_text("\n".join(asked) + "\n")
+    forms = ["word\ttags\tform"]
+    forms += [f"{word}{n}\tcase=DAT,num={'SG' if n % 2 else 'PL'}\t{word}{n}a" for n in range(30) for word in words]
+    (tmp_path / "forms.tsv").write_text("\n".join(forms) + "\n")
     for split, count in (("train", 200), ("valid", 20), ("test", 20)):  # a little of the shipped corpus
         lines = (SNIPS / f"{split}.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
         (tmp_path / "snips" / f"{split}.tsv").parent.mkdir(exist_ok=True)

@@ -20,6 +20,8 @@ ENCODED = ("format", "header", "columns", "split", "lowercase", "vocabulary", "m
 COUNTED = (*ENCODED, "view", "counts")
 #: settings of a vocabulary that are not used if it is that of a finished run, whose content then counts
 OF_A_RUN = ("run", "max_size", "min_count", "splits")
+#: columns that a configuration may name as none, or not name, which is the same
+LATER = ("source", "attributes", "tags")
 _Made = TypeVar("_Made")
 
 
@@ -84,8 +86,8 @@ class Columns(_Group):
     tags: str | int | None = None
 
     def given(self) -> dict[str, Any]:
-        """As for any group; without ``attributes`` and ``tags`` if there are none, as before there were these keys."""
-        return {k: v for k, v in super().given().items() if k not in ("attributes", "tags") or v not in (None, [])}
+        """As for any group; without :data:`LATER` columns if there are none, as before there were these keys."""
+        return {key: value for key, value in super().given().items() if key not in LATER or value not in (None, [])}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,9 +36,9 @@ class Inflection(Instrument):
     the others. ``unlabelled_forms`` is the share of the test forms among the unlabelled words of training: above 0 the
     setting is transductive.
 
-    If it was trained to: of the tags that q(y|x) finds most probable for the test forms: ``tag_accuracy``, the share of right values, mean
-    over keys, beside ``tag_majority``, that of the most frequent value of the test forms; ``tags_accuracy``, the share
-    of forms of which all are right; and ``tag_accuracy_of_KEY``.
+    Of the tags that q(y|x) finds most probable for the test forms, if it was trained to find them: ``tag_accuracy``,
+    the share of right values, mean over keys, beside ``tag_majority``, that of the most frequent value of the test
+    forms; ``tags_accuracy``, the share of forms of which all are right; and ``tag_accuracy_of_KEY``.
 
     Validations measure ``accuracy`` of greedy decoding and ``inflection_loss`` = 100 (1 - accuracy), if that selects
     the best one.

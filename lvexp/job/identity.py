@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import parent
 from lvexp.checks.declarations import DECLARED
 from lvexp.checks.refusals import resolved
-from lvexp.data.settings import OF_A_RUN, Place
+from lvexp.data.settings import LATER, OF_A_RUN, Place
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
@@ -46,7 +46,7 @@ def essence(config: DictConfig) -> dict[str, Any]:
     plain["data"] = {key: value for key, value in data.items() if key not in _VOLATILE_DATA} | {"texts": texts}
     if isinstance(columns := data.get("columns"), dict):
         # without these columns, a corpus is what it was before there were the keys
-        later = [key for key in ("attributes", "tags") if not columns.get(key) and columns.get(key) != 0]
+        later = [key for key in LATER if columns.get(key) in (None, [])]
         plain["data"]["columns"] = {key: value for key, value in columns.items() if key not in later}
     if not {"labels", "tags"} & {*(plain["model"].get("requires") or [])}:
         for key in ("labelled", "balance"):  # such a model never sees them
