@@ -31,7 +31,7 @@ TRAINER = (
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
-    *("info", "known"),
+    *("info", "known", "attributes"),
 )
 #: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",), "scheduler": ("interval", "horizon")}
