@@ -66,6 +66,21 @@ def test_the_n_best_come_with_their_log_probabilities(saved, typed):
         assert [(one["text"], one["log_p"]) for one in line["n_best"]] == [(text, round(p, 4)) for text, p in found]
 
 
+def test_more_texts_than_the_beam_widen_it_and_their_z_may_be_drawn(saved, typed):
+    file = saved("model=cvae", "data=multi30k")
+
+    def best(*words: str) -> list[list[str]]:
+        said = typed(file, "sources.txt", "--max-length", "4", *words)
+        assert said.code == 0, said.err
+        return [[one["text"] for one in json.loads(line)["n_best"]] for line in said.out.splitlines()]
+
+    assert [len(texts) for texts in best("--n-best", "8")] == [8, 8, 8]
+    fixed = best("--n-best", "4")
+    draws = [best("--n-best", "4", "--draw", "--seed", seed) for seed in "00123"]
+    assert draws[0] == draws[1]
+    assert any(drawn != fixed for drawn in draws)
+
+
 def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
     file = saved("model=seq2seq", "data=objects", "encoder=perceptron", sources=Features(1, 3))
     np.save(tmp_path / "v.npy", np.eye(3))

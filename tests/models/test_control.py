@@ -397,6 +397,27 @@ def test_attributes_are_the_most_probable_classes(run: Run):
         assert [each[name][1] for each in found] == pytest.approx(p.tolist(), abs=1e-5)
 
 
+def test_classes_without_a_known_name_are_given_by_their_numbers(run: Run):
+    wanted = run.attributes(TEXTS)
+    run.model.attribute_names = {}
+    for found, named in zip(run.attributes(TEXTS), wanted, strict=True):
+        for (name, labels), other in zip(NAMES.items(), ("c1", "c2"), strict=True):
+            assert (labels[int(found[other][0])], found[other][1]) == named[name]
+    for known in (["future"], ["future", "past"]):  # a corpus may have fewer than the latent variable
+        run.model.attribute_names = {**NAMES, "tense": known}
+        numbers = {name: name if name in known else row for row, name in enumerate(NAMES["tense"])}
+        some = [each["tense"][0] for each in run.attributes(TEXTS)]
+        assert some == [numbers[str(named["tense"][0])] for named in wanted]
+
+
+def test_a_class_of_several_attributes_needs_the_name_of_one(run: Run):
+    run.model.attribute_names = {"taste": ["bad", "good"], "price": ["bad", "fair", "good"]}
+    with pytest.raises(RunError, match=r"c='good': taste and price have such a class\ntry  one of taste=good, price=g"):
+        run.transfer(["a"], "good")
+    assert run.model.chosen({"price": "good"}).tolist() == [[-1, 2]]
+    assert run.model.chosen("fair").tolist() == [[-1, 1]]
+
+
 def test_a_class_that_does_not_exist_is_named_with_those_that_do(run: Run):
     with pytest.raises(RunError, match=r"c='neutral'.*\ntry  one of sentiment: negative, positive; tense: future"):
         run.sample(2, c="neutral")
