@@ -40,6 +40,8 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _transfer(asked: argparse.Namespace) -> None:
+    if asked.file.endswith(".npy"):
+        raise ConfigError(f"{asked.file}: holds feature vectors, not texts\ntry  one text a line")
     texts = lines.read(asked.file)
     lines.writable("--to", asked.to)
 

@@ -61,6 +61,7 @@ def test_a_line_for_each_text_in_their_order(file: str, typed, tmp_path: Path, m
         (["texts.txt", "--class", "good", "--batch-size", "0"], "batch_size=0: a batch holds at least one text"),
         (["texts.txt", "--class", "good", "--beam", "0"], "beam=0"),
         (["none.txt", "--class", "good"], "none.txt: cannot be read"),
+        (["v.npy", "--class", "good"], "v.npy: holds feature vectors, not texts\ntry  one text a line"),
         (["texts.txt", "--class", "good", "--to", "no/out.txt"], "--to no/out.txt: there is no folder"),
     ],
 )

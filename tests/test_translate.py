@@ -87,6 +87,13 @@ def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
     assert typed(file, "v.npy").out.splitlines() == load(file).write(list(np.eye(3)), method="beam")
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "1.5"])
+def test_a_seed_that_is_none(seed: str, typed):
+    said = typed("run", "sources.txt", "--seed", seed)
+    assert said.code == 2
+    assert "argument --seed: " in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -105,6 +112,8 @@ def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
         (["{run}", "sources.txt", "--max-length", "0"], "max_length=0"),
         (["{run}", "sources.txt", "--batch-size", "0"], "batch_size=0"),
         (["{run}", "sources.txt", "--n-best", "0"], "n_best=0"),
+        (["{run}", "sources.txt", "--length-penalty", "nan"], "length_penalty=nan"),
+        (["{run}", "v.npy"], "v.npy: holds feature vectors, and this run reads texts"),
         (["{svae}", "sources.txt"], "this model reads no sources"),
     ],
 )
@@ -112,6 +121,7 @@ def test_mistakes_get_one_message(saved, typed, tmp_path: Path, words: list[str]
     (tmp_path / "latin.txt").write_bytes("Straße".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "two.txt").write_text("a\nb\n")
+    np.save(tmp_path / "v.npy", np.eye(3))
     if "{svae}" in words:
         run = saved("model=svae", "data=snips", "latent.dim=3")
     else:
