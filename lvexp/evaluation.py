@@ -21,10 +21,11 @@ from lvexp.data.known import Known
 from lvexp.data.layout import COLUMNS
 from lvexp.data.module import TextData
 from lvexp.data.settings import DataSettings
+from lvexp.data.source import JUDGE
 from lvexp.errors import ConfigError, LvexpError
 from lvexp.instruments.evaluate import Evaluation, Make, evaluate
 from lvexp.instruments.settings import EvaluationSettings
-from lvexp.job import checkpoints, identity
+from lvexp.job import checkpoints, identity, preflight
 from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
 from lvexp.loading import Run, load
@@ -124,6 +125,7 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
         loaded = load(source, trust=targets.named(config))
         before = Folder(source, "").result()
         data, others, left_out = _texts(config, loaded, before)
+        preflight.references(config["evaluation"], data)
         for line in [*data.corpus.notes, *left_out]:
             console.print(f"[yellow]data[/yellow] {line}", highlight=False)
         evaluation, found = measured(config, loaded.model, data, build.instruments(config), console, others)
@@ -144,6 +146,7 @@ def _texts(
 
     The test set is the run's own, unless another file or other columns are typed: such texts are encoded as the
     checkpoint says and need no training texts. Figures that need them are of the run's own, if they are still there.
+    Another judge is read with the run's own texts.
 
     Raises:
         ConfigError: see :func:`evaluate_again`.
@@ -163,6 +166,12 @@ def _texts(
         raise ConfigError(
             f"{typed}: no file with the texts to measure it on is named\ntry  data.files.test=FILE | leave out data.…"
         )
+    judge = config["data"]["files"].get("judge")
+    if judge and judge != saved["data"]["files"].get("judge"):
+        raise ConfigError(
+            f"{typed} data.files.judge={judge}: another judge is read with the run's own texts, and these are others\n"
+            f"try  leave out data.files.judge=… | data.files.judge={judge} alone"
+        )
     data = build.data(config, dataclasses.replace(known, only=("test",)))
     data.prepare_data()
     kept = {key: config["data"][key] for key in ("root", "cache", "eval_batch_size")}
@@ -175,9 +184,11 @@ def _texts(
 
 
 def _read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Which files and columns a ``data`` group reads, with defaults, as the versions of lvexp may write other keys."""
+    """Which files and columns a ``data`` group reads, except for the judge's, with defaults, as the versions of lvexp
+    may write other keys."""
     settings = DataSettings.of(data)
-    named = {"files": settings.place.files, "sources": settings.place.sources}
+    files = {split: file for split, file in settings.place.files.items() if split != JUDGE}
+    named = {"files": files, "sources": settings.place.sources}
     found = {key: {split: file for split, file in value.items() if file} for key, value in named.items()}
     found["columns"] = {name: getattr(settings.columns, name) for name in ("text", *COLUMNS, "tags")}
     return {**found, "format": settings.format, "header": settings.header}

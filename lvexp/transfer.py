@@ -40,6 +40,8 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _transfer(asked: argparse.Namespace) -> None:
+    if asked.file.endswith(".npy"):
+        raise ConfigError(f"{asked.file}: holds feature vectors, not texts\ntry  one text a line")
     texts = lines.read(asked.file)
     lines.writable("--to", asked.to)
 
@@ -60,7 +62,13 @@ def _chosen(typed: Sequence[str]) -> str | dict[str, str]:
         return typed[0]
     if bare := [word for word in typed if "=" not in word]:
         raise ConfigError(f"--class {bare[0]}: of several, each names its attribute\ntry  --class ATTRIBUTE={bare[0]}")
-    return dict(word.split("=", 1) for word in typed)
+    pairs = [word.split("=", 1) for word in typed]
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(
+            f"--class {twice[0]}=…: given {names.count(twice[0])} times\ntry  one class for each attribute"
+        )
+    return dict(pairs)
 
 
 if __name__ == "__main__":

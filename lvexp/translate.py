@@ -40,7 +40,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--length-penalty", type=float, default=0.0, help="favours longer texts (%(default)s)")
     parser.add_argument("--n-best", type=int, metavar="N", help="the N best texts, with their log p")
     parser.add_argument("--draw", action="store_true", help="z drawn from p(z|x), instead of its mean")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (%(default)s)")
+    parser.add_argument("--seed", type=command.seed, default=0, help="of the draws (%(default)s)")
     parser.add_argument("--max-length", type=int, default=100, help="tokens after which a text is cut (%(default)s)")
     return parser.parse_args(words)
 
@@ -57,9 +57,12 @@ def _translate(asked: argparse.Namespace) -> None:
 
     import torch
 
+    from lvexp.data.features import Features
     from lvexp.loading import load
 
     run = load(asked.run, trust=asked.trust)
+    if asked.file.endswith(".npy") and not isinstance(run.model.sources, Features):
+        raise ConfigError(f"{asked.file}: holds feature vectors, and this run reads texts\ntry  one text a line")
     torch.manual_seed(asked.seed)
     how: dict[str, Any] = {"max_length": asked.max_length, "length_penalty": asked.length_penalty}
     with command.values():

@@ -54,12 +54,14 @@ def test_a_line_for_each_text_in_their_order(file: str, typed, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["texts.txt", "--class", "odd"], "c='odd': it must be a class of one attribute\ntry  one of mood: bad, good"),
+        (["texts.txt", "--class", "odd"], "c='odd': there is no such class\ntry  one of mood: bad, good"),
         (["texts.txt", "--class", "mood=odd"], "there is no such attribute or class\ntry  one of bad, good"),
         (["texts.txt", "--class", "good", "--class", "mood=bad"], "--class good: of several, each names its attribute"),
+        (["texts.txt", "--class", "mood=bad", "--class", "mood=good"], "--class mood=…: given 2 times\ntry  one class"),
         (["texts.txt", "--class", "good", "--batch-size", "0"], "batch_size=0: a batch holds at least one text"),
         (["texts.txt", "--class", "good", "--beam", "0"], "beam=0"),
         (["none.txt", "--class", "good"], "none.txt: cannot be read"),
+        (["v.npy", "--class", "good"], "v.npy: holds feature vectors, not texts\ntry  one text a line"),
         (["texts.txt", "--class", "good", "--to", "no/out.txt"], "--to no/out.txt: there is no folder"),
     ],
 )

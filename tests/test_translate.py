@@ -66,10 +66,32 @@ def test_the_n_best_come_with_their_log_probabilities(saved, typed):
         assert [(one["text"], one["log_p"]) for one in line["n_best"]] == [(text, round(p, 4)) for text, p in found]
 
 
+def test_more_texts_than_the_beam_widen_it_and_their_z_may_be_drawn(saved, typed):
+    file = saved("model=cvae", "data=multi30k")
+
+    def best(*words: str) -> list[list[str]]:
+        said = typed(file, "sources.txt", "--max-length", "4", *words)
+        assert said.code == 0, said.err
+        return [[one["text"] for one in json.loads(line)["n_best"]] for line in said.out.splitlines()]
+
+    assert [len(texts) for texts in best("--n-best", "8")] == [8, 8, 8]
+    fixed = best("--n-best", "4")
+    draws = [best("--n-best", "4", "--draw", "--seed", seed) for seed in "00123"]
+    assert draws[0] == draws[1]
+    assert any(drawn != fixed for drawn in draws)
+
+
 def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
     file = saved("model=seq2seq", "data=objects", "encoder=perceptron", sources=Features(1, 3))
     np.save(tmp_path / "v.npy", np.eye(3))
     assert typed(file, "v.npy").out.splitlines() == load(file).write(list(np.eye(3)), method="beam")
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "1.5"])
+def test_a_seed_that_is_none(seed: str, typed):
+    said = typed("run", "sources.txt", "--seed", seed)
+    assert said.code == 2
+    assert "argument --seed: " in said.err
 
 
 @pytest.mark.parametrize(
@@ -90,6 +112,8 @@ def test_sources_may_be_vectors(saved, typed, tmp_path: Path):
         (["{run}", "sources.txt", "--max-length", "0"], "max_length=0"),
         (["{run}", "sources.txt", "--batch-size", "0"], "batch_size=0"),
         (["{run}", "sources.txt", "--n-best", "0"], "n_best=0"),
+        (["{run}", "sources.txt", "--length-penalty", "nan"], "length_penalty=nan"),
+        (["{run}", "v.npy"], "v.npy: holds feature vectors, and this run reads texts"),
         (["{svae}", "sources.txt"], "this model reads no sources"),
     ],
 )
@@ -97,6 +121,7 @@ def test_mistakes_get_one_message(saved, typed, tmp_path: Path, words: list[str]
     (tmp_path / "latin.txt").write_bytes("Straße".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "two.txt").write_text("a\nb\n")
+    np.save(tmp_path / "v.npy", np.eye(3))
     if "{svae}" in words:
         run = saved("model=svae", "data=snips", "latent.dim=3")
     else:

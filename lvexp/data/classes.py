@@ -47,8 +47,8 @@ class Classes:
                 )
 
     def check_judge(self, judged: Classes, path: Path) -> None:
-        """Raises DataError if the file of judge, whose classes are ``judged``, has no labels in a column, or one that
-        no other file has."""
+        """Raises DataError if the file of judge, whose classes are ``judged``, has no labels in a column, one that no
+        other file has, or a single one of several."""
         for (typed, known), (_, found) in zip(self._columns(), judged._columns(), strict=True):
             if not found:
                 raise DataError(
@@ -59,6 +59,11 @@ class Classes:
                 raise DataError(
                     f"data.files.judge={path} {typed}: {new[0]!r} is the label of no text of train, valid or test\n"
                     f"try  data.files.judge=FILE with labels among {', '.join(sorted(known)[:9])}"
+                )
+            if len(found) == 1 < len(known):
+                raise DataError(
+                    f"data.files.judge={path} {typed}: every text of it has the label {min(found)!r}, and a classifier "
+                    "learns to tell labels apart\ntry  data.files.judge=FILE with several | data.files.judge=null"
                 )
 
     def _columns(self) -> Iterator[tuple[str, set[str]]]:

@@ -38,13 +38,19 @@ def rewrites(name: str, count: int) -> list[str]:
     """A rewrite for each of ``count`` test texts, in their order: a line, or what follows a tab in it.
 
     Raises:
-        DataError: the file cannot be read. ConfigError: it has another number of lines.
+        DataError: the file cannot be read. ConfigError: it has no lines, or another number of them.
     """
-    found = read(name)
+    typed, other = f"evaluation.references={name}", "evaluation.references=null"
+    if name.endswith(".npy"):
+        raise ConfigError(f"{typed}: holds feature vectors, not texts\ntry  a text file | {other}")
+    try:
+        found = read(str(Path(name).expanduser()))
+    except DataError as error:
+        raise DataError(f"evaluation.references={error} | {other}") from error
     if len(found) != count:
         raise ConfigError(
-            f"evaluation.references={name}: has {len(found):,} lines, and the test set has {count:,} texts\n"
-            "try  a file with one rewrite for each test text, in the same order"
+            f"{typed}: has {len(found):,} lines, and the test set has {count:,} texts\n"
+            f"try  a file with one rewrite for each test text, in the same order | {other}"
         )
     return [str(line).rpartition("\t")[2] for line in found]
 

@@ -28,6 +28,13 @@ def finished_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", nargs="*", default=(), metavar="CLASS", help="own classes that the run may import")
 
 
+def seed(typed: str) -> int:
+    """A number that torch takes as a seed."""
+    if not 0 <= (number := int(typed)) < 2**63:
+        raise argparse.ArgumentTypeError(f"{typed} is no seed: try  0, or any number below 2^63")
+    return number
+
+
 @contextlib.contextmanager
 def values() -> Iterator[None]:
     """Values that a library rejects are mistakes in what was typed."""

@@ -92,14 +92,19 @@ class AttributeModel(SentenceModel):
             c: attribute → class, ``{"sentiment": "positive"}``; or the name of a class that only one attribute has.
 
         Raises:
-            RunError: there is no such attribute or class.
+            RunError: there is no such attribute or class, or several attributes have the class.
         """
         known = self.named
         if isinstance(c, str):
             owners = [name for name, labels in known.items() if c in labels]
-            if len(owners) != 1:
+            if len(owners) > 1:
+                raise RunError(
+                    f"c={c!r}: {' and '.join(owners)} have such a class\n"
+                    f"try  one of {', '.join(f'{name}={c}' for name in owners)}"
+                )
+            if not owners:
                 menu = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in known.items())
-                raise RunError(f"c={c!r}: it must be a class of one attribute\ntry  one of {menu}")
+                raise RunError(f"c={c!r}: there is no such class\ntry  one of {menu}")
             c = {owners[0]: c}
         found = torch.full((1, len(known)), -1)
         for name, label in c.items():

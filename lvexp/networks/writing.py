@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -41,17 +42,24 @@ class Decoding:
 
     def __post_init__(self) -> None:
         if self.method not in ("greedy", "sample", "beam"):
-            raise ConfigError(f"decoding method {self.method!r}: it is one of greedy, sample, beam")
-        if self.temperature <= 0:
-            raise ConfigError(f"decoding temperature {self.temperature}: it must be above 0; greedy is its limit at 0")
+            raise ConfigError(f"decoding method {self.method!r}: it is one of greedy, sample, beam\ntry  beam")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(
+                f"decoding temperature={self.temperature}: it must be above 0; greedy is its limit at 0\n"
+                "try  temperature=1 | method=greedy"
+            )
         if not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise ConfigError(f"decoding top_k={self.top_k}, top_p={self.top_p}: top_k >= 0 and 0 < top_p <= 1")
-        if self.length_penalty < 0:
-            raise ConfigError(f"decoding length_penalty={self.length_penalty}: it must be at least 0")
+            raise ConfigError(
+                f"decoding top_k={self.top_k}, top_p={self.top_p}: top_k >= 0 and 0 < top_p <= 1\ntry  0 and 1"
+            )
+        if not 0 <= self.length_penalty < math.inf:
+            raise ConfigError(f"decoding length_penalty={self.length_penalty}: it must be at least 0\ntry  0.6")
         if self.beam < 1 or self.max_length < 1:
-            raise ConfigError(f"decoding beam={self.beam}, max_length={self.max_length}: both are at least 1")
+            raise ConfigError(
+                f"decoding beam={self.beam}, max_length={self.max_length}: both are at least 1\ntry  5 and 100"
+            )
         if not 1 <= self.n_best <= (self.beam if self.method == "beam" else 1):
-            raise ConfigError(f"decoding n_best={self.n_best}: it must be between 1 and beam, with method beam")
+            raise ConfigError(f"decoding n_best={self.n_best}: it must be between 1 and beam, with method beam\ntry  1")
 
 
 @torch.no_grad()

@@ -370,8 +370,12 @@ def test_a_column_of_splits_does_not_move_texts_out_of_judge(judged):
             [(text, None, "past", None) for text in ("a", "b")],
             "data.columns.label=kind: no line of it has a label there",
         ),
-        ([(text, "positive", None, None) for text in ("a", "b")], r"attributes=\[tense\]: no line of it has a label"),
+        (
+            [("a", "positive", None, None), ("b", "negative", None, None)],
+            r"attributes=\[tense\]: no line of it has a label",
+        ),
         ([("a", "neutral", "past", None)], "'neutral' is the label of no text of train, valid or test"),
+        ([("a", "positive", "past", None), ("b", "positive", "present", None)], "has the label 'positive', and a clas"),
         ([row for row in ROWS if row[1] and row[2]], "every text of it stands in train too"),
         ("", "too little of it is usable text"),
     ],
@@ -401,8 +405,9 @@ def test_long_texts_of_judge(judged):
     corpus = opened(judged(long, max_length=5))
     assert len(corpus.splits["judge"]) == 2
     assert "judge.jsonl: 1 texts of more than 5 tokens skipped (at line 4)" in corpus.notes
+    every = [("a b c d e f g", "positive", "past", None), ("a b c d e f h", "negative", "present", None)]
     with pytest.raises(DataError, match=r"judge\.jsonl: every text has more than data\.max_length=4"):
-        opened(judged([("a b c d e f g", "positive", "past", None)], max_length=4))
+        opened(judged(every, max_length=4))
 
 
 def test_stored_attributes_are_read_at_any_place(make):

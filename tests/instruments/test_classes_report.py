@@ -15,6 +15,8 @@ from sacrebleu.metrics.bleu import BLEU
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.estimators.auto import Auto
+from lvexp.instruments.attributes import Attributes
+from lvexp.instruments.base import Context, Look
 from lvexp.instruments.evaluate import evaluate
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.latents.categorical import Categorical
@@ -127,6 +129,36 @@ def test_rewrites_by_people_are_a_row_of_their_own(tmp_path: Path):
         judged(model(), references=str(file))
 
 
+def test_the_rewrite_of_a_text_is_found_by_its_number(tmp_path: Path):
+    """Batches are not in the order of the file, and the class of a text may not be known."""
+    made, file = model(), tmp_path / "human.txt"
+    (texts,) = corpus(REAL[:4])
+    texts.index = torch.tensor([3, 1, 0, 2])
+    texts.labels = torch.tensor([1, 0, 1, -1])
+    rewrites = ["bad staff indeed", "the food was good", "nothing", "the food was bad"]
+    file.write_text("".join(f"{rewrite}\n" for rewrite in rewrites))
+    settings = dataclasses.replace(SMALL, references=str(file))
+    evaluation = evaluate(made, [texts], settings, ("negative", "positive"), {"valid": corpus(REAL)})
+    found, of_texts = evaluation.scores, ["the food was bad", "the food was good", "bad staff indeed"]
+    assert found["human_self_bleu_corpus"] == pytest.approx(corpus_bleu(of_texts, REAL[:3]))
+    assert found["human_accuracy"] == 1.0
+    assert found["judge_accuracy"] == 1.0  # of the three whose class is known
+    assert found["transfer_bleu"] == pytest.approx(100 * 2 / 3)
+    lines = [json.loads(line) for line in evaluation.files["written.jsonl"].splitlines()]
+    assert [line["text"] for line in lines] == ["good staff", "the food was bad", "the food was good"]
+
+
+def test_no_more_batches_are_transferred_than_the_limit_asks_for():
+    batches = [*corpus(REAL[:4]), *corpus(REAL[4:], start=4)]
+    for limit, count in ((3, 4), (5, 6)):
+        instrument = Attributes(Context(made := model(), dataclasses.replace(SMALL, bleu_sentences=limit)))
+        with torch.no_grad():
+            for number, batch in enumerate(batches):
+                instrument.update(Look(made.terms(batch), None, number))
+        assert len(instrument.transferred) == count
+        assert len(instrument.texts) == 6
+
+
 def test_figures_of_several_attributes_are_their_own_and_their_mean():
     """Even where an attribute, or a class of another one, is called like a figure."""
     made = model(bleu=3)
@@ -167,9 +199,12 @@ def test_the_judge_is_fitted_on_the_texts_kept_for_it():
 def test_without_labelled_texts_there_is_no_judge_and_no_figure():
     unlabelled = corpus(REAL)[0]
     unlabelled.labels = torch.full((len(REAL),), -1)
-    found = evaluate(model(), corpus(REAL[:4]), SMALL, (), {"valid": [unlabelled]})
-    assert found.scores.get("attribute_accuracy") is None
-    assert not any(title.startswith("Attribute") for title, _ in found.groups)
+    same = corpus(REAL)[0]
+    same.labels = torch.zeros(len(REAL), dtype=torch.long)
+    for known in (unlabelled, same):
+        found = evaluate(model(), corpus(REAL[:4]), SMALL, (), {"valid": [known]})
+        assert found.scores.get("attribute_accuracy") is None
+        assert not any(title.startswith("Attribute") for title, _ in found.groups)
 
 
 def test_the_texts_of_a_class_share_their_z_and_the_file_holds_every_transfer(usual):
@@ -200,6 +235,20 @@ def test_fluency_is_the_perplexity_of_a_language_model(usual):
     expected = math.exp(known.terms(batch).distortion.sum().item() / batch.predicted())
     assert found["transfer_perplexity"] == pytest.approx(expected, rel=1e-5)
     assert usual.scores["transfer_perplexity"] is None
+
+
+def test_perplexity_is_over_all_tokens_of_all_batches():
+    import tiny
+
+    known = tiny.model("none").eval()
+    instrument = Attributes(Context(model(), SMALL, language_model=known))
+    texts = ["good", "the food was bad and the staff was good", "bad staff"] * 50
+    with torch.no_grad():
+        batches = [Batch.of(known.vocabulary.encode([text])) for text in texts[:3]]
+        nats = sum(known.terms(batch).distortion.sum().item() for batch in batches)
+        perplexity = instrument._perplexity(texts)
+    assert perplexity == pytest.approx(math.exp(nats / sum(batch.predicted() for batch in batches)), rel=1e-4)
+    assert instrument._perplexity([]) is None
 
 
 def test_the_mean_of_sentence_bleu_is_unsmoothed():

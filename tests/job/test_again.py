@@ -209,3 +209,29 @@ def test_labels_of_other_texts_are_those_of_the_run(small: list[str], tmp_path: 
         package.train(*typed)
     with pytest.raises(ConfigError, match=r"(?s)no file with the texts to measure it on.*data\.files\.test=FILE"):
         package.train(f"evaluate={run.folder}", "data.columns.label=null")
+
+
+def test_another_judge_is_read_and_rewrites_are_counted_first(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "paths.outputs=outputs", "estimator=auto"]
+    small = [word for word in small if "latent.dim" not in word]
+    run = package.train(
+        *small, *short, "model=control", "latent.c.categories=2", "latent.z.dim=3", "model.base_epochs=0"
+    )
+    assert run.result["test"]["judge_held_out"] is False
+    (tmp_path / "judge.tsv").write_text("thing\tone cup\nanimal\tone cat\nthing\ttwo cups\n")
+    typed = [f"evaluate={run.folder}", "data.files.judge=judge.tsv"]
+    found = package.train(*typed).result["test"]
+    assert (found["judge_held_out"], found["judge_texts"]) == (True, 3)
+    (tmp_path / "judge.tsv").write_text("plant\tone tree\n")
+    with pytest.raises(DataError, match="'plant' is the label of no text"):
+        package.train(*typed)
+    (tmp_path / "other.tsv").write_text("thing\tthe cup\n")
+    with pytest.raises(ConfigError, match=r"judge\.tsv: another judge is read with the run's own texts"):
+        package.train(*typed, "data.files.test=other.tsv")
+    (tmp_path / "human.txt").write_text("one\n")
+    monkeypatch.setattr("lvexp.evaluation.measured", lambda *_, **__: pytest.fail("it was measured"))
+    with pytest.raises(ConfigError, match=r"human\.txt: has 1 lines, and the test set has"):
+        package.train(f"evaluate={run.folder}", "evaluation.references=human.txt")

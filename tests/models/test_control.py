@@ -16,6 +16,9 @@ from lvexp.data.special import BOS, EOS, PAD
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError, RunError
 from lvexp.estimators.pathwise import Pathwise
+from lvexp.instruments.attributes import Attributes
+from lvexp.instruments.base import Context, Look
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.latents.categorical import Categorical
 from lvexp.latents.gaussian import Gaussian
 from lvexp.latents.mixed import Mixed
@@ -242,6 +245,8 @@ def test_a_text_of_the_posterior_gets_another_class_and_keeps_its_z(monkeypatch:
     from lvexp.networks import relaxed
 
     monkeypatch.setattr("lvexp.models.control.relax", lambda *given: seen.append(given) or relaxed.relax(*given))
+    others = torch.tensor([[0], [1], [0], [0]])  # of the texts with a label, the other one
+    monkeypatch.setattr(model, "_drawn", lambda count: (torch.full((count, 5), torch.nan), others))
     train(model, CYCLE[1], 1)
     code = seen[0][1]
     torch.manual_seed(3)
@@ -251,8 +256,7 @@ def test_a_text_of_the_posterior_gets_another_class_and_keeps_its_z(monkeypatch:
     mean, log_var = twin.latent.blocks["z"].linear(twin.encoder(read.tokens, read.lengths)).chunk(2, -1)
     z = mean + (0.5 * log_var).exp() * torch.randn(1, *mean.shape)[0]
     torch.testing.assert_close(code[:, :3], z)
-    rows = twin.latent.blocks["c0"].embedding[0]
-    assert all(any(torch.equal(row, known) for known in rows) for row in code[:, 3:])
+    torch.testing.assert_close(code[:, 3:], twin.latent.blocks["c0"].embedding[0][others[:, 0]])
 
 
 def test_what_the_discriminator_is_unsure_of_costs_the_entropy():
@@ -272,6 +276,73 @@ def test_what_the_discriminator_is_unsure_of_costs_the_entropy():
         cost[name] = (with_entropy - model._written(200)).mean().item()
     assert cost["unsure"] == pytest.approx(math.log(2), abs=1e-4)
     assert 0 <= cost["sure"] < 0.2
+
+
+# --- validations ------------------------------------------------------------------------------------------------------
+
+
+def validated_batches() -> list[Batch]:
+    """Four texts and one, with two attributes; some classes are not known."""
+    first, last = (
+        Batch.of(WORDS.encode(["a b c d", "d e f a", "f e d c", "c c a b"])),
+        Batch.of(WORDS.encode(["b c d e f"])),
+    )
+    first.labels, last.labels = torch.tensor([1, 0, -1, 1]), torch.tensor([1])
+    first.attributes, last.attributes = torch.tensor([[2], [-1], [0], [1]]), torch.tensor([[2]])
+    return [first, last]
+
+
+@torch.no_grad()
+def test_the_loss_of_the_generator_is_the_mean_over_all_texts_of_the_bound_and_its_guidance(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    model = made(2).eval()
+    monkeypatch.setattr(model, "guidance", lambda terms: 100.0 + terms.batch.lengths)
+    instrument, parts = Attributes(Context(model, EvaluationSettings(), alone=False)), []
+    for batch in validated_batches():
+        terms = model.terms(batch)
+        instrument.update(Look(terms, None, 0))
+        assert terms.rate is not None
+        parts.append(terms.distortion + terms.rate + 100 + batch.lengths)
+    assert instrument.measure()["generator_loss"] == pytest.approx(torch.cat(parts).mean().item(), rel=1e-5)
+
+
+@torch.no_grad()
+def test_a_validation_judges_transferred_texts_by_the_discriminator_of_their_attribute(monkeypatch: pytest.MonkeyPatch):
+    model, asked = made(2, seed=2, best="transfer").eval(), []
+    instrument = Attributes(Context(model, EvaluationSettings(), alone=False))
+    # of each batch, attribute by attribute: the known classes, the next ones, and what is written
+    wanted = [
+        (0, [0, 1, 0], ["a b c d", "d", "f f f f"]), (1, [0, 1, 2], ["a b c d", "f e d c", "a"]),
+        (0, [0], ["b c d e f"]), (1, [0], ["b c d e f"]),
+    ]  # fmt: skip
+
+    def write(value: torch.Tensor, to: torch.Tensor) -> list[str]:
+        at, classes, texts = wanted[len(asked)]
+        asked.append(to)
+        assert to[:, at].tolist() == classes
+        assert (to[:, 1 - at] == -1).all()
+        return texts
+
+    monkeypatch.setattr(instrument, "_write", write)
+    for batch in validated_batches():
+        instrument.update(Look(model.terms(batch), None, 0))
+
+    def share(own: bool) -> float:
+        """Of the class wanted, according to the discriminator of this attribute, or to the first."""
+        right = 0
+        for at, classes, texts in wanted:
+            for c, text in zip(classes, texts, strict=True):
+                read = Batch.of(WORDS.encode([text]))
+                right += log_p(model, read.tokens, read.lengths)[at if own else 0].argmax(-1).item() == c
+        return right / 8
+
+    accuracy, kept = share(own=True), 100 * 5 / 8  # five of the eight are copies, the others share no four words
+    found = instrument.measure()
+    assert 0 < accuracy != share(own=False), "or this test says little"
+    assert found["transfer_accuracy"] == pytest.approx(accuracy)
+    assert found["transfer_self_bleu"] == pytest.approx(kept)
+    assert found["transfer_loss"] == pytest.approx(100 - math.sqrt(100 * accuracy * kept))
 
 
 # --- a finished run --------------------------------------------------------------------------------------------------
@@ -324,6 +395,27 @@ def test_attributes_are_the_most_probable_classes(run: Run):
         p, row = log_p(run.model, read.tokens, read.lengths)[at].exp().max(-1)
         assert [each[name][0] for each in found] == [labels[c] for c in row.tolist()]
         assert [each[name][1] for each in found] == pytest.approx(p.tolist(), abs=1e-5)
+
+
+def test_classes_without_a_known_name_are_given_by_their_numbers(run: Run):
+    wanted = run.attributes(TEXTS)
+    run.model.attribute_names = {}
+    for found, named in zip(run.attributes(TEXTS), wanted, strict=True):
+        for (name, labels), other in zip(NAMES.items(), ("c1", "c2"), strict=True):
+            assert (labels[int(found[other][0])], found[other][1]) == named[name]
+    for known in (["future"], ["future", "past"]):  # a corpus may have fewer than the latent variable
+        run.model.attribute_names = {**NAMES, "tense": known}
+        numbers = {name: name if name in known else row for row, name in enumerate(NAMES["tense"])}
+        some = [each["tense"][0] for each in run.attributes(TEXTS)]
+        assert some == [numbers[str(named["tense"][0])] for named in wanted]
+
+
+def test_a_class_of_several_attributes_needs_the_name_of_one(run: Run):
+    run.model.attribute_names = {"taste": ["bad", "good"], "price": ["bad", "fair", "good"]}
+    with pytest.raises(RunError, match=r"c='good': taste and price have such a class\ntry  one of taste=good, price=g"):
+        run.transfer(["a"], "good")
+    assert run.model.chosen({"price": "good"}).tolist() == [[-1, 2]]
+    assert run.model.chosen("fair").tolist() == [[-1, 1]]
 
 
 def test_a_class_that_does_not_exist_is_named_with_those_that_do(run: Run):

@@ -102,6 +102,11 @@ def test_figures_that_the_texts_do_not_have_are_told(folder: Path, tmp_path: Pat
     found = paired(table(folder), "nll")
     assert found is not None
     assert set(found.by_group) == {"svae-a"}
+    rows = [{"index": number, "nll": True} for number in range(TEXTS)]  # is no number, although Python counts with it
+    (folder / "svae-b1" / "scores.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = paired(table(folder), "nll")
+    assert found is not None
+    assert set(found.by_group) == {"svae-a"}
     for scores in folder.glob("*/scores.jsonl"):
         scores.unlink()
     with pytest.raises(RunError, match="none of these runs has scores of single texts"):

@@ -277,6 +277,24 @@ def test_figures_are_means_over_the_texts_that_they_were_measured_on():
     assert f"D {seen.nats / seen.texts:z.2f}" in seen.bar._figures(training)
 
 
+def test_validations_are_disregarded_while_the_model_or_a_remedy_prepares():
+    class Remedy(Regularizer):
+        preparing = False
+
+    seen: list[bool] = []
+
+    class Look(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+            seen.append(pl_module.preparing)
+            remedy.preparing = trainer.current_epoch == 2
+
+    remedy = Remedy()
+    model = made(remedy)
+    model.prepares = lambda epoch: epoch < 2
+    train(model, 15, Look())  # three batches an epoch
+    assert seen == [True, True, False, True, False]
+
+
 @pytest.mark.parametrize("spoilt", [0, 1])
 def test_a_loss_of_its_own_that_is_no_number_is_named(spoilt: int):
     with pytest.raises(Diverged, match="bound nan" if spoilt == 0 else "loss of critic nan"):
