@@ -106,7 +106,7 @@ def test_a_kind_of_model_of_a_users_own_and_what_a_finished_run_of_it_writes(fol
     words = ["cat", "dog", "bird", "cup", "box", "hat"]
     pairs = [(a, b) for a in words for b in words]
     (folder / "pairs.tsv").write_text("".join(f"{a} and {b}\t{b} and {a}\n" for a, b in pairs))
-    data = ["data=text", f"data.files.train={folder / 'pairs.tsv'}", "data.columns.text=1", "+data.columns.source=0"]
+    data = ["data=text", f"data.files.train={folder / 'pairs.tsv'}", "data.columns.text=1", "data.columns.source=0"]
     data += ["data.vocabulary.min_count=1", "data.batch_size=8", "data.split.valid=0.2", "data.split.test=0.2"]
     result = run(folder, MODULE, *data, "model=given", "regularizer=free_bits")
     assert result["test"]["rate"] > 0

@@ -139,7 +139,7 @@ def test_attributes_change_the_entry_of_the_cache(make, cache: Path):
 
 
 def test_run_ids_without_attributes_are_those_of_before(composed):
-    typed = ["data=text", "data.files.train=none.tsv", "data.columns.text=1", "+data.columns.source=0"]
+    typed = ["data=text", "data.files.train=none.tsv", "data.columns.text=1", "data.columns.source=0"]
     config = composed(*typed)
     assert run_id(config, "svae") == "svae-222938d070"
     assert group_id(config, "m") == "m-d51ccb8493"

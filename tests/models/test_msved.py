@@ -310,7 +310,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words = [
             "model=msved", "data=text", f"data.root={folder}", "data.files.train=pairs.tsv",
             "data.files.valid=pairs.tsv", "data.files.test=pairs.tsv", "data.files.unlabelled=words.txt",
-            "data.transductive=true", "+data.columns.source=0", "data.columns.text=2", "data.columns.tags=1",
+            "data.transductive=true", "data.columns.source=0", "data.columns.text=2", "data.columns.tags=1",
             "data.vocabulary.kind=characters", "data.vocabulary.min_count=1", "encoder.hidden=16", "decoder.hidden=32",
             "decoder.attends=both", "latent.dim=4", "trainer.max_epochs=25", "trainer.patience=0", "optimizer.lr=0.02",
             "anneal.warmup=20", "anneal.start=0.0", "data.batch_size=8", "evaluation.iw_samples=2", "logger=csv",
