@@ -23,6 +23,7 @@ TRAITS = {
     "point": ("is not a point", "has a point for a posterior"),
     "rsample": ("has no reparameterised sample", "needs one"),
     "density": ("has no density", "needs one"),
+    "message": ("is no sequence of symbols", "has one sent"),
     "discrete": ("is not discrete", "is for discrete variables"),
     "blocks": ("is a single block", "has an estimator for each block"),
     "classes": ("holds no variable that could be the class of a text", "needs one"),
@@ -43,6 +44,7 @@ TRAITS = {
     "pairs": ("reads single texts", "compares two"),
     "source_memory": ("has no source to attend to", "attends to one"),
     "condition": ("has nothing to condition a prior on", "needs it"),
+    "game": ("has nobody to talk to", "is what two say to each other"),
     "supervised": ("looks at no label in training", "shows it some texts more often for theirs"),
     "differentiable": ("has draws without a derivative", "differentiates through them"),
     "blockwise": ("draws the latent variable as a whole", "needs it drawn block by block"),
@@ -59,7 +61,7 @@ _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(
     ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
 )
-_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory"), "model")
+_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory", "game"), "model")
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "counts"), "data")
 
