@@ -43,11 +43,13 @@ class Talk(nn.Module):
     end, least = None, 0
 
     def __init__(
-        self, features: int, rounds: int, questions: int, answers: int, hidden: int, embedding: int, memory: bool
+        self, features: int, rounds: int, questions: int, answers: int, hidden: int, embedding: int, memory: bool,
+        explore: float,
     ):
         super().__init__()
         self.length, self.size = 2 * rounds, max(questions, answers)
         self.sizes, self.hidden, self.memory = (questions, answers), hidden, memory
+        self.explore = explore
         self.task = nn.Linear(features, embedding, bias=False)
         # what each hears: of itself, and of the other
         self.question, self.asked, self.answer = (nn.Linear(self.size, embedding, bias=False) for _ in range(3))
@@ -65,8 +67,10 @@ class Talk(nn.Module):
 
     def speak(self, state: Heard) -> Float[Tensor, "N K"]:
         side = state.turn % 2
-        found = self.outputs[side]((state.answerer if side else state.questioner)[0])
-        return F.pad(found.log_softmax(-1), (0, self.size - self.sizes[side]), value=NEVER)
+        logits, explore = self.outputs[side]((state.answerer if side else state.questioner)[0]), self.explore
+        if self.training and explore and not side:
+            logits = ((1 - explore) * logits.softmax(-1) + explore / logits.shape[-1]).log()
+        return _padded(logits, self.size)
 
     def listen(self, symbol: Float[Tensor, "N K"], state: Heard) -> Heard:
         questioner, answerer = state.questioner, state.answerer
@@ -82,11 +86,37 @@ class Talk(nn.Module):
         return Heard(questioner, answerer, state.seen, state.turn + 1)
 
 
+class Anything(nn.Module):
+    """Both say any of their symbols with the same probability."""
+
+    end, least = None, 0
+
+    def __init__(self, talk: Talk):
+        super().__init__()
+        self.length, self.size, self.sizes = talk.length, talk.size, talk.sizes
+
+    def start(self, params: Float[Tensor, "N P"]) -> tuple[Tensor, int]:
+        return params, 0
+
+    def speak(self, state: tuple[Tensor, int]) -> Float[Tensor, "N K"]:
+        params, turn = state
+        return _padded(params.new_zeros(len(params), self.sizes[turn % 2]), self.size)
+
+    def listen(self, symbol: Float[Tensor, "N K"], state: tuple[Tensor, int]) -> tuple[Tensor, int]:
+        return state[0], state[1] + 1
+
+
+def _padded(logits: Float[Tensor, "N M"], size: int) -> Float[Tensor, "N K"]:
+    """log p of all symbols, of which only the first can come."""
+    return F.pad(logits.log_softmax(-1), (0, size - logits.shape[-1]), value=NEVER)
+
+
 class Dialogue(AbstractLatent):
     r"""z = q_1 a_1 … q_R a_R: questions of one agent, who knows the task, and answers of another, who sees the object
     (Kottur et al. 2017). Both are LSTMs; the questioner's last state is what the answer to the task is told from.
 
-    There is no prior. Parameters P = 2H: object and task.
+    The prior is uniform: the rate is what the dialogue tells, and its weight keeps both from settling on a language too
+    early. Parameters P = 2H: object and task.
 
     Args:
         features: H, width of the vectors of object and task.
@@ -104,9 +134,13 @@ class Dialogue(AbstractLatent):
         memory: bool = False,
         hidden: int = 100,
         embedding: int = 20,
+        explore: float = 0.0,
     ):
         super().__init__()
-        self.talk = Talk(features, dim, questions, answers, hidden, embedding, memory)
+        self.talk = Talk(features, dim, questions, answers, hidden, embedding, memory, explore)
+        self.before = Anything(self.talk)
+        self.nothing: Tensor  # the prior's parameters
+        self.register_buffer("nothing", torch.zeros(0), persistent=False)
         self.dim, self.width, self.heard = 2 * dim, self.talk.length * self.talk.size, hidden
 
     @property
@@ -128,8 +162,8 @@ class Dialogue(AbstractLatent):
     def posterior(self, params: Float[Tensor, "B P"]) -> Sequences:
         return Sequences(self.talk, params)
 
-    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> None:
-        return None
+    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Sequences:
+        return Sequences(self.before, self.nothing)
 
     def code(self, value: Shaped[Tensor, "S B L K"]) -> Float[Tensor, "S B W"]:
         return value.flatten(-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -38,11 +39,8 @@ class GameModel(LatentModel):
     knows at its end is what the receiver reads.
 
     ``loss=likelihood`` is the bound, whose distortion is :math:`-E_q \log p(y|z, t)`. ``loss=reward`` is minus the
-    expected reward of Kottur et al.: R for a y that is right as a whole, -m R for any other,
-
-    .. math:: -E_{q(z|o,t)}\,[R\,p - m R\,(1 - p)], \qquad p = p(y|z, t)
-
-    Their guess of y is a draw, too; here its expectation is taken. The reported figures are those of the likelihood.
+    expected reward of Kottur et al., :math:`-E_{q(z|o,t)\,p(y'|z,t)}\,r(y')`: R for a y' that is right as a whole, -m R
+    for any other. The words of y' are drawn as the symbols are, and share their score-function gradient.
 
     Args:
         encoder: reads o and t, each by itself. decoder: tells y.
@@ -126,10 +124,10 @@ class GameModel(LatentModel):
         """The most probable symbols, and which words of y are then told, also with the most probable ones."""
         latent, end = self.latent, self.vocabulary.special.eos
         value = latent.point(latent.posterior(self.params(reading)))
-        words = batch.targets.shape[1] - 1  # without <eos>
-        told = self.write(latent.code(value[None])[0], Decoding(max_length=words + 1), reading)
-        padded = [(row + [end] * words)[:words] if len(row) <= words else [end] * words for row in told]
-        return value, torch.tensor(padded, device=value.device) == batch.targets[:, :words]
+        words = batch.targets[:, :-1]  # without <eos>
+        told = self.write(latent.code(value[None])[0], Decoding(max_length=words.shape[1]), reading)
+        padded = [row + [end] * (words.shape[1] - len(row)) for row in told]
+        return value, torch.tensor(padded, device=value.device) == words
 
     # --- training ------------------------------------------------------------------------------------------------
 
@@ -140,26 +138,43 @@ class GameModel(LatentModel):
         """Minus the expected reward."""
         if turn is not REWARD:
             return 0.0
-        batch = self._drawn(batch) if self.hard else batch
         reading = self.read(batch)
         q = self.latent.posterior(self.params(reading))
         draw = self.estimator(q, self.samples)
         talks = isinstance(self.latent, Dialogue) and isinstance(q, Sequences)
         heard = self.latent.listened(q, draw.value) if talks else self.latent.code(draw.value)  # pyright: ignore
-        log_p = self.decoder(batch.inputs, batch.targets, batch.lengths, self._beside(heard, reading))
-        cost = self.reward * (self.wrong - (1 + self.wrong) * log_p.exp())
+        log_p, right = self._guessed(self._beside(heard, reading), batch.targets[:, :-1])
+        cost = torch.where(right, -self.reward, self.wrong * self.reward)
         control = self.estimator.control(cost, batch)
-        return expect(cost, draw, control.baseline, control.scale) + control.fit
+        scored = dataclasses.replace(draw, score=draw.score + log_p)
+        return self.weighted(expect(cost, scored, control.baseline, control.scale) + control.fit, batch)
+
+    def _guessed(
+        self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "S B"], Bool[Tensor, "S B"]]:
+        """log p of drawn words, and whether all of them are right."""
+        flat, special = code.flatten(0, 1), self.vocabulary.special
+        words, state = torch.full((len(flat),), special.bos, device=code.device), self.decoder.start(flat)
+        scores, right = [], []
+        for column in wanted.repeat(len(code), 1).unbind(1):
+            log_p, state = self.decoder.step(words, state)
+            words = log_p.detach().exp().multinomial(1)[:, 0]
+            scores.append(log_p.gather(1, words[:, None])[:, 0])
+            right.append(words == column)
+        shape = code.shape[:2]
+        return torch.stack(scores).sum(0).view(shape), torch.stack(right).all(0).view(shape)
+
+    def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:
+        return loss * self._weights(batch) if self.hard and self.training else loss
 
     @torch.no_grad()
-    def _drawn(self, batch: Batch) -> Batch:
-        """As many games, ``hard`` of them from those that are lost."""
+    def _weights(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Of the games of a batch, with mean 1: those that are lost have ``hard`` of the whole weight."""
         lost = ~self.played(batch, self.read(batch))[1].all(1)
         count = int(lost.sum())
         if not 0 < count < len(batch):
-            return batch
-        share = torch.where(lost, self.hard / count, (1 - self.hard) / (len(batch) - count))
-        return batch[share.multinomial(len(batch), replacement=True)]
+            return torch.ones(len(batch), device=self.device)
+        return len(batch) * torch.where(lost, self.hard / count, (1 - self.hard) / (len(batch) - count))
 
     @property
     def monitor(self) -> tuple[str, str]:
