@@ -43,13 +43,11 @@ class Talk(nn.Module):
     end, least = None, 0
 
     def __init__(
-        self, features: int, rounds: int, questions: int, answers: int, hidden: int, embedding: int, memory: bool,
-        explore: float,
+        self, features: int, rounds: int, questions: int, answers: int, hidden: int, embedding: int, memory: bool
     ):
         super().__init__()
         self.length, self.size = 2 * rounds, max(questions, answers)
         self.sizes, self.hidden, self.memory = (questions, answers), hidden, memory
-        self.explore = explore
         self.task = nn.Linear(features, embedding, bias=False)
         # what each hears: of itself, and of the other
         self.question, self.asked, self.answer = (nn.Linear(self.size, embedding, bias=False) for _ in range(3))
@@ -67,10 +65,7 @@ class Talk(nn.Module):
 
     def speak(self, state: Heard) -> Float[Tensor, "N K"]:
         side = state.turn % 2
-        logits, explore = self.outputs[side]((state.answerer if side else state.questioner)[0]), self.explore
-        if self.training and explore and not side:
-            logits = ((1 - explore) * logits.softmax(-1) + explore / logits.shape[-1]).log()
-        return _padded(logits, self.size)
+        return _padded(self.outputs[side]((state.answerer if side else state.questioner)[0]), self.size)
 
     def listen(self, symbol: Float[Tensor, "N K"], state: Heard) -> Heard:
         questioner, answerer = state.questioner, state.answerer
@@ -134,10 +129,9 @@ class Dialogue(AbstractLatent):
         memory: bool = False,
         hidden: int = 100,
         embedding: int = 20,
-        explore: float = 0.0,
     ):
         super().__init__()
-        self.talk = Talk(features, dim, questions, answers, hidden, embedding, memory, explore)
+        self.talk = Talk(features, dim, questions, answers, hidden, embedding, memory)
         self.before = Anything(self.talk)
         self.nothing: Tensor  # the prior's parameters
         self.register_buffer("nothing", torch.zeros(0), persistent=False)

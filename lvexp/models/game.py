@@ -46,8 +46,8 @@ class GameModel(LatentModel):
         encoder: reads o and t, each by itself. decoder: tells y.
         loss: "likelihood" or "reward".
         reward: R. wrong: m.
-        hard: share of the loss that falls to games which are lost when everybody takes the most probable symbol: the
-            games of a batch are drawn from it anew. 0 takes the batch as it is. Only with ``loss=reward``.
+        hard: share of the loss's weight that falls to the games of a batch which are lost when everybody takes the most
+            probable symbol; 0 gives all games the same weight. Kottur et al. draw 80 % of a batch from them.
         sources: the shape of the vectors.
         parts: arguments of every :class:`LatentModel`.
     """
