@@ -60,12 +60,12 @@ class World(TextData):
             if place.files.get(split) not in (place.files["train"], None):
                 continue  # texts of the user's own
             mine = [row for row, thing in zip(rows, seen, strict=True) if thing in of[split]]
-            files[split], sources[split] = (str(folder / f"{split}.{end}") for end in ("txt", "npy"))
+            told, beside, content = folder / f"{split}.txt", folder / f"{split}.npy", io.BytesIO()
+            np.save(content, array[mine])
             folder.mkdir(parents=True, exist_ok=True)
-            replace_durably(files[split], "".join(f"{lines[row]}\n" for row in mine).encode())
-            file = io.BytesIO()
-            np.save(file, array[mine])
-            replace_durably(sources[split], file.getvalue())
+            replace_durably(told, "".join(f"{lines[row]}\n" for row in mine).encode())
+            replace_durably(beside, content.getvalue())
+            files[split], sources[split] = str(told), str(beside)
         return dataclasses.replace(settings, place=dataclasses.replace(place, files=files, sources=sources))
 
     def _split(self, objects: list[bytes]) -> dict[str, set[bytes]]:

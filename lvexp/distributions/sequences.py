@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch.distributions import Distribution
@@ -17,6 +17,7 @@ from lvexp.shapes import Float, Shaped, Tensor
 MOST = 4096
 
 
+@runtime_checkable
 class Policy(Protocol):
     """What speaks a sequence: p(z_t | z_1 … z_t-1) of each symbol, given the parameters.
 
@@ -73,7 +74,7 @@ class Sequences(Distribution):
         policy: speaks. params: for each text, [*batch, P].
     """
 
-    arg_constraints: ClassVar = {}
+    arg_constraints: ClassVar = {}  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, policy: Policy, params: Float[Tensor, "*batch P"]):
         self.policy, self.params = policy, params

@@ -10,7 +10,7 @@ import torch
 from torchmetrics import MeanMetric
 
 from lvexp.data.batch import Batch
-from lvexp.distributions.sequences import Sequences
+from lvexp.distributions.sequences import Policy, Sequences
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.exhibits import spread
 from lvexp.latents.dialogue import Dialogue
@@ -82,7 +82,7 @@ class Game(Instrument):
 
     def measure(self) -> dict[str, Score]:
         both, one = float(self.both.compute()), float(self.one.compute())
-        found = {"game_both": both, "game_one": one}
+        found: dict[str, Score] = {"game_both": both, "game_one": one}
         return found if self.context.alone else {**found, "game_loss": 1 - both}
 
     def _told(self, batch: Batch, value: Shaped[Tensor, "B L K"], right: Tensor) -> list[_Game]:
@@ -98,14 +98,18 @@ class Game(Instrument):
 
     def _messages(self, value: Shaped[Tensor, "B L K"]) -> list[Message]:
         """The symbols, without the end; those of the one who answers have numbers of their own."""
-        q = self.model.latent.posterior(torch.zeros(0))
-        assert isinstance(q, Sequences)
-        sides, size, end = self._sides, q.policy.size, q.policy.end
+        sides, size, end = self._sides, self._policy.size, self._policy.end
         found = []
         for symbols in value.argmax(-1).tolist():
             kept = symbols[: symbols.index(end)] if end in symbols else symbols
             found.append(tuple(symbol + size * (at % sides) for at, symbol in enumerate(kept)))
         return found
+
+    @property
+    def _policy(self) -> Policy:
+        q = self.model.latent.posterior(torch.zeros(0))
+        assert isinstance(q, Sequences), "the configuration requires a message"
+        return q.policy
 
     @property
     def _sides(self) -> int:
@@ -143,18 +147,16 @@ class Game(Instrument):
         return dict(sorted(found.items()))
 
     def _measured(self, languages: Mapping[int, Mapping[Message, _Game]]) -> dict[str, Score]:
-        latent = self.model.latent
-        q = latent.posterior(torch.zeros(0))
-        assert isinstance(q, Sequences)
+        policy = self._policy
         every: list[dict[str, float | None]] = []
         for games in languages.values():
             meanings, messages = [*games], [game.message for game in games.values()]
-            columns = compositionality.positions(messages, q.policy.length)
+            columns = compositionality.positions(messages, policy.length)
             every.append({
                 "topographic_similarity": compositionality.topographic_similarity(messages, meanings),
                 "positional_disentanglement": compositionality.disentanglement(columns, meanings),
                 "bag_disentanglement": compositionality.disentanglement(
-                    compositionality.counts(messages, q.policy.size * self._sides), meanings
+                    compositionality.counts(messages, policy.size * self._sides), meanings
                 ),
                 "message_entropy": compositionality.entropy(messages),
                 "messages": len(set(messages)),
@@ -172,7 +174,9 @@ class Game(Instrument):
         def percent(name: str) -> str:
             return number(None if scores.get(name) is None else 100 * float(scores[name] or 0), ".1f")
 
-        none = "one message for all"
+        found = {name: number(scores[name]) for name in ("topographic_similarity", "message_entropy", "message_length")}
+        found |= {name: number(scores[f"{name}_disentanglement"]) for name in ("positional", "bag")}
+        none, messages = "one message for all", f"{number(scores['messages'], '.0f')} messages"
         return [
             ("Game", [
                 row("all right", percent("game_both"), "% of games", "new objects; the most probable symbols"),
@@ -180,11 +184,11 @@ class Game(Instrument):
                 row("  trained on", percent("train_both"), "% all right", "objects of training", "no training texts"),
             ]),
             ("Language", [
-                row("topographic sim.", number(scores["topographic_similarity"]), "of 1", "edits against attributes", none),
-                row("positional dis.", number(scores["positional_disentanglement"]), "of 1", "", none),
-                row("bag-of-symbols dis.", number(scores["bag_disentanglement"]), "of 1", "", none),
-                row("entropy", number(scores["message_entropy"]), "nats", f"{number(scores['messages'], '.0f')} messages"),
-                row("length", number(scores["message_length"]), "symbols", f"{scores['symbols_used']} symbols in use"),
+                row("topographic sim.", found["topographic_similarity"], "of 1", "edits against attributes", none),
+                row("positional dis.", found["positional"], "of 1", "", none),
+                row("bag-of-symbols dis.", found["bag"], "of 1", "", none),
+                row("entropy", found["message_entropy"], "nats", messages),
+                row("length", found["message_length"], "symbols", f"{scores['symbols_used']} symbols in use"),
             ]),
         ]  # fmt: skip
 
@@ -209,33 +213,23 @@ class Game(Instrument):
         )  # fmt: skip
 
     def _protocols(self, languages: Mapping[int, Mapping[Message, _Game]]) -> tuple[list[Protocol], list[str]]:
-        q = self.model.latent.posterior(torch.zeros(0))
-        assert isinstance(q, Sequences)
-        names = self._names(languages)
-        features, size, sides = sorted(names), q.policy.size, self._sides
+        policy, names, sides = self._policy, self._names(languages), self._sides
+        features, symbols = sorted(names), policy.size - (policy.end is not None)
+
+        def shares(games: Mapping[Message, _Game], place: int, symbol: int) -> list[float] | None:
+            own = (symbol + policy.size * (place % sides),)
+            here = [seen for seen, game in games.items() if game.message[place : place + 1] == own]
+            return [sum(feature in seen for seen in here) / len(here) for feature in features] if here else None
+
         found = []
         for games in languages.values():
-            shares = []
-            for place in range(q.policy.length):
-                rows = []
-                for symbol in range(size - (q.policy.end is not None)):
-                    own = size * (place % sides) + symbol
-                    here = [seen for seen, game in games.items() if game.message[place : place + 1] == (own,)]
-                    share = (
-                        [sum(feature in seen for seen in here) / len(here) for feature in features] if here else None
-                    )
-                    rows.append(share)
-                shares.append(rows)
             one = next(iter(games.values()))
-            asked = [str(1 + one.seen.index(feature)) for word in one.wanted.split() for feature in one.seen
-                     if names[feature] == word]  # fmt: skip
-            found.append(
-                Protocol(
-                    f"asked {', '.join(asked)}" if sides > 1 else "message", [names[at] for at in features], shares
-                )
-            )
-        places = [f"{'qa'[at % 2]}{1 + at // 2}" if sides > 1 else f"symbol {at + 1}" for at in range(q.policy.length)]
-        return found, places
+            asked = [1 + at for word in one.wanted.split() for at, seen in enumerate(one.seen) if names[seen] == word]
+            title = f"attributes {', '.join(map(str, asked))}" if sides > 1 else "message"
+            table = [[shares(games, place, one) for one in range(symbols)] for place in range(policy.length)]
+            found.append(Protocol(title, [names[feature] for feature in features], table))
+        turns = [f"{'question' if at % 2 == 0 else 'answer'} {1 + at // 2}" for at in range(policy.length)]
+        return found, turns if sides > 1 else [f"symbol {at + 1}" for at in range(policy.length)]
 
     def _names(self, languages: Mapping[int, Mapping[Message, _Game]]) -> dict[int, str]:
         """Feature → the word that is told of exactly the objects that have it, otherwise its number."""

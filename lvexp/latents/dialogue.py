@@ -40,7 +40,8 @@ class Talk(nn.Module):
             :class:`Dialogue` has them.
     """
 
-    end, least = None, 0
+    end: int | None = None
+    least: int = 0
 
     def __init__(
         self, features: int, rounds: int, questions: int, answers: int, hidden: int, embedding: int, memory: bool
@@ -84,7 +85,8 @@ class Talk(nn.Module):
 class Anything(nn.Module):
     """Both say any of their symbols with the same probability."""
 
-    end, least = None, 0
+    end: int | None = None
+    least: int = 0
 
     def __init__(self, talk: Talk):
         super().__init__()

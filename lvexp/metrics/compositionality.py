@@ -33,7 +33,7 @@ def topographic_similarity(messages: Sequence[Message], meanings: Sequence[Messa
     meant = [sum(x != y for x, y in zip(meanings[a], meanings[b], strict=True)) for a, b in pairs]
     if len(set(said)) < 2 or len(set(meant)) < 2:
         return None
-    return float(spearmanr(said, meant).statistic)
+    return float(spearmanr(said, meant)[0])  # pyright: ignore[reportArgumentType]
 
 
 def edits(first: Message, second: Message) -> int:

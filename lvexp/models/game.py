@@ -34,9 +34,9 @@ class GameModel(LatentModel):
     r"""p(y|z, t) with q(z|o, t): o is an object, t a task, z what is said, and y what the task asks for.
 
     ``batch.source`` holds two vectors, o and t, and ``batch.tokens`` is y. With ``latent=symbols`` it is a one-round
-    game: the sender q(z|o) sees the object, the receiver reads z and the task. With ``latent=dialogue`` it is the one of
-    Kottur et al. 2017: z is a dialogue of one who knows the task with one who sees the object, and what the first
-    knows at its end is what the receiver reads.
+    game: the sender q(z|o) sees the object, the receiver reads z and the task. With ``latent=dialogue`` it is that of
+    Kottur et al. 2017: z is a dialogue of one who knows the task with one who sees the object, and what the first knows
+    at its end is what the receiver reads.
 
     ``loss=likelihood`` is the bound, whose distortion is :math:`-E_q \log p(y|z, t)`. ``loss=reward`` is minus the
     expected reward of Kottur et al., :math:`-E_{q(z|o,t)\,p(y'|z,t)}\,r(y')`: R for a y' that is right as a whole, -m R

@@ -16,8 +16,8 @@ from lvexp.report.attention import attention_figure
 from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
 from lvexp.report.findings import BOUND
-from lvexp.report.protocol import Protocol, protocol_figure
 from lvexp.report.projection import projection_figure, scatter_figure
+from lvexp.report.protocol import Protocol, protocol_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
 
 if TYPE_CHECKING:
