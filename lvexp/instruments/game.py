@@ -107,9 +107,9 @@ class Game(Instrument):
 
     @property
     def _policy(self) -> Policy:
-        q = self.model.latent.posterior(torch.zeros(0))
-        assert isinstance(q, Sequences), "the configuration requires a message"
-        return q.policy
+        p = self.model.latent.prior()
+        assert isinstance(p, Sequences), "the configuration requires a message"
+        return p.policy
 
     @property
     def _sides(self) -> int:

@@ -144,7 +144,7 @@ class GameModel(LatentModel):
         talks = isinstance(self.latent, Dialogue) and isinstance(q, Sequences)
         heard = self.latent.listened(q, draw.value) if talks else self.latent.code(draw.value)  # pyright: ignore
         log_p, right = self._guessed(self._beside(heard, reading), batch.targets[:, :-1])
-        cost = torch.where(right, -self.reward, self.wrong * self.reward)
+        cost = torch.where(right, -self.reward, self.wrong * self.reward).to(log_p)
         control = self.estimator.control(cost, batch)
         scored = dataclasses.replace(draw, score=draw.score + log_p)
         return self.weighted(expect(cost, scored, control.baseline, control.scale) + control.fit, batch)
