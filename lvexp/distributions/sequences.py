@@ -141,28 +141,33 @@ class Sequences(Distribution):
 
     # --- scoring -------------------------------------------------------------------------------------------------
 
-    def read(self, value: Float[Tensor, "*shape L K"]) -> Walk:
+    def read(self, value: Float[Tensor, "... L K"]) -> Walk:
         """A sequence that is given, step by step."""
         gradients = torch.is_grad_enabled()
         if self._read is None or self._read[0] is not value or self._read[1] != gradients:
-            flat = value.reshape(-1, *self.event_shape)
-            self._read = value, gradients, self._walk(tuple(value.shape[:-2]), lambda step, *_: flat[:, step])
+            shape = self._shape(value)
+            flat = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
+            self._read = value, gradients, self._walk(shape, lambda step, *_: flat[:, step])
         return self._read[2]
 
-    def steps(self, value: Float[Tensor, "*shape L K"]) -> Float[Tensor, "*shape L"]:
+    def _shape(self, value: Tensor) -> torch.Size:
+        """That of the values and the texts together."""
+        return torch.broadcast_shapes(value.shape[:-2], self.batch_shape)
+
+    def steps(self, value: Float[Tensor, "... L K"]) -> Float[Tensor, "*shape L"]:
         """log q of the symbol of each step; 0 after the end."""
         walk, policy = self.read(value), self.policy
         own = walk.value if policy.end is None else walk.value - _end(policy, 1 - walk.alive)
-        return (own * walk.log_p).sum(-1).view(value.shape[:-1])
+        return (own * walk.log_p).sum(-1).view(*self._shape(value), -1)
 
-    def log_prob(self, value: Float[Tensor, "*shape L K"]) -> Float[Tensor, "*shape"]:
+    def log_prob(self, value: Float[Tensor, "... L K"]) -> Float[Tensor, "*shape"]:
         return self.steps(value).sum(-1)
 
-    def divergence(self, p: Sequences, value: Float[Tensor, "*shape L K"]) -> Float[Tensor, "*shape L"]:
+    def divergence(self, p: Sequences, value: Float[Tensor, "... L K"]) -> Float[Tensor, "*shape L"]:
         """KL(q(z_t|z_<t) ‖ p(z_t|z_<t)) at each step of a sequence, exact given what precedes it; 0 after the end."""
         mine, other = self.read(value), p.read(value)
         each = (mine.log_p.exp() * (mine.log_p - other.log_p)).sum(-1)
-        return (mine.alive * each).view(value.shape[:-1])
+        return (mine.alive * each).view(*self._shape(value), -1)
 
     def lengths(self, value: Float[Tensor, "*shape L K"]) -> Float[Tensor, "*shape"]:
         """Symbols of each sequence, without that which ends it."""

@@ -143,6 +143,16 @@ def test_without_memory_an_answer_depends_on_the_last_question_alone():
         assert (spread < 1e-12) == same
 
 
+def test_draws_of_each_text_are_scored_under_the_posterior_of_every_other(latent):
+    q = posterior(latent)
+    drawn = q.sample((4,))
+    every = q.log_prob(drawn.unsqueeze(2))
+    assert every.shape == (4, TEXTS, TEXTS)
+    torch.testing.assert_close(every.diagonal(dim1=1, dim2=2), q.log_prob(drawn))
+    one = Sequences(q.policy, q.params[1])
+    torch.testing.assert_close(every[..., 1], one.log_prob(drawn))
+
+
 def test_what_cannot_be_enumerated_says_so():
     many = symbols(dim=12)
     assert many.configurations is None
