@@ -6,7 +6,6 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torchmetrics import MeanMetric
 
 from lvexp.data.batch import Batch
