@@ -23,6 +23,7 @@ TRAITS = {
     "point": ("is not a point", "has a point for a posterior"),
     "rsample": ("has no reparameterised sample", "needs one"),
     "density": ("has no density", "needs one"),
+    "message": ("is no sequence of symbols", "has one sent"),
     "discrete": ("is not discrete", "is for discrete variables"),
     "blocks": ("is a single block", "has an estimator for each block"),
     "classes": ("holds no variable that could be the class of a text", "needs one"),
@@ -44,6 +45,7 @@ TRAITS = {
     "source_memory": ("has no source to attend to", "attends to one"),
     "tag_memory": ("has no tags to attend to", "attends to them"),
     "condition": ("has nothing to condition a prior on", "needs it"),
+    "game": ("has nobody to talk to", "is what two say to each other"),
     "supervised": ("looks at no label in training", "shows it some texts more often for theirs"),
     "differentiable": ("has draws without a derivative", "differentiates through them"),
     "blockwise": ("draws the latent variable as a whole", "needs it drawn block by block"),
@@ -61,7 +63,7 @@ _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(
     ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
 )
-_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory", "tag_memory"), "model")
+_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory", "tag_memory", "game"), "model")
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "tags", "counts"), "data")
 

@@ -216,6 +216,7 @@ _LIMITS = {
 #: path → words, for keys without declarations
 _ONE_OF = {
     "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
+    "trainer.gradient_clip_algorithm": ("norm", "value"),
     "trainer.precision": (
         "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
     ),

@@ -8,6 +8,7 @@ import torch
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from lvexp.distributions.joint import Joint
+from lvexp.distributions.sequences import Sequences
 from lvexp.draws import Draw, expect
 from lvexp.shapes import Float, Tensor
 
@@ -17,7 +18,9 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
 
     Uses the closed form registered in torch if there is one, which for discrete variables is the exact sum even if the
     draws are relaxed; otherwise :math:`E_q[\log q - \log p]` over the draws. The rate of a
-    :class:`~lvexp.distributions.joint.Joint` is the sum over its blocks.
+    :class:`~lvexp.distributions.joint.Joint` is the sum over its blocks. That of
+    :class:`~lvexp.distributions.sequences.Sequences` is the exact KL of each step, averaged over the draws of what
+    precedes it; the score of a step is that of the symbols before it alone, on which its KL depends.
 
     Returns:
         the rate, [B], and the rate of each dimension, [B, D], which sums to it; None if the dimensions are not
@@ -29,6 +32,8 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
         splits = [split for _, split in parts if split is not None]
         whole = len(splits) == len(parts)
         return torch.stack([total for total, _ in parts]).sum(0), torch.cat(splits, -1) if whole else None
+    if isinstance(q, Sequences) and isinstance(p, Sequences):
+        return _of_steps(q, p, draw), None
     try:
         if isinstance(q, Independent) and isinstance(p, Independent):
             # expanded because torch's formula for Bernoulli variables does not broadcast
@@ -37,3 +42,13 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
         return kl_divergence(q, p), None
     except NotImplementedError:
         return expect(q.log_prob(draw.value) - p.log_prob(draw.value), draw), None
+
+
+def _of_steps(q: Sequences, p: Sequences, draw: Draw) -> Float[Tensor, " B"]:
+    """E_q Σ_t KL(q(z_t|z_<t)‖p(z_t|z_<t))."""
+    each = q.divergence(p, draw.value)
+    before = torch.zeros_like(each)
+    if draw.score.requires_grad:
+        before = q.steps(draw.value).cumsum(-1) - q.steps(draw.value)
+    steps = zip(each.unbind(-1), before.unbind(-1), strict=True)
+    return torch.stack([expect(kl, dataclasses.replace(draw, score=score)) for kl, score in steps]).sum(0)

@@ -9,6 +9,7 @@ from torch.distributions import Distribution, Independent, RelaxedBernoulli
 from torch.nn import functional as F
 
 from lvexp.distributions.onehot import OneHot
+from lvexp.distributions.sequences import Sequences
 from lvexp.draws import Draw
 from lvexp.estimators.base import AbstractEstimator
 
@@ -44,6 +45,8 @@ class Gumbel(AbstractEstimator):
         return max(self.temperature, math.exp(-self.rate * self.step)) if self.rate else self.temperature
 
     def draw(self, q: Distribution, samples: int) -> Draw:
+        if isinstance(q, Sequences):
+            return Draw.equal(q.relaxed(samples, self.tau, self.hard))
         base = q.base_dist if isinstance(q, Independent) else q
         if isinstance(base, OneHot):
             logits = base.logits.expand(samples, *base.logits.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.distributions import Distribution
 
+from lvexp.distributions.sequences import Sequences
 from lvexp.draws import Draw
 from lvexp.estimators.base import AbstractEstimator
 
@@ -17,5 +18,7 @@ class StraightThrough(AbstractEstimator):
     """
 
     def draw(self, q: Distribution, samples: int) -> Draw:
+        if isinstance(q, Sequences):  # symbol by symbol, each given those before it
+            return Draw.equal(q.straight_through(samples))
         value = q.sample(torch.Size((samples,)))
         return Draw.equal(value + q.mean - q.mean.detach())

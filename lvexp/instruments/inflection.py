@@ -192,7 +192,7 @@ class Inflection(Instrument):
         lines = [
             line
             for source, tags, right, written in shown
-            for line in ((f"{source} + {tags}", ""), ("= ", right), ("→ ", written), ("", ""))
+            for line in (("  ", f"{source} + {tags}"), ("= ", right), ("→ ", written), ("", ""))
         ]
         return Section(
             "Forms", lines, "a word, the tags asked for, the right form (=), and what beam search finds (→)",

@@ -20,11 +20,12 @@ CLASSES = 100  # labels with more values than this are not classes
 
 
 def features(latent: AbstractLatent, q: Distribution) -> Float[Tensor, "B F"]:
-    """The posterior's means and, for the discrete part of z, the probabilities of its values."""
+    """The posterior's means and, for the discrete part of z, the probabilities of its values; of sequences of symbols,
+    the most probable symbols."""
     means = latent.means(q) if latent.continuous else None
     marginals = latent.marginals(q)
     found = [part for part in (means, None if marginals is None else marginals.flatten(1)) if part is not None]
-    return torch.cat(found, -1).float()
+    return torch.cat(found or [latent.point(q).flatten(1)], -1).float()
 
 
 def probe(

@@ -17,6 +17,7 @@ from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
 from lvexp.report.findings import BOUND
 from lvexp.report.projection import projection_figure, scatter_figure
+from lvexp.report.protocol import Protocol, protocol_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
 
 if TYPE_CHECKING:
@@ -137,6 +138,15 @@ def alignment(found: Sequence[Alignment], path: str | Path) -> None:
         found: words and weights. path: of the PNG.
     """
     _write(alignment_figure(found), path)
+
+
+def protocol(found: Sequence[Protocol], places: Sequence[str], path: str | Path) -> None:
+    """What each symbol at each position of a message stands for.
+
+    Args:
+        found: of each task. places: names of the positions. path: of the PNG.
+    """
+    _write(protocol_figure(found, places), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:

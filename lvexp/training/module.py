@@ -268,6 +268,9 @@ class Training(L.LightningModule):
         # gradients, and lvexp.checks rejects that combination
         if not gradient_clip_val:
             return
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+            return
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         if self.looks and not math.isfinite(norm.item()):

@@ -1,0 +1,180 @@
+"""A dialogue: one asks, the other answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from lvexp.distributions.sequences import MOST, Sequences
+from lvexp.latents.base import AbstractLatent
+from lvexp.networks.speaker import NEVER
+from lvexp.shapes import Float, Shaped, Tensor
+
+Cell = tuple[Tensor, Tensor]  # of an LSTM, both [N, H]
+
+
+class Heard(NamedTuple):
+    """The state of a dialogue.
+
+    Attributes:
+        questioner, answerer: states of both.
+        seen: what the answerer sees, [N, E]. turn: how many symbols have been said.
+    """
+
+    questioner: Cell
+    answerer: Cell
+    seen: Float[Tensor, "N E"]
+    turn: int
+
+
+class Talk(nn.Module):
+    """The two that talk (Kottur et al. 2017, section 4). Each hears what it says itself.
+
+    Args:
+        features: width of the vectors of object and task. rounds, questions, answers, hidden, embedding, memory: as
+            :class:`Dialogue` has them.
+    """
+
+    end: int | None = None
+    least: int = 0
+
+    def __init__(
+        self, features: int, rounds: int, questions: int, answers: int, hidden: int, embedding: int, memory: bool
+    ):
+        super().__init__()
+        self.length, self.size = 2 * rounds, max(questions, answers)
+        self.sizes, self.hidden, self.memory = (questions, answers), hidden, memory
+        self.task = nn.Linear(features, embedding, bias=False)
+        # what each hears: of itself, and of the other
+        self.question, self.asked, self.answer = (nn.Linear(self.size, embedding, bias=False) for _ in range(3))
+        self.told = nn.Linear(self.size, embedding, bias=False) if memory else None
+        self.questioner = nn.LSTMCell(embedding, hidden)
+        self.answerer = nn.LSTMCell(embedding + features, hidden)
+        self.outputs = nn.ModuleList(nn.Linear(hidden, size) for size in self.sizes)
+        for layer in (part for part in self.modules() if isinstance(part, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def start(self, params: Float[Tensor, "N P"]) -> Heard:
+        seen, task = params.chunk(2, -1)
+        nothing = params.new_zeros(len(params), self.hidden)
+        return Heard(self.questioner(self.task(task), (nothing, nothing)), (nothing, nothing), seen, 0)
+
+    def speak(self, state: Heard) -> Float[Tensor, "N K"]:
+        side = state.turn % 2
+        return _padded(self.outputs[side]((state.answerer if side else state.questioner)[0]), self.size)
+
+    def listen(self, symbol: Float[Tensor, "N K"], state: Heard) -> Heard:
+        questioner, answerer = state.questioner, state.answerer
+        if state.turn % 2 == 0:
+            questioner = self.questioner(self.question(symbol), questioner)
+            if not self.memory:
+                answerer = (torch.zeros_like(answerer[0]), torch.zeros_like(answerer[1]))
+            answerer = self.answerer(torch.cat([self.asked(symbol), state.seen], -1), answerer)
+        else:
+            questioner = self.questioner(self.answer(symbol), questioner)
+            if self.told is not None:
+                answerer = self.answerer(torch.cat([self.told(symbol), state.seen], -1), answerer)
+        return Heard(questioner, answerer, state.seen, state.turn + 1)
+
+
+class Anything(nn.Module):
+    """Both say any of their symbols with the same probability."""
+
+    end: int | None = None
+    least: int = 0
+
+    def __init__(self, talk: Talk):
+        super().__init__()
+        self.length, self.size, self.sizes = talk.length, talk.size, talk.sizes
+
+    def start(self, params: Float[Tensor, "N P"]) -> tuple[Tensor, int]:
+        return params, 0
+
+    def speak(self, state: tuple[Tensor, int]) -> Float[Tensor, "N K"]:
+        params, turn = state
+        return _padded(params.new_zeros(len(params), self.sizes[turn % 2]), self.size)
+
+    def listen(self, symbol: Float[Tensor, "N K"], state: tuple[Tensor, int]) -> tuple[Tensor, int]:
+        return state[0], state[1] + 1
+
+
+def _padded(logits: Float[Tensor, "N M"], size: int) -> Float[Tensor, "N K"]:
+    """log p of all symbols, of which only the first can come."""
+    return F.pad(logits.log_softmax(-1), (0, size - logits.shape[-1]), value=NEVER)
+
+
+class Dialogue(AbstractLatent):
+    r"""z = q_1 a_1 … q_R a_R: questions of one agent, who knows the task, and answers of another, who sees the object
+    (Kottur et al. 2017). Both are LSTMs; the questioner's last state is what the answer to the task is told from.
+
+    The prior is uniform: the rate is what the dialogue tells, and its weight keeps both from settling on a language too
+    early. Parameters P = 2H: object and task.
+
+    Args:
+        features: H, width of the vectors of object and task.
+        dim: R, rounds. questions: number of symbols of the questioner. answers: of the answerer.
+        memory: whether the answerer remembers earlier rounds.
+        hidden: width of both states. embedding: width of the vectors of symbols and tasks.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        dim: int = 2,
+        questions: int = 3,
+        answers: int = 4,
+        memory: bool = False,
+        hidden: int = 100,
+        embedding: int = 20,
+    ):
+        super().__init__()
+        self.talk = Talk(features, dim, questions, answers, hidden, embedding, memory)
+        self.before = Anything(self.talk)
+        self.nothing: Tensor  # the prior's parameters
+        self.register_buffer("nothing", torch.zeros(0), persistent=False)
+        self.dim, self.width, self.heard = 2 * dim, self.talk.length * self.talk.size, hidden
+
+    @property
+    def continuous(self) -> bool:
+        return False
+
+    @property
+    def configurations(self) -> int | None:
+        """Number of dialogues; None if they are too many to enumerate."""
+        found = self.talk.size**self.talk.length
+        return found if found <= MOST else None
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        return self.talk.parameters()
+
+    def params(self, features: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        return features
+
+    def posterior(self, params: Float[Tensor, "B P"]) -> Sequences:
+        return Sequences(self.talk, params)
+
+    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Sequences:
+        return Sequences(self.before, self.nothing)
+
+    def code(self, value: Shaped[Tensor, "S B L K"]) -> Float[Tensor, "S B W"]:
+        return value.flatten(-2)
+
+    def listened(self, q: Sequences, value: Shaped[Tensor, "*shape L K"]) -> Float[Tensor, "*shape H"]:
+        """What the questioner knows after the last answer."""
+        walk = q.read(value)
+        end = self.talk.listen(walk.value[:, -1], walk.state)
+        return end.questioner[0].view(*value.shape[:-2], self.heard)
+
+    def point(self, q: Distribution) -> Shaped[Tensor, "B L K"]:
+        return q.mode
+
+    def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
+        return start
+
+    def means(self, q: Distribution) -> None:
+        return None

@@ -1,0 +1,185 @@
+"""A game: one sees an object and speaks, another must tell what a task asks about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from lvexp.data.batch import Batch
+from lvexp.data.features import Features
+from lvexp.data.vocabulary import Vocabulary
+from lvexp.distributions.sequences import Sequences
+from lvexp.draws import expect
+from lvexp.errors import ConfigError, DataError
+from lvexp.latents.base import AbstractLatent
+from lvexp.latents.dialogue import Dialogue
+from lvexp.models.base import LatentModel, Turn
+from lvexp.networks.base import AbstractDecoder, StateEncoder
+from lvexp.networks.writing import Decoding, write
+from lvexp.reading import Reading
+from lvexp.shapes import Bool, Float, Int, Shaped, Tensor
+from lvexp.terms import Terms
+
+LOSSES = ("likelihood", "reward")
+#: the loss of rewards
+REWARD = Turn("reward", bound=False)
+
+
+class GameModel(LatentModel):
+    r"""p(y|z, t) with q(z|o, t): o is an object, t a task, z what is said, and y what the task asks for.
+
+    ``batch.source`` holds two vectors, o and t, and ``batch.tokens`` is y. With ``latent=symbols`` it is a one-round
+    game: the sender q(z|o) sees the object, the receiver reads z and the task. With ``latent=dialogue`` it is that of
+    Kottur et al. 2017: z is a dialogue of one who knows the task with one who sees the object, and what the first knows
+    at its end is what the receiver reads.
+
+    ``loss=likelihood`` is the bound, whose distortion is :math:`-E_q \log p(y|z, t)`. ``loss=reward`` is minus the
+    expected reward of Kottur et al., :math:`-E_{q(z|o,t)\,p(y'|z,t)}\,r(y')`: R for a y' that is right as a whole, -m R
+    for any other. The words of y' are drawn as the symbols are, and share their score-function gradient.
+
+    Args:
+        encoder: reads o and t, each by itself. decoder: tells y.
+        loss: "likelihood" or "reward".
+        reward: R. wrong: m.
+        hard: share of the loss's weight that falls to the games of a batch which are lost when everybody takes the most
+            probable symbol; 0 gives all games the same weight. Kottur et al. draw 80 % of a batch from them.
+        sources: the shape of the vectors.
+        parts: arguments of every :class:`LatentModel`.
+    """
+
+    reported: ClassVar[frozenset[str]] = frozenset({"bound"})
+    reads: ClassVar[tuple[str, ...]] = ("source", "text")
+
+    def __init__(
+        self,
+        encoder: StateEncoder,
+        decoder: AbstractDecoder,
+        loss: str = "likelihood",
+        reward: float = 1.0,
+        wrong: float = 10.0,
+        hard: float = 0.0,
+        sources: Vocabulary | Features | None = None,
+        **parts: Any,
+    ):
+        super().__init__(**parts)
+        if loss not in LOSSES:
+            raise ConfigError(f"model.loss={loss}: it is one of {', '.join(LOSSES)}")
+        self.encoder, self.decoder, self.sources = encoder, decoder, sources or self.vocabulary
+        self.loss, self.reward, self.wrong, self.hard = loss, reward, wrong, hard
+
+    @classmethod
+    def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
+        width = encoder.width
+        assert isinstance(width, int)
+        return (latent.heard if isinstance(latent, Dialogue) else latent.width) + width
+
+    def check(self, attributes: Mapping[str, Sequence[str]]) -> None:
+        if not isinstance(self.sources, Features) or self.sources.shape[0] != 2:
+            raise ConfigError(
+                "model=game: needs two vectors for each text, an object and a task\n"
+                "try  data=world | data.sources.train=FILE.npy with an array N × 2 × F"
+            )
+
+    # --- reading and telling -------------------------------------------------------------------------------------
+
+    def read(self, batch: Batch) -> Reading:
+        if batch.source is None:
+            raise DataError("a game needs an object and a task for each text\ntry  data=world")
+        states = self.encoder.states(batch.source, batch.sourced.sum(1))
+        seen, task = states[:, 0], states[:, 1]
+        talks = isinstance(self.latent, Dialogue)
+        return Reading(torch.cat([seen, task], -1) if talks else seen, condition=task)
+
+    def log_likelihood(
+        self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
+    ) -> Float[Tensor, "S B"]:
+        words = batch.inputs if inputs is None else inputs
+        return self.decoder(words, batch.targets, batch.lengths, self._beside(self._listened(code, reading), reading))
+
+    def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
+        if reading is None:
+            raise DataError("what is told depends on the task\ntry  a reading of object and task")
+        told = self._beside(self._listened(code[None], reading), reading)[0]
+        return write(self.decoder, told, how, special=self.vocabulary.special)
+
+    def _listened(self, code: Float[Tensor, "S B W"], reading: Reading) -> Float[Tensor, "S B W2"]:
+        """What the receiver knows of z."""
+        if not isinstance(self.latent, Dialogue):
+            return code
+        q = self.latent.posterior(self.params(reading))
+        return self.latent.listened(q, code.unflatten(-1, q.event_shape))
+
+    def _beside(self, heard: Float[Tensor, "S B W"], reading: Reading) -> Float[Tensor, "S B W2"]:
+        """The task beside what was heard."""
+        assert reading.condition is not None
+        return torch.cat([heard, reading.condition.expand(len(heard), -1, -1)], -1)
+
+    @torch.no_grad()
+    def played(self, batch: Batch, reading: Reading) -> tuple[Shaped[Tensor, "B L K"], Bool[Tensor, "B T_2"]]:
+        """The most probable symbols, and which words of y are then told, also with the most probable ones."""
+        latent, end = self.latent, self.vocabulary.special.eos
+        value = latent.point(latent.posterior(self.params(reading)))
+        words = batch.targets[:, :-1]  # without <eos>
+        told = self.write(latent.code(value[None])[0], Decoding(max_length=words.shape[1]), reading)
+        padded = [row + [end] * (words.shape[1] - len(row)) for row in told]
+        return value, torch.tensor(padded, device=value.device) == words
+
+    # --- training ------------------------------------------------------------------------------------------------
+
+    def turn(self, step: int, epoch: int) -> Turn:
+        return REWARD if self.loss == "reward" else Turn()
+
+    def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
+        """Minus the expected reward."""
+        if turn is not REWARD:
+            return 0.0
+        reading = self.read(batch)
+        q = self.latent.posterior(self.params(reading))
+        draw = self.estimator(q, self.samples)
+        talks = isinstance(self.latent, Dialogue) and isinstance(q, Sequences)
+        heard = self.latent.listened(q, draw.value) if talks else self.latent.code(draw.value)  # pyright: ignore
+        log_p, right = self._guessed(self._beside(heard, reading), batch.targets[:, :-1])
+        cost = torch.where(right, -self.reward, self.wrong * self.reward).to(log_p)
+        control = self.estimator.control(cost, batch)
+        scored = dataclasses.replace(draw, score=draw.score + log_p)
+        return self.weighted(expect(cost, scored, control.baseline, control.scale) + control.fit, batch)
+
+    def _guessed(
+        self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "S B"], Bool[Tensor, "S B"]]:
+        """log p of drawn words, and whether all of them are right."""
+        flat, special = code.flatten(0, 1), self.vocabulary.special
+        words, state = torch.full((len(flat),), special.bos, device=code.device), self.decoder.start(flat)
+        scores, right = [], []
+        for column in wanted.repeat(len(code), 1).unbind(1):
+            log_p, state = self.decoder.step(words, state)
+            words = log_p.detach().exp().multinomial(1)[:, 0]
+            scores.append(log_p.gather(1, words[:, None])[:, 0])
+            right.append(words == column)
+        shape = code.shape[:2]
+        return torch.stack(scores).sum(0).view(shape), torch.stack(right).all(0).view(shape)
+
+    def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:
+        return loss * self._weights(batch) if self.hard and self.training else loss
+
+    @torch.no_grad()
+    def _weights(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Of the games of a batch, with mean 1: those that are lost have ``hard`` of the whole weight."""
+        lost = ~self.played(batch, self.read(batch))[1].all(1)
+        count = int(lost.sum())
+        if not 0 < count < len(batch):
+            return torch.ones(len(batch), device=self.device)
+        return len(batch) * torch.where(lost, self.hard / count, (1 - self.hard) / (len(batch) - count))
+
+    @property
+    def monitor(self) -> tuple[str, str]:
+        return "game_loss", "1−both"
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        """Of what speaks, and of what reads o; the task is read by both sides."""
+        return itertools.chain(self.encoder.parameters(), self.latent.inference_parameters())

@@ -1,0 +1,182 @@
+"""The games: what each side knows, rewards, and what is reported of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import Command, Compose, checked, plain
+
+from lvexp import build
+from lvexp.data.batch import Batch
+from lvexp.errors import ConfigError, Refusal
+from lvexp.estimators.enumerate import Enumerate
+from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.settings import EvaluationSettings
+from lvexp.models.game import GameModel
+
+TALK = ("latent.questions=2", "latent.answers=3", "latent.hidden=8", "latent.embedding=4")
+SEND = ("latent=symbols", "latent.dim=2", "latent.categories=3", "latent.hidden=8", "latent.embedding=4")
+SIZES = ("encoder.hidden=6", "decoder.hidden=8", "decoder.embedding=4")
+KINDS = {"dialogue": TALK, "symbols": SEND}
+
+
+def made(composed: Compose, *overrides: str) -> tuple[GameModel, Any, Batch]:
+    """A model, its corpus and all training games."""
+    config = plain(composed("model=game", *SIZES, *overrides))
+    torch.manual_seed(0)
+    data = build.data(config)
+    model = build.model(config, data.vocabulary, data.sources)
+    assert isinstance(model, GameModel)
+    model.check({})
+    (batch,) = data.in_order("train")
+    return model, data, batch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sender_sees_no_task_and_the_one_who_asks_no_object(kind: str, composed: Compose):
+    model, _, batch = made(composed, *KINDS[kind])
+    assert batch.source is not None
+    reading = model.read(batch)
+    q = model.latent.posterior(model.params(reading))
+    log_p = q.read(q.sample()).log_p
+    objects = [tuple(row.nonzero()[:, 0].tolist()) for row in batch.source[:, 0]]
+    tasks = batch.source[:, 1].argmax(-1).tolist()
+    first = {}
+    for row, (thing, task) in enumerate(zip(objects, tasks, strict=True)):
+        known = thing if kind == "symbols" else task
+        torch.testing.assert_close(log_p[row, 0], first.setdefault(known, log_p[row, 0]))
+    assert len({tuple(one.tolist()) for one in first.values()}) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bound_is_that_of_all_that_may_be_said(kind: str, composed: Compose):
+    """The distortion of enumerated sequences, against single sequences one by one."""
+    model, _, batch = made(composed, *KINDS[kind])
+    model.estimator, batch = Enumerate(), batch[:5]
+    terms = model.train().terms(batch)
+    q, total = terms.q, torch.zeros(5)
+    for value in q.enumerate_support():
+        log_p = model.log_likelihood(batch, terms.reading, model.latent.code(value[None]))[0]
+        total = total - q.log_prob(value).exp() * log_p
+    torch.testing.assert_close(terms.distortion, total)
+
+
+def test_the_reward_is_estimated_without_bias(composed: Compose):
+    """Its value and gradient against sums over all dialogues and answers."""
+    model, _, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", "latent.dim=1")
+    batch, model.samples = batch[:4], 50
+    turn = model.turn(0, 0)
+    assert not turn.bound
+    reading = model.read(batch)
+    q = model.latent.posterior(model.params(reading))
+    every = q.enumerate_support()
+    right = model.log_likelihood(batch, reading, model.latent.code(every))
+    # without <eos>, which is not guessed
+    heard = model._beside(model._listened(model.latent.code(every), reading), reading)
+    states = model.decoder.states(batch.inputs, heard)
+    words = model.decoder.output(states).log_softmax(-1).gather(-1, batch.targets.expand(len(every), -1, -1)[..., None])
+    right = words[..., :-1, 0].sum(-1).exp()
+    exact = (q.log_prob(every).exp() * (3 * 2 * (1 - right) - 2 * right)).sum(0)
+    watched = [*model.latent.parameters(), *model.decoder.parameters()]
+    known = torch.autograd.grad(exact.sum(), watched, allow_unused=True)
+    estimator = made(composed, *TALK, "estimator=score", "estimator.baseline=mean")[0].estimator
+    model.estimator = estimator.train()
+    values, gradients = [], []
+    for _ in range(150):
+        loss = model.added(turn, batch, None)
+        values.append(loss.detach())
+        gradients.append([
+            torch.zeros_like(part) if one is None else one
+            for part, one in zip(watched, torch.autograd.grad(loss.sum(), watched, allow_unused=True), strict=True)
+        ])  # fmt: skip
+    spread = torch.stack(values)
+    assert ((spread.mean(0) - exact).abs() <= 5 * spread.std(0) / 150**0.5 + 1e-6).all()
+    for at, true in enumerate(known):
+        if true is None or not true.any():
+            continue
+        found = torch.stack([one[at] for one in gradients])
+        assert ((found.mean(0) - true).abs() <= 5.5 * found.std(0) / 150**0.5 + 1e-5).all()
+
+
+def test_lost_games_have_their_share_of_the_weight(composed: Compose):
+    model, _, batch = made(composed, *TALK, "model.hard=0.8")
+    model.train()
+    lost = torch.arange(len(batch)) < 6
+    model.played = lambda *_: (None, ~lost[:, None])
+    weights = model.weighted(torch.ones(len(batch)), batch)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[lost].sum() / weights.sum() == pytest.approx(0.8)
+    model.played = lambda *_: (None, torch.ones(len(batch), 1, dtype=torch.bool))
+    assert (model.weighted(torch.ones(len(batch)), batch) == 1).all()
+    assert (model.eval().weighted(torch.ones(len(batch)), batch) == 1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_reported_is_what_is_played(kind: str, composed: Compose, tmp_path: Path):
+    model, data, _ = made(composed, *KINDS[kind])
+    splits = {split: data.in_order(split) for split in ("train", "valid")}
+    found = evaluate(model, data.test_dataloader(), EvaluationSettings(iw_samples=2), (), splits)
+    (batch,) = data.test_dataloader()
+    with torch.no_grad():
+        value, right = model.eval().played(batch, model.read(batch))
+    assert found.scores["game_both"] == pytest.approx(right.all(1).float().mean().item())
+    assert found.scores["game_one"] == pytest.approx(right.any(1).float().mean().item())
+    assert found.scores["messages"] >= 1
+    assert 0 <= found.scores["message_entropy"] <= torch.tensor(64.0).log()
+    if kind == "dialogue":
+        assert found.scores["message_length"] == 4
+    else:
+        lengths = model.latent.prior().lengths(value)
+        assert lengths.min() >= 0
+        assert lengths.max() <= 2
+    found.pictures["protocol"](tmp_path / "protocol.png")
+    assert (tmp_path / "protocol.png").read_bytes().startswith(b"\x89PNG")
+    assert found.monitor[0] == "game_loss"
+
+
+def test_a_told_answer_is_right_word_by_word(composed: Compose):
+    """A receiver that always says the same."""
+    model, data, batch = made(composed, *SEND)
+    red = data.vocabulary.encode(["red star"])[0][1:-1]
+    model.write = lambda code, how, reading: [red] * len(code)
+    _, right = model.played(batch, model.read(batch))
+    texts = [data.vocabulary.decode(row).split() for row in batch.tokens.tolist()]
+    assert right[:, 0].tolist() == [text[0] == "red" for text in texts]
+    assert right[:, 1].tolist() == [text[1] == "star" for text in texts]
+
+
+def test_sources_of_other_shapes_are_refused(composed: Compose):
+    model = made(composed, *SEND)[0]
+    model.sources = model.vocabulary
+    with pytest.raises(ConfigError, match="two vectors for each text"):
+        model.check({})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("model=game latent=gaussian", "is no sequence of symbols"),
+        ("model=svae latent=dialogue", "has nobody to talk to"),
+        ("model=game data=snips", "has no source texts"),
+        ("model=game latent=symbols latent.least=9", "is the largest"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(words: str, said: str, composed: Compose):
+    with pytest.raises(Refusal, match=said):
+        checked(composed(*words.split()))
+
+
+def test_games_from_the_command_line_in_one_sweep(lvexp: Command, tmp_path: Path):
+    few = ("trainer.max_epochs=3", "trainer.check_val_every_n_epoch=1", "logger=csv", "evaluation.iw_samples=2")
+    done = lvexp("-m", "model=game", *SIZES, *SEND, *few, "latent.dim=1,2", "data.asked=3")
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(file.read_text()) for file in (tmp_path / "outputs").rglob("result.json")]
+    assert len(results) == 2
+    for result in results:
+        assert result["monitor"] == "game_loss"
+        assert 0 <= result["test"]["game_both"] <= 1
+        assert result["test"]["rate"] >= 0
