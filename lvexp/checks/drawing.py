@@ -46,14 +46,29 @@ def _passes(estimator: Option, latent: Option) -> None:
     """Checks the ``limit`` of an enumeration, which costs one decoder pass for each value of z."""
     if "limit" not in estimator.node:
         return
-    variables = 1 if "dim" in (latent.node.get("ignores") or []) else latent.node["dim"]
-    values = latent.node.get("categories", 2)
-    passes, limit = values**variables, estimator.node["limit"]
+    passes, shown = _count(latent)
+    limit = estimator.node["limit"]
     if passes > limit:
-        smaller = f"a smaller {latent.path}.{'dim' if variables > 1 else 'categories'}"
+        several = latent.node.get("dim", 0) > 1 and "dim" not in (latent.node.get("ignores") or [])
+        smaller = f"a smaller {latent.path}.{'dim' if several else 'categories'}"
         sampled = f"estimator{f'@{estimator.path}' if estimator.block else ''}=score"
         raise apart(
-            (latent.typed, f"has {values}^{variables} = {passes:,} values"),
+            (latent.typed, f"has {shown} = {passes:,} values"),
             (estimator.typed, f"takes a decoder pass for each, and {estimator.path}.limit={limit}"),
             [f"{sampled} | {smaller} | {estimator.path}.limit={passes}"],
         )
+
+
+def _count(latent: Option) -> tuple[int, str]:
+    """The number of values of a latent variable, and how it comes about."""
+    node = latent.node
+    variables = 1 if "dim" in (node.get("ignores") or []) else node["dim"]
+    if "answers" in node:  # a dialogue
+        return (
+            node["questions"] * node["answers"]
+        ) ** variables, f"({node['questions']}·{node['answers']})^{variables}"
+    values = node.get("categories", 2)
+    if node.get("fixed", True):
+        return values**variables, f"{values}^{variables}"
+    lengths = range(node["least"], variables + 1)  # a sequence may end early
+    return sum(values**length for length in lengths), " + ".join(f"{values}^{length}" for length in lengths)

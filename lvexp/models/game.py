@@ -134,7 +134,7 @@ class GameModel(LatentModel):
     def turn(self, step: int, epoch: int) -> Turn:
         return REWARD if self.loss == "reward" else Turn()
 
-    def added(self, turn: Turn, batch: Batch, terms: Terms | None) -> Float[Tensor, " B"] | float:
+    def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: Tensor | float) -> Float[Tensor, " B"] | float:
         """Minus the expected reward."""
         if turn is not REWARD:
             return 0.0

@@ -87,7 +87,7 @@ def test_the_reward_is_estimated_without_bias(composed: Compose):
     model.estimator = estimator.train()
     values, gradients = [], []
     for _ in range(150):
-        loss = model.added(turn, batch, None)
+        loss = model.added(turn, batch, None, 0.0)
         values.append(loss.detach())
         gradients.append([
             torch.zeros_like(part) if one is None else one
