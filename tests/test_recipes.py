@@ -57,7 +57,7 @@ def test_every_kind_of_option_has_a_recipe():
 
 
 @pytest.mark.parametrize(
-    "start", [MODULE, pytest.param(SCRIPT, marks=pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script"))],
+    "start", [MODULE, pytest.param(SCRIPT, marks=[pytest.mark.slow, pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script")])],
     ids=["module", "script"],
 )  # fmt: skip
 def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Path, start: list[str]):

@@ -35,7 +35,10 @@ def test_bf16_is_taken_where_it_runs(monkeypatch: pytest.MonkeyPatch):
     precision(config("bf16-mixed", "lstm"))
 
 
-@pytest.mark.parametrize(("limit", "ends"), [("trainer.limit_train_batches=3", 6), ("trainer.max_steps=4", 4)])
+@pytest.mark.parametrize(
+    ("limit", "ends"),
+    [("trainer.limit_train_batches=3", 6), pytest.param("trainer.max_steps=4", 4, marks=pytest.mark.slow)],
+)
 def test_a_schedule_longer_than_training_is_noted_with_the_step_that_training_ends_at(
     limit: str, ends: int, small: list[str], lvexp: Command
 ):

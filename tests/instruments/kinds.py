@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tiny
 import torch
@@ -15,6 +16,7 @@ from lvexp import build
 from lvexp.__main__ import MENU
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
+from lvexp.data.features import Features
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import identity
 from lvexp.models.base import LatentModel
@@ -24,6 +26,7 @@ from lvexp.regularizers.semi_amortized import SemiAmortized
 
 SETTINGS = EvaluationSettings(iw_samples=3, samples=4, reconstructions=2, interpolations=1, max_decode=5)
 CLASSES = ("first", "second")
+TAGS = {"case": ["none", "nom", "dat"], "num": ["none", "sg", "pl"]}
 WORDS = ["apple", "bread", "cheese", "dates", "eggs", "figs"]
 SMALL = ("encoder.hidden=4", "logger=csv", "latent.dim=3")
 
@@ -64,13 +67,25 @@ def m2() -> LatentModel:
     return made
 
 
-def chosen(*overrides: str, vocabulary=None) -> LatentModel:
+def words() -> list[Batch]:
+    """Words with sources and tags."""
+    tags = torch.arange(12).view(6, 2) % 3
+    return [dataclasses.replace(batch, attributes=tags[batch.index], labels=None, group=None) for batch in pairs()]
+
+
+def games() -> list[Batch]:
+    """Texts with two vectors each."""
+    made = [dataclasses.replace(batch, source=torch.eye(6)[:, None].repeat(1, 2, 1)[batch.index]) for batch in pairs()]
+    return [dataclasses.replace(batch, labels=None, group=None) for batch in made]
+
+
+def chosen(*overrides: str, vocabulary=None, **more: Any) -> LatentModel:
     """A model as the menu has it."""
     identity.register()
     with initialize_config_dir(str(MENU), version_base="1.3"):
         config = plain(compose("config", [*overrides], return_hydra_config=True))
     torch.manual_seed(0)
-    return build.model(config, vocabulary or tiny.vocabulary())
+    return build.model(config, vocabulary or tiny.vocabulary(), **more)
 
 
 _PAIRS = ("data=multi30k", "encoder.embedding=6", "decoder.embedding=6", "decoder.hidden=5")
@@ -87,10 +102,12 @@ MODELS: dict[str, Callable[[], LatentModel]] = {
     "answer_attention": lambda: chosen("model=answer_attention", *_WIKIQA, *SMALL[:-1]),
     "seq2seq": lambda: chosen("model=seq2seq", *_PAIRS, *SMALL[:-1]),
     "cvae": lambda: chosen("model=cvae", *_PAIRS, *SMALL),
+    "msved": lambda: chosen("model=msved", *_PAIRS[1:], *SMALL, attributes=TAGS),
+    "game": lambda: chosen("model=game", "decoder.hidden=5", "latent.hidden=4", *SMALL[:2], sources=Features(2, 6)),
 }
 
 
-PAIRED = ("nasm", "answer_attention", "seq2seq", "cvae")
+PAIRED = ("nasm", "answer_attention", "seq2seq", "cvae", "msved", "game")
 SENTENCES = [kind for kind in MODELS if kind not in ("nvdm", "prodlda", *PAIRED)]
 
 
@@ -98,6 +115,8 @@ def texts(kind: str) -> list[Batch]:
     """A set of texts for a kind of model."""
     if kind in ("nvdm", "prodlda"):
         return documents()
+    if kind in ("msved", "game"):
+        return words() if kind == "msved" else games()
     return pairs() if kind in PAIRED else labelled(list(tiny.corpus()))
 
 

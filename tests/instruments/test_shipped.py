@@ -109,7 +109,8 @@ def test_the_table_can_be_made_from_the_scores_alone(kind: str):
 def test_a_language_model_and_the_like_have_no_rows_of_what_does_not_apply(kind: str):
     applied = applying(kinds.MODELS[kind]())
     names = {part.__name__ for part in applied}
-    assert ("Information" in names) is (kinds.MODELS[kind]().latent.has_prior)
+    model = kinds.MODELS[kind]()
+    assert ("Information" in names) is (model.latent.has_prior and "use" in model.reported)
     assert ("mutual information" in str(evaluated(kind).groups)) is ("Information" in names)
     assert ("active units" in str(evaluated(kind).groups)) is (
         "Units" in names and (evaluated(kind).scores["active_units"] is not None or kind == "point")

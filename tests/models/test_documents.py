@@ -116,7 +116,16 @@ def test_alternate_begins_with_the_decoder_and_takes_turns():
     assert turns == [("generative",)] * 2 + [("inference",)] * 2 + [("generative",)] * 2
 
 
-@pytest.mark.parametrize("model", ["nvdm", "prodlda regularizer=alternate", "neurallda latent=dirichlet"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "nvdm",
+        *(
+            pytest.param(model, marks=pytest.mark.slow)
+            for model in ("prodlda regularizer=alternate", "neurallda latent=dirichlet")
+        ),
+    ],
+)
 def test_a_run_of_documents(model: str, lvexp: Command, tmp_path: Path, corpus: Path):
     small = ["latent.dim=4", "encoder.hidden=8", "evaluation.iw_samples=30", "model.map=20", "data.batch_size=8"]
     data = [f"data.files.train={corpus}", "data.columns.text=1", "data.columns.label=0"]

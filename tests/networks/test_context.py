@@ -253,7 +253,9 @@ def test_what_cannot_work_is_refused_by_name(typed: str, named: list[str], compo
         assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("typed", ["decoder=dcnn", "decoder=window decoder.window=1"])
+@pytest.mark.parametrize(
+    "typed", ["decoder=dcnn", pytest.param("decoder=window decoder.window=1", marks=pytest.mark.slow)]
+)
 def test_a_job_runs_from_the_command_line_to_its_report(typed: str, small: list[str], lvexp: Command, tmp_path):
     done = lvexp(*small, *typed.split(), "trainer.max_steps=3")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lvexp.__main__ import MENU
 from lvexp.studies import combinations
 
@@ -11,6 +13,7 @@ def test_the_table_in_the_docs_is_what_the_command_prints():
     assert kept == combinations.markdown(combinations.Table()), "scripts/combinations --to docs/combinations.md"
 
 
+@pytest.mark.slow
 def test_a_pair_is_refused_for_both_or_for_neither():
     table = combinations.Table()
     rows = [row[1:] for row in table.pairs()]

@@ -47,6 +47,7 @@ def told(folder: Path) -> tuple[Any, dict[str, list], dict[str, list]]:
     return record, items([record.config.update]), summary
 
 
+@pytest.mark.slow
 def test_a_sweep_of_wandb_is_told_the_result_even_of_a_run_that_was_done_before(small: list[str], tmp_path: Path):
     parameters = yaml.safe_load(SWEEP.read_text())["parameters"]
     values = {
