@@ -56,10 +56,12 @@ def test_every_kind_of_option_has_a_recipe():
     assert len(FILES) == 15
 
 
+NO_SCRIPT = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script")
+
+
 @pytest.mark.parametrize(
-    "start", [MODULE, pytest.param(SCRIPT, marks=[pytest.mark.slow, pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script")])],
-    ids=["module", "script"],
-)  # fmt: skip
+    "start", [MODULE, pytest.param(SCRIPT, marks=[pytest.mark.slow, NO_SCRIPT])], ids=["module", "script"]
+)
 def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Path, start: list[str]):
     result = run(
         folder, start, *text(corpus), "latent=laplace", "encoder=average", "instrument=longest", "regularizer=none"

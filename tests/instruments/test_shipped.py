@@ -17,7 +17,13 @@ from lvexp.instruments.evaluate import Evaluation, Walk, applying, evaluate, shi
 from lvexp.report.findings import Findings
 from lvexp.report.text import samples_text
 
-CASES = [(part, kind) for kind, make in kinds.MODELS.items() for part in shipped() if part.applies(make())]
+CASES = [
+    (part, kind)
+    for kind, make in kinds.MODELS.items()
+    for model in [make()]
+    for part in shipped()
+    if part.applies(model)
+]
 
 
 @functools.cache
