@@ -8,6 +8,7 @@ from lvexp.__main__ import MENU
 from lvexp.studies import combinations
 
 
+@pytest.mark.slow  # .ci/run has it all the same
 def test_the_table_in_the_docs_is_what_the_command_prints():
     kept = (MENU.parent / "docs" / "combinations.md").read_text(encoding="utf-8")
     assert kept == combinations.markdown(combinations.Table()), "scripts/combinations --to docs/combinations.md"
