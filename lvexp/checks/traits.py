@@ -73,6 +73,7 @@ _OF_VALUES = {
     "source": ("sources", "data.sources.train=FILE"),
     "source_texts": ("sources", "data.sources.train=FILE"),
     "joint": ("vocabulary", "data.vocabulary.joint=true"),
+    "tags": ("columns", "data.columns.tags=COLUMN"),
 }
 
 
