@@ -172,7 +172,7 @@ class Survey:
             for split, row in found(problems):
                 usable += 1
                 if row.tags is not None and split != "train":  # only what can be learnt is a class
-                    self._other_tags.update((str(path), tags.write({key: row.tags[key]})) for key in row.tags)
+                    self._other_tags.update((path.name, tags.write({key: row.tags[key]})) for key in row.tags)
                     row = row._replace(tags=None)
                 (judged if split == JUDGE else self.classes).add(row, path)
                 if split in self._read:
@@ -222,9 +222,9 @@ class Survey:
     def notes(self, known: Mapping[str, Sequence[str]] | None = None) -> list[str]:
         """What was skipped; of tags, those that are not ``known``."""
         found = [note for problems in self._problems for note in problems.notes()]
-        for (path, tag), count in self._other_tags.items() if known is not None else ():
+        for (file, tag), count in self._other_tags.items() if known is not None else ():
             if tags.strange(tags.parse(tag), known or {}):
-                found.append(f"{path}: {count:,} texts have the tag {tag}, which no training text has: left out")
+                found.append(f"{file}: {count:,} texts have the tag {tag}, which no training text has: left out")
         return found
 
 
