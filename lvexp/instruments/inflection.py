@@ -89,10 +89,9 @@ class Inflection(Instrument):
         self.greedy += greedy
         several = self._write(code, look, "beam")
         self.found += [several[at : at + BEAM] for at in range(0, len(several), BEAM)]
-        if model.latent.dim is not None:
-            before = code[-1:] if self.last is None else self.last
-            self.wrong += self._write(torch.cat([before, code[:-1]]), look, "greedy")
-            self.last = code[-1:]
+        before = code[-1:] if self.last is None else self.last
+        self.wrong += self._write(torch.cat([before, code[:-1]]), look, "greedy")
+        self.last = code[-1:]
 
     def _write(self, code: Tensor, look: Look, method: str) -> list[str]:
         several = {"beam": BEAM, "n_best": BEAM} if method == "beam" else {}
@@ -109,7 +108,7 @@ class Inflection(Instrument):
             "edit_distance": _distance(best, self.references),
             "mrr": _mean(_reciprocal(found, right) for found, right in zip(self.found, self.references, strict=True)),
             "accuracy_greedy": _equal(self.greedy, self.references),
-            "accuracy_wrong_z": _equal(self.wrong, self.references) if self.wrong else None,
+            "accuracy_wrong_z": _equal(self.wrong, self.references),
             "copy_accuracy": _equal(self.sources, self.references),
             "copy_edit_distance": _distance(self.sources, self.references),
         }
@@ -168,9 +167,8 @@ class Inflection(Instrument):
                 "copy", percent["copy_accuracy"], "right",
                 f"the source itself; edit distance {number(scores['copy_edit_distance'])}",
             ),
+            ("  z of another", percent["accuracy_wrong_z"], "right", "greedy, that of the word before"),
         ]  # fmt: skip
-        if scores.get("accuracy_wrong_z") is not None:
-            rows.append(("  z of another", percent["accuracy_wrong_z"], "right", "greedy, that of the word before"))
         if scores.get("known_forms") is not None:
             rows.append(("forms of training", percent["known_forms"], "of test", "the right form of a training pair"))
             if scores.get("accuracy_new") is not None:
@@ -221,8 +219,6 @@ class Inflection(Instrument):
         """From the z of one word to that of another, with the tags of the first."""
         model = self.model
         assert isinstance(model, MSVED)
-        if model.latent.dim is None or len(self.sources) < 2:
-            return
         for first in spread(len(self.sources) // 2, 2):
             row, other = first, first + len(self.sources) // 2
             tags = self._named(self.classes[row])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
@@ -216,8 +216,6 @@ class MSVED(LatentModel):
 
     def code(self, reading: Reading, draw: bool = False) -> Float[Tensor, "B W"]:
         """The code for writing a form: at the mean (or mode) of q(z|x_s), or at a draw from it."""
-        if self.latent.dim is None:
-            return super().code(reading, draw)
         q = self.latent.posterior(self.params(reading))
         return self.latent.code((q.sample() if draw else self.latent.point(q))[None])[0]
 
@@ -227,21 +225,24 @@ class MSVED(LatentModel):
         known = _known(batch)
         return loss if known.all() else torch.where(known, loss, self.unlabelled * loss)
 
+    def turn(self, step: int, epoch: int) -> Turn:
+        self.inference.begin(step)
+        return super().turn(step, epoch)
+
     def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: Tensor | float) -> Float[Tensor, " B"] | float:
         assert terms is not None
         known, found = _known(batch), torch.zeros(len(batch), device=self.device)
+        pairs, alone = known.nonzero()[:, 0], (~known).nonzero()[:, 0]
         self.watched = {}
-        for rows, cost in ((known.nonzero()[:, 0], self._pairs), ((~known).nonzero()[:, 0], self._alone)):
-            if len(rows) and (cost == self._alone or self.reconstruct):
-                found = found.index_copy(0, rows, cost(batch[rows], terms, rows, beta).to(found.dtype))
+        if self.reconstruct and len(pairs):
+            found = found.index_copy(0, pairs, self._pairs(batch[pairs], terms, pairs, beta).to(found.dtype))
+        if len(alone):  # the rest is part of the bound
+            q = self.tags.posterior(terms.reading.features[alone])
+            found = found.index_copy(0, alone, self.unlabelled * self._tag_rate(q, terms.draw).to(found.dtype))
         return found
 
     def watch(self) -> Mapping[str, Tensor]:
         return {name: value.detach().mean() for name, value in self.watched.items()}
-
-    def _alone(self, batch: Batch, terms: Terms, rows: Int[Tensor, " N"], beta: Tensor | float) -> Float[Tensor, " N"]:
-        """KL(q(y|u)‖p(y)); the rest is part of the bound."""
-        return self.unlabelled * self._tag_rate(self.tags.posterior(terms.reading.features[rows]))
 
     def _pairs(self, batch: Batch, terms: Terms, rows: Int[Tensor, " N"], beta: Tensor | float) -> Float[Tensor, " N"]:
         """What ``reconstruct`` adds."""
@@ -253,18 +254,12 @@ class MSVED(LatentModel):
         tags = self.inference(q_tags, self.tag_samples)
         draws = len(tags.value)
         params = self.params(Reading(target.summary))
-        found = self._tag_rate(q_tags) + self.alpha * self._missed(target, batch.attributes)
-        if self.latent.dim is None:
-            none = source.summary[None, :, :0]
-            own, other = Draw.equal(none), Draw.equal(none)
-        else:
-            q_target = self.latent.posterior(params)
-            own = self.estimator(self.latent.posterior(terms.params[rows]), 1)
-            other = self.estimator(q_target, 1)
-            prior = self.latent.prior()
-            if prior is not None:
-                found = found + beta * rate(q_target, prior, other)[0]
-        codes = [self.latent.code(draw.value) if self.latent.dim is not None else draw.value for draw in (own, other)]
+        q_target, prior = self.latent.posterior(params), self.latent.prior()
+        assert prior is not None, "the configuration requires a rate"
+        own, other = self.estimator(self.latent.posterior(terms.params[rows]), 1), self.estimator(q_target, 1)
+        found = self._tag_rate(q_tags, tags) + self.alpha * self._missed(target, batch.attributes)
+        found = found + beta * rate(q_target, prior, other)[0]
+        codes = [self.latent.code(draw.value) for draw in (own, other)]
         backward = [
             _Words(
                 batch.source.repeat(len(code) * draws, 1), code.repeat_interleave(draws, 0).flatten(0, 1),
@@ -286,11 +281,9 @@ class MSVED(LatentModel):
             found = found + expect(each, draw, control.baseline, control.scale) + control.fit
         return found
 
-    def _tag_rate(self, q: Distribution) -> Float[Tensor, " B"]:
-        """KL(q(y|x)‖p(y)), nats per text."""
-        each: Any = q
-        p: Any = self.tags.prior()
-        return kl_divergence(each.base_dist, p.base_dist.expand(each.base_dist.batch_shape)).sum(-1)
+    def _tag_rate(self, q: Distribution, draw: Draw) -> Float[Tensor, " B"]:
+        """KL(q(y|x)‖p(y)), nats per text, in closed form."""
+        return rate(q, self.tags.prior(), draw)[0]
 
     def _missed(self, memory: Memory, classes: Int[Tensor, "B K"]) -> Float[Tensor, " B"]:
         """-log q(y|x) of tags that are known, summed over keys."""

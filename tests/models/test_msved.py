@@ -216,6 +216,14 @@ def test_the_values_of_relaxed_draws_have_a_gradient(inference: Any):
     assert gradient[~model.tags.valid].abs().sum() == 0, "a value that a key does not have is never chosen"
 
 
+def test_the_temperature_of_unknown_tags_falls_with_the_steps():
+    model = made(functools.partial(Gumbel, temperature=0.1, rate=0.01))
+    assert isinstance(model.inference, Gumbel)
+    for step in (0, 100):
+        model.turn(step, 0)
+        assert model.inference.tau == pytest.approx(math.exp(-0.01 * step))
+
+
 # --- none, padding and beams -----------------------------------------------------------------------------------------
 
 
