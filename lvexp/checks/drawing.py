@@ -63,10 +63,9 @@ def _count(latent: Option) -> tuple[int, str]:
     """The number of values of a latent variable, and how it comes about."""
     node = latent.node
     variables = 1 if "dim" in (node.get("ignores") or []) else node["dim"]
-    if "answers" in node:  # a dialogue
-        return (
-            node["questions"] * node["answers"]
-        ) ** variables, f"({node['questions']}·{node['answers']})^{variables}"
+    if "answers" in node:  # a question and an answer in each round
+        questions, answers = node["questions"], node["answers"]
+        return (questions * answers) ** variables, f"({questions}·{answers})^{variables}"
     values = node.get("categories", 2)
     if node.get("fixed", True):
         return values**variables, f"{values}^{variables}"

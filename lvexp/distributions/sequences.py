@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -23,12 +24,14 @@ class Policy(Protocol):
 
     Attributes:
         length: L, the largest number of symbols. size: K, number of symbols, with that which ends a sequence.
+        sizes: number of symbols of each who speaks, in turn; those of one who has fewer than K are the first.
         end: index of the symbol that ends a sequence; None if all have L symbols.
         least: number of symbols before which none ends.
     """
 
     length: int
     size: int
+    sizes: tuple[int, ...]
     end: int | None
     least: int
 
@@ -78,9 +81,8 @@ class Sequences(Distribution):
 
     def __init__(self, policy: Policy, params: Float[Tensor, "*batch P"]):
         self.policy, self.params = policy, params
-        self._read: tuple[Tensor, bool, Walk] | None = (
-            None  # the last sequence that was scored: it is often asked for again
-        )
+        # the last sequence that was scored: it is often asked for again
+        self._read: tuple[Tensor, bool, Walk] | None = None
         super().__init__(params.shape[:-1], torch.Size((policy.length, policy.size)), validate_args=False)
 
     def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: Sequences | None = None) -> Sequences:
@@ -183,7 +185,7 @@ class Sequences(Distribution):
         """Every sequence, the short ones first."""
         policy = self.policy
         if policy.end is None:
-            found = [*itertools.product(range(policy.size), repeat=policy.length)]
+            found = [*itertools.product(*map(range, _choices(policy)))]
         else:
             words = [symbol for symbol in range(policy.size) if symbol != policy.end]
             found = [
@@ -199,8 +201,13 @@ class Sequences(Distribution):
 def count(policy: Policy) -> int:
     """Number of sequences."""
     if policy.end is None:
-        return policy.size**policy.length
+        return math.prod(_choices(policy))
     return sum((policy.size - 1) ** length for length in range(policy.least, policy.length + 1))
+
+
+def _choices(policy: Policy) -> list[int]:
+    """Number of symbols at each position."""
+    return [policy.sizes[at % len(policy.sizes)] for at in range(policy.length)]
 
 
 def lengths(policy: Policy, value: Float[Tensor, "*shape L K"]) -> Float[Tensor, "*shape"]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from torchmetrics import MeanMetric
 
 from lvexp.data.batch import Batch
-from lvexp.distributions.sequences import Policy, Sequences
+from lvexp.distributions.sequences import Policy
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.exhibits import spread
-from lvexp.latents.dialogue import Dialogue
+from lvexp.latents.sequence import AbstractSequence
 from lvexp.metrics import compositionality
 from lvexp.models.base import LatentModel
 from lvexp.models.game import GameModel
@@ -106,13 +106,16 @@ class Game(Instrument):
 
     @property
     def _policy(self) -> Policy:
-        p = self.model.latent.prior()
-        assert isinstance(p, Sequences), "the configuration requires a message"
-        return p.policy
+        return self._latent.speaker
 
     @property
     def _sides(self) -> int:
-        return 2 if isinstance(self.model.latent, Dialogue) else 1
+        return self._latent.sides
+
+    @property
+    def _latent(self) -> AbstractSequence:
+        assert isinstance(self.model, GameModel)
+        return self.model.latent
 
     # --- the report ----------------------------------------------------------------------------------------------
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
-from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from lvexp.distributions.sequences import MOST, Sequences
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.sequence import AbstractSequence
 from lvexp.networks.speaker import NEVER
 from lvexp.shapes import Float, Shaped, Tensor
 
@@ -108,7 +106,7 @@ def _padded(logits: Float[Tensor, "N M"], size: int) -> Float[Tensor, "N K"]:
     return F.pad(logits.log_softmax(-1), (0, size - logits.shape[-1]), value=NEVER)
 
 
-class Dialogue(AbstractLatent):
+class Dialogue(AbstractSequence):
     r"""z = q_1 a_1 … q_R a_R: questions of one agent, who knows the task, and answers of another, who sees the object
     (Kottur et al. 2017). Both are LSTMs; the questioner's last state is what the answer to the task is told from.
 
@@ -122,6 +120,9 @@ class Dialogue(AbstractLatent):
         hidden: width of both states. embedding: width of the vectors of symbols and tasks.
     """
 
+    sides: ClassVar[int] = 2
+    speaker: Talk  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         features: int,
@@ -133,48 +134,27 @@ class Dialogue(AbstractLatent):
         embedding: int = 20,
     ):
         super().__init__()
-        self.talk = Talk(features, dim, questions, answers, hidden, embedding, memory)
-        self.before = Anything(self.talk)
-        self.nothing: Tensor  # the prior's parameters
+        self.speaker = Talk(features, dim, questions, answers, hidden, embedding, memory)
+        self.before = Anything(self.speaker)
         self.register_buffer("nothing", torch.zeros(0), persistent=False)
-        self.dim, self.width, self.heard = 2 * dim, self.talk.length * self.talk.size, hidden
+        self.dim, self.width = 2 * dim, self.speaker.length * self.speaker.size
 
     @property
-    def continuous(self) -> bool:
-        return False
-
-    @property
-    def configurations(self) -> int | None:
-        """Number of dialogues; None if they are too many to enumerate."""
-        found = self.talk.size**self.talk.length
-        return found if found <= MOST else None
+    def heard(self) -> int:
+        return self.speaker.hidden
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return self.talk.parameters()
+        return self.speaker.parameters()
 
     def params(self, features: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         return features
 
-    def posterior(self, params: Float[Tensor, "B P"]) -> Sequences:
-        return Sequences(self.talk, params)
-
-    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Sequences:
-        return Sequences(self.before, self.nothing)
-
     def code(self, value: Shaped[Tensor, "S B L K"]) -> Float[Tensor, "S B W"]:
         return value.flatten(-2)
 
-    def listened(self, q: Sequences, value: Shaped[Tensor, "*shape L K"]) -> Float[Tensor, "*shape H"]:
+    def listened(self, code: Float[Tensor, "S B W"], params: Float[Tensor, "B P"]) -> Float[Tensor, "S B H"]:
         """What the questioner knows after the last answer."""
-        walk = q.read(value)
-        end = self.talk.listen(walk.value[:, -1], walk.state)
-        return end.questioner[0].view(*value.shape[:-2], self.heard)
-
-    def point(self, q: Distribution) -> Shaped[Tensor, "B L K"]:
-        return q.mode
-
-    def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
-        return start
-
-    def means(self, q: Distribution) -> None:
-        return None
+        q = self.posterior(params)
+        walk = q.read(code.unflatten(-1, q.event_shape))
+        end = self.speaker.listen(walk.value[:, -1], walk.state)
+        return end.questioner[0].view(*code.shape[:-1], self.heard)

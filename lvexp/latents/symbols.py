@@ -6,18 +6,16 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.distributions import Distribution
 
-from lvexp.distributions.sequences import MOST, Sequences, count
 from lvexp.errors import ConfigError
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.sequence import AbstractSequence
 from lvexp.networks.speaker import Listener, Speaker, Uniform
 from lvexp.shapes import Float, Shaped, Tensor
 
 PRIORS = ("uniform", "learned")
 
 
-class Symbols(AbstractLatent):
+class Symbols(AbstractSequence):
     r"""z = z_1 … z_n, n ≤ L, symbols of a vocabulary of M and one that ends the sequence: :math:`q(z|x) = \prod_t
     q(z_t | z_{<t}, x)` by a GRU that starts from the features (Havrylov & Titov 2017; Miao & Blunsom 2016).
 
@@ -32,6 +30,8 @@ class Symbols(AbstractLatent):
         hidden: H, width of both GRUs' states, and of the code. embedding: width of a symbol's vector.
         prior: "uniform" over symbols and end at each step, or "learned": a GRU without any input but the symbols.
     """
+
+    speaker: Speaker  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -55,23 +55,12 @@ class Symbols(AbstractLatent):
         self.linear = nn.Linear(features, hidden)
         self.speaker = Speaker(categories, dim, hidden, embedding, least, fixed)
         self.listener = Listener(self.speaker.size, self.speaker.end, hidden, embedding)
-        self.nothing: Tensor  # the prior's parameters
         if prior == "learned":
-            self.before: Speaker | Uniform = Speaker(categories, dim, hidden, embedding, least, fixed)
+            self.before = Speaker(categories, dim, hidden, embedding, least, fixed)
             self.nothing = nn.Parameter(torch.zeros(hidden))
         else:
             self.before = Uniform(categories, dim, least, fixed)
             self.register_buffer("nothing", torch.zeros(0), persistent=False)
-
-    @property
-    def continuous(self) -> bool:
-        return False
-
-    @property
-    def configurations(self) -> int | None:
-        """Number of sequences; None if they are too many to enumerate."""
-        found = count(self.speaker)
-        return found if found <= MOST else None
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         return [*self.linear.parameters(), *self.speaker.parameters()]
@@ -79,20 +68,5 @@ class Symbols(AbstractLatent):
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
         return self.linear(features).tanh()
 
-    def posterior(self, params: Float[Tensor, "B P"]) -> Sequences:
-        return Sequences(self.speaker, params)
-
-    def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Sequences:
-        return Sequences(self.before, self.nothing)
-
     def code(self, value: Shaped[Tensor, "S B L K"]) -> Float[Tensor, "S B W"]:
         return self.listener(value)
-
-    def point(self, q: Distribution) -> Shaped[Tensor, "B L K"]:
-        return q.mode
-
-    def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
-        return start
-
-    def means(self, q: Distribution) -> None:
-        return None

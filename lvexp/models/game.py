@@ -13,11 +13,10 @@ from torch import nn
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.distributions.sequences import Sequences
 from lvexp.draws import expect
 from lvexp.errors import ConfigError, DataError
 from lvexp.latents.base import AbstractLatent
-from lvexp.latents.dialogue import Dialogue
+from lvexp.latents.sequence import AbstractSequence
 from lvexp.models.base import LatentModel, Turn
 from lvexp.networks.base import AbstractDecoder, StateEncoder
 from lvexp.networks.writing import Decoding, write
@@ -52,6 +51,7 @@ class GameModel(LatentModel):
         parts: arguments of every :class:`LatentModel`.
     """
 
+    latent: AbstractSequence
     reported: ClassVar[frozenset[str]] = frozenset({"bound"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text")
 
@@ -76,7 +76,8 @@ class GameModel(LatentModel):
     def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
         width = encoder.width
         assert isinstance(width, int)
-        return (latent.heard if isinstance(latent, Dialogue) else latent.width) + width
+        assert isinstance(latent, AbstractSequence), "the configuration requires a message"
+        return latent.heard + width
 
     def check(self, attributes: Mapping[str, Sequence[str]]) -> None:
         if not isinstance(self.sources, Features) or self.sources.shape[0] != 2:
@@ -92,8 +93,7 @@ class GameModel(LatentModel):
             raise DataError("a game needs an object and a task for each text\ntry  data=world")
         states = self.encoder.states(batch.source, batch.sourced.sum(1))
         seen, task = states[:, 0], states[:, 1]
-        talks = isinstance(self.latent, Dialogue)
-        return Reading(torch.cat([seen, task], -1) if talks else seen, condition=task)
+        return Reading(torch.cat([seen, task], -1) if self.latent.sides > 1 else seen, condition=task)
 
     def log_likelihood(
         self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
@@ -109,10 +109,7 @@ class GameModel(LatentModel):
 
     def _listened(self, code: Float[Tensor, "S B W"], reading: Reading) -> Float[Tensor, "S B W2"]:
         """What the receiver knows of z."""
-        if not isinstance(self.latent, Dialogue):
-            return code
-        q = self.latent.posterior(self.params(reading))
-        return self.latent.listened(q, code.unflatten(-1, q.event_shape))
+        return self.latent.listened(code, self.params(reading))
 
     def _beside(self, heard: Float[Tensor, "S B W"], reading: Reading) -> Float[Tensor, "S B W2"]:
         """The task beside what was heard."""
@@ -141,8 +138,7 @@ class GameModel(LatentModel):
         reading = self.read(batch)
         q = self.latent.posterior(self.params(reading))
         draw = self.estimator(q, self.samples)
-        talks = isinstance(self.latent, Dialogue) and isinstance(q, Sequences)
-        heard = self.latent.listened(q, draw.value) if talks else self.latent.code(draw.value)  # pyright: ignore
+        heard = self._listened(self.latent.code(draw.value), reading)
         log_p, right = self._guessed(self._beside(heard, reading), batch.targets[:, :-1])
         cost = torch.where(right, -self.reward, self.wrong * self.reward).to(log_p)
         control = self.estimator.control(cost, batch)

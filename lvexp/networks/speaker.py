@@ -33,6 +33,7 @@ class Ending(nn.Module):
         super().__init__()
         self.length, self.least = length, least
         self.size, self.end = (symbols, None) if fixed else (symbols + 1, symbols)
+        self.sizes = (self.size,)
 
     def log_p(self, logits: Float[Tensor, "N K"], step: int) -> Float[Tensor, "N K"]:
         """log p of each symbol at a step: no sequence ends before ``least`` symbols."""

@@ -65,6 +65,27 @@ def test_the_bound_is_that_of_all_that_may_be_said(kind: str, composed: Compose)
     torch.testing.assert_close(terms.distortion, total)
 
 
+@pytest.mark.parametrize(
+    ("latent", "passes"),
+    [
+        ("dialogue latent.questions=2 latent.answers=5", 100),
+        ("dialogue latent.dim=1 latent.questions=3 latent.answers=4", 12),
+        ("symbols latent.dim=3 latent.categories=2 latent.least=1", 14),
+        ("symbols latent.dim=3 latent.categories=4 latent.fixed=true", 64),
+    ],
+)
+def test_an_enumeration_has_as_many_passes_as_were_checked_before(latent: str, passes: int, composed: Compose):
+    model, _, batch = made(composed, *f"latent={latent}".split(), "estimator=enumerate")
+    assert len(model.train().terms(batch[:3]).draw.value) == passes
+    for limit, fits in ((passes, True), (passes - 1, False)):
+        typed = composed("model=game", *f"latent={latent}".split(), "estimator=enumerate", f"estimator.limit={limit}")
+        if fits:
+            checked(typed)
+        else:
+            with pytest.raises(Refusal, match=f"= {passes} values"):
+                checked(typed)
+
+
 def test_the_reward_is_estimated_without_bias(composed: Compose):
     """Its value and gradient against sums over all dialogues and answers."""
     model, _, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", "latent.dim=1")
