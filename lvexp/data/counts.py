@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from lvexp.data.allotted import chunks
 from lvexp.data.bag import Bag, batch
 from lvexp.data.batch import Batch
 from lvexp.data.corpus import cached
-from lvexp.data.encoding import Survey, chunks, empty
+from lvexp.data.encoding import Survey, empty
 from lvexp.data.known import Known, splits_of
 from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import collections
 import gc
-import hashlib
-import itertools
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,29 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from lvexp.data import tags
+from lvexp.data.allotted import NO_FAULTS, REPEATED, Repeats, allotted, chunks, repeats
 from lvexp.data.classes import Classes
 from lvexp.data.features import Features
 from lvexp.data.known import Known, splits_of
-from lvexp.data.layout import Layout
 from lvexp.data.problems import Problems
-from lvexp.data.rows import Row, rows
+from lvexp.data.rows import Row
 from lvexp.data.settings import DataSettings
-from lvexp.data.source import JUDGE, UNLABELLED, belongs, files, parallel, splits, unusable
+from lvexp.data.source import JUDGE, files, parallel, splits, unusable
 from lvexp.data.special import EOS
 from lvexp.data.storage import SplitWriter, token_type
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import DataError
-
-CHUNK = 4096  # texts encoded at a time
-#: accepted values in a column of splits
-NAMES = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"}
-UNANSWERED = "rows of groups without a right answer: left out (data.answered)"
-REPEATED = "texts that stand in train too: left out"
-HELD_OUT = "texts that stand in valid or test too: left out"
-TRANSDUCTIVE = "texts that stand in valid or test too: kept, without their classes (data.transductive)"
-_NO_FAULTS = ("blank lines", UNANSWERED, REPEATED, HELD_OUT, TRANSDUCTIVE)
-#: file → its texts that stand where they must not
-Repeats = Mapping[str, AbstractSet[str]]
 
 
 @contextmanager
@@ -67,7 +54,7 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
             ``max_length`` with ``long=error``.
     """
     read = splits_of(settings.place, known)
-    repeated = _repeated(settings, read)
+    repeated = repeats(settings, read)
     survey = Survey(settings, repeated, known)
     words = settings.vocabulary
     if known is None:
@@ -100,11 +87,20 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
         name: survey.names(f"attributes=[{name}]", found, further.get(name))
         for name, found in survey.classes.attributes.items()
     }
-    places = [{name: number for number, name in enumerate(names)} for names in attributes.values()]
-    tagged = settings.columns.tags is not None
-    if tagged:
+    if settings.columns.tags is None:
+        places = [{name: number for number, name in enumerate(names)} for names in attributes.values()]
+        notes = survey.notes()
+
+        def classes(row: Row) -> list[int]:
+            return [at.get(name or "", -1) for at, name in zip(places, row.attributes, strict=True)]
+
+    else:
         attributes = {name: list(names) for name, names in further.items()} or tags.names(survey.classes.tags)
-    notes = survey.notes(attributes) if tagged else survey.notes()
+        notes = survey.notes(attributes)
+
+        def classes(row: Row) -> list[int]:
+            return tags.numbers(row.tags, attributes)
+
     long = _Long(settings)
     sourced, grouped = settings.sourced, settings.columns.group is not None
     vectors = own if isinstance(own, Features) else None
@@ -129,12 +125,7 @@ def encode(settings: DataSettings, folder: Path, known: Known | None = None) -> 
                     [source for _, _, source in kept],
                     [row.group or "" for row, _, _ in kept],
                     vectors and vectors.rows(beside[path], [row.line for row, _, _ in kept]),
-                    [
-                        tags.numbers(row.tags, attributes)
-                        if tagged
-                        else [at.get(name or "", -1) for at, name in zip(places, row.attributes, strict=True)]
-                        for row, _, _ in kept
-                    ],
+                    [classes(row) for row, _, _ in kept],
                 )
     for split, writer in writers.items():
         if not writer.rows:
@@ -165,7 +156,7 @@ class Survey:
 
     def texts(self) -> Iterator[str]:
         judged, read = Classes(self._settings.columns), splits_of(self._settings.place, self._known)
-        for _, path, found in _files(self._settings, self._repeated, read):
+        for _, path, found in allotted(self._settings, self._repeated, read):
             problems = Problems(path)
             self._problems.append(problems)
             usable, source = 0, None
@@ -180,7 +171,7 @@ class Survey:
                     if self._settings.joint and row.source is not None and row.source != source:
                         yield row.source
                     source = row.source
-            bad = sum(count for kind, count in problems.counts.items() if kind not in _NO_FAULTS)
+            bad = sum(count for kind, count in problems.counts.items() if kind not in NO_FAULTS)
             if not usable and problems.counts.get(REPEATED):
                 raise DataError(
                     f"data.files.judge={path}: every text of it stands in train too, and a judge must not know them\n"
@@ -272,110 +263,6 @@ def _same_shape(own: Features, known: Known) -> None:
             f"data.sources: hold {own.shape[0]} × {own.shape[1]} values for each text, and {known.run} reads {read}\n"
             "try  sources of the same kind"
         )
-
-
-def _files(settings: DataSettings, repeated: Repeats | None = None, read: Sequence[str] | None = None):
-    """Each file of the splits in ``read`` (all, if it is None), by its key, with a function that reads its rows and the
-    split of each row. Rows whose text is in ``repeated`` are left out."""
-    named, sources = files(settings.place), parallel(settings.place)
-    shares = {split: getattr(settings.split, split) for split in ("valid", "test") if split not in named}
-    answered = settings.answered
-    for split, path in named.items():
-        if read is not None and belongs(split) not in read:
-            continue
-
-        def found(problems: Problems, split: str = split, path: Path = path) -> Iterator[tuple[str, Row]]:
-            alike = str.lower if settings.lowercase else str
-            elsewhere = (repeated or {}).get(split, ())
-            if split == UNLABELLED:
-                for row in rows(path, Layout.of_texts(path, settings), problems):
-                    if twice := alike(row.text) in elsewhere:
-                        problems.add(TRANSDUCTIVE if settings.transductive else HELD_OUT, row.line)
-                    if settings.transductive or not twice:
-                        nothing = (None,) * len(settings.columns.attributes or ())
-                        yield "train", row._replace(source=row.text if settings.sourced else None, attributes=nothing)
-                return
-            every = rows(path, Layout.of(path, settings), problems, sources.get(split))
-            for row in every if answered is None else _answered(every, str(answered), problems):
-                if split == JUDGE:
-                    if alike(row.text) in elsewhere:
-                        problems.add(REPEATED, row.line)
-                    else:
-                        yield split, row
-                elif row.split is not None:
-                    yield _named(row, path), row
-                elif split == "train" and shares:  # rows of a group stay together
-                    yield _cut(row.group or row.text, shares, int(settings.split.seed)), row
-                else:
-                    yield split, row
-
-        yield split, path, found
-
-
-def _repeated(settings: DataSettings, read: Sequence[str]) -> Repeats:
-    """The texts of judge that stand in train too, and the unlabelled ones that stand in valid or test, lower-cased if
-    all texts are."""
-    alike = str.lower if settings.lowercase else str
-    found: dict[str, AbstractSet[str]] = {}
-    for file, elsewhere in ((JUDGE, ("train",)), (UNLABELLED, ("valid", "test"))):
-        if not settings.place.files.get(file) or belongs(file) not in read:
-            continue
-        others = {name: (path, rows_of) for name, path, rows_of in _files(settings)}
-        path, rows_of = others.pop(file)
-        mine = {alike(row.text) for _, row in rows_of(Problems(path))}
-        theirs = (row for path, rows_of in others.values() for to, row in rows_of(Problems(path)) if to in elsewhere)
-        found[file] = mine.intersection(alike(row.text) for row in theirs)
-    return found
-
-
-def _named(row: Row, path: Path) -> str:
-    """The split named in the row itself."""
-    if row.split not in NAMES:
-        raise DataError(
-            f"{path}:{row.line}: '{row.split}' is not a split, but is in the column of splits\n"
-            f"try  one of {', '.join(NAMES)} there, or data.columns.split=null"
-        )
-    return NAMES[row.split]
-
-
-def _answered(found: Iterator[Row], label: str, problems: Problems) -> Iterator[Row]:
-    """The groups in which at least one row has this label."""
-    for _, rows_of_group in itertools.groupby(found, lambda row: row.group):
-        group = list(rows_of_group)
-        if any(row.label == label for row in group):
-            yield from group
-        else:
-            for row in group:
-                problems.add(UNANSWERED, row.line)
-
-
-def _cut(text: str, shares: Mapping[str, float], seed: int) -> str:
-    """The split of a text of train if other splits are cut from train.
-
-    It depends on the text alone, so equal texts get the same split: no text is in both training and test data.
-    """
-    digest = hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest()
-    draw = int.from_bytes(digest, "little") / 2**64
-    for split, share in shares.items():
-        if draw < share:
-            return split
-        draw -= share
-    return "train"
-
-
-def chunks(
-    settings: DataSettings, repeated: Repeats | None = None, read: Sequence[str] | None = None
-) -> Iterator[tuple[Path, list[tuple[str, Row]]]]:
-    """All rows of the splits in ``read`` (all, if it is None), except for those whose text is in ``repeated``,
-    each with its split, in chunks of one file; problems are not counted again."""
-    for _, path, found in _files(settings, repeated, read):
-        chunk: list[tuple[str, Row]] = []
-        for item in found(Problems(path)):  # already counted by the survey
-            chunk.append(item)
-            if len(chunk) == CHUNK:
-                yield path, chunk
-                chunk = []
-        yield path, chunk
 
 
 def empty(settings: DataSettings, split: str) -> DataError:

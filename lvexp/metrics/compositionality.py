@@ -27,23 +27,16 @@ def topographic_similarity(messages: Sequence[Message], meanings: Sequence[Messa
     the number of attributes in which their meanings differ (Brighton & Kirby 2006). 1: alike where the other is alike;
     None if all messages are equally far from each other."""
     from scipy.stats import spearmanr
+    from torchmetrics.functional.text import edit_distance
 
     pairs = [(a, b) for a in range(len(messages)) for b in range(a)]
-    said = [edits(messages[a], messages[b]) for a, b in pairs]
+    letters = ["".join(map(chr, message)) for message in messages]  # a character for each symbol
+    firsts, seconds = ([letters[pair[side]] for pair in pairs] for side in (0, 1))
+    said = edit_distance(firsts, seconds, reduction="none").tolist() if pairs else []
     meant = [sum(x != y for x, y in zip(meanings[a], meanings[b], strict=True)) for a, b in pairs]
     if len(set(said)) < 2 or len(set(meant)) < 2:
         return None
     return float(spearmanr(said, meant)[0])  # pyright: ignore[reportArgumentType]
-
-
-def edits(first: Message, second: Message) -> int:
-    """The smallest number of insertions, deletions and substitutions that turn one message into the other."""
-    row = [*range(len(second) + 1)]
-    for at, symbol in enumerate(first, 1):
-        before, row = row, [at]
-        for place, other in enumerate(second, 1):
-            row.append(min(before[place] + 1, row[-1] + 1, before[place - 1] + (symbol != other)))
-    return row[-1]
 
 
 def disentanglement(columns: Sequence[Sequence[Hashable]], meanings: Sequence[Message]) -> float | None:

@@ -12,12 +12,10 @@ from lvexp.metrics import compositionality as of
 MEANINGS = [*itertools.product(range(3), range(3))]
 
 
-def test_edits_are_the_fewest():
-    assert of.edits((1, 2, 3), (1, 2, 3)) == 0
-    assert of.edits((1, 2, 3), (2, 3)) == 1
-    assert of.edits((1, 2, 3), (3, 2, 1)) == 2
-    assert of.edits((), (1, 2)) == 2
-    assert of.edits((1, 2, 3, 4), (2, 3, 5)) == 2
+def test_messages_are_as_far_apart_as_the_edits_that_they_need():
+    """One, two and one edit, and one, two and two, against the attributes that differ."""
+    assert of.topographic_similarity([(), (1,), (1, 2)], [(0, 0), (0, 1), (1, 1)]) == pytest.approx(1)
+    assert of.topographic_similarity([(1, 2, 3), (2, 3), (3, 2, 1)], [(0, 0), (1, 1), (0, 1)]) == pytest.approx(-1)
 
 
 def test_information_and_entropy_in_nats():
