@@ -60,7 +60,7 @@ _PARTS = (*_KINDS["encoder"], *_KINDS["decoder"], *_KINDS["estimator"])
 
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states", "new_encoder", "new_decoder", "sources", "attributes", "known")
+OFFERED = ("special", "states", "words", "new_encoder", "new_decoder", "sources", "attributes", "known")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -185,7 +185,8 @@ def model(
         return _decoder(plain, read, code, encoder.width, trust)
 
     encoder = new_encoder(read)
-    latent = first(make("latent", config["latent"], features=encoder.width))
+    of_texts = {"words": vocabulary.size, "special": vocabulary.special}
+    latent = first(make("latent", config["latent"], features=encoder.width, **of_texts))
     kind: Any = _read("model", config["model"], make.keywords["trust"])[0]
     built = make(
         "model",

@@ -198,8 +198,8 @@ class Run:
                 if seed is not None:
                     torch.manual_seed(seed)
                 return self.write([source] * n, draw=True, **{"method": "sample", **how})
-        if "text" not in self.model.reported:
-            given = self.model.writes and "source" in self.model.reads
+        given = self.model.writes and "source" in self.model.reads
+        if given or not self.model.writes:
             other = "sample(n, source=…)" if given else "a run of model=svae"
             raise RunError(f"sample: this model writes no texts on its own\ntry  {other}")
         prior = latent.prior()

@@ -7,7 +7,8 @@
 ``provides_if``, …        the same under a condition, ``requires_if: {simplex: {mixture: words}}``
 ``because``               trait → why the option needs it, in place of the usual message
 ``conflicts``             what the option is incompatible with, and why (:mod:`lvexp.checks.conflicts`)
-``starts_from: [run]``    keys that name the folder of a finished language model (:mod:`lvexp.checks.parent`)
+``starts_from: [run]``    keys that name the folder of a finished language model (:mod:`lvexp.checks.parent`) with the
+                          encoder's sizes; ``{run: language}``: which may be null, with the sizes under ``language``
 ``ignores: [dim]``        keys that the option accepts for the sake of sweeps but does not use
 ``limits``, ``one_of``    key → limit, key → list of words (:mod:`lvexp.checks.values`)
 ========================  ==============================================================================
@@ -175,7 +176,9 @@ def _form(key: str, said: Any, node: Mapping[str, Any], known: Mapping[str, Any]
     """Raises :class:`ValueError` saying what is wrong with a declaration; null counts as no declaration."""
     if said is None:
         return
-    if key in _LISTS:
+    if key == "starts_from" and isinstance(said, Mapping):
+        _wanted(all(map(_is_text, said.values())), "must be a list of names, or a mapping: key → key of the sizes")
+    elif key in _LISTS:
         _wanted(isinstance(said, list) and all(map(_is_text, said)), "must be a list of names")
         _known(said if key in ("requires", "provides") else (), known)
     elif key == "conflicts":

@@ -42,25 +42,32 @@ def run_id(folder: str | Path | None) -> str:
     return str(_result(folder or "").get("run_id", folder))
 
 
-def check(where: str, folder: str | None, encoder: Mapping[str, Any]) -> None:
-    """Rejects a folder that does not hold a finished language model with the encoder's sizes.
+def named(node: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The keys of an option that name the folder of a language model, each with the key of the sizes that it must have;
+    None for those of the encoder, and then it must be given."""
+    said = node.get("starts_from") or {}
+    return [*said.items()] if isinstance(said, Mapping) else [(key, None) for key in said]
+
+
+def check(where: str, folder: str | None, sizes: str, node: Mapping[str, Any]) -> None:
+    """Rejects a folder that does not hold a finished language model with the wanted sizes.
 
     Args:
         where: the key that names the folder, such as ``regularizer.lm_init.run``. folder: its value.
-        encoder: the resolved ``encoder`` group.
+        sizes: the key under which the sizes are, such as ``encoder``. node: its value.
 
     Raises:
         Refusal: no folder is named, or the encoder has other sizes. ConfigError: the folder cannot be used.
     """
-    train = "try  " + " ".join(["python -m lvexp model=rnnlm", *_sizes(encoder)])
+    train = "try  " + " ".join(["python -m lvexp model=rnnlm", *_sizes(node)])
     if folder is None:
         raise Refusal(
             f"{where}: no language model to start from is named\n{train}\nthen {where}=DIR, the folder that it prints"
         )
     decoder = language_model(where, folder, train)
-    if any(decoder.get(key) != encoder.get(key) for key in SIZES):
-        there = [f"encoder.{key}={decoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
-        here = [f"encoder.{key}={encoder.get(key)}" for key in SIZES if decoder.get(key) != encoder.get(key)]
+    if other := [key for key in SIZES if decoder.get(key) != node.get(key)]:
+        there = [f"{sizes}.{key}={decoder.get(key)}" for key in other]
+        here = [f"{sizes}.{key}={node.get(key)}" for key in other]
         raise Refusal(f"{' '.join(here)}: the language model in {folder} is of other sizes\ntry  {' '.join(there)}")
 
 
@@ -224,5 +231,5 @@ def _result(folder: str | Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _sizes(encoder: Mapping[str, Any]) -> list[str]:
-    return [f"decoder.{key}={encoder.get(key)}" for key in SIZES]
+def _sizes(node: Mapping[str, Any]) -> list[str]:
+    return [f"decoder.{key}={node.get(key)}" for key in SIZES]

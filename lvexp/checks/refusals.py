@@ -63,8 +63,10 @@ def _measured_with(evaluation: Mapping[str, Any]) -> None:
 def _parents(plain: Mapping[str, Any], choices: Mapping[str, Any], options: Sequence[Option]) -> None:
     """Checks that every run that this one starts from is finished and fits."""
     for option in options:
-        for key in option.node.get("starts_from") or []:
-            parent.check(f"{option.path}.{key}", option.node.get(key), plain["encoder"])
+        for key, sizes in parent.named(option.node):
+            where, node = (f"{option.path}.{sizes}", option.node[sizes]) if sizes else ("encoder", plain["encoder"])
+            if not sizes or option.node.get(key) is not None:
+                parent.check(f"{option.path}.{key}", option.node.get(key), where, node)
     if not plain.get("evaluate"):  # whose vocabulary is in the checkpoint
         parent.network(plain, choices)
         parent.vocabulary(plain)

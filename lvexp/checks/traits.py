@@ -46,6 +46,8 @@ TRAITS = {
     "tag_memory": ("has no tags to attend to", "attends to them"),
     "condition": ("has nothing to condition a prior on", "needs it"),
     "game": ("has nobody to talk to", "is what two say to each other"),
+    "excerpt": ("is no text made of words of another", "has one that stands for it"),
+    "excerpts": ("reads no text in words of another", "is made of words of the text that it stands for"),
     "supervised": ("looks at no label in training", "shows it some texts more often for theirs"),
     "differentiable": ("has draws without a derivative", "differentiates through them"),
     "blockwise": ("draws the latent variable as a whole", "needs it drawn block by block"),
@@ -63,7 +65,9 @@ _GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(
     ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
 )
-_GIVERS |= dict.fromkeys(("pairs", "condition", "supervised", "source_memory", "tag_memory", "game"), "model")
+_GIVERS |= dict.fromkeys(
+    ("pairs", "condition", "supervised", "source_memory", "tag_memory", "game", "excerpts"), "model"
+)
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "tags", "counts"), "data")
 

@@ -35,11 +35,22 @@ def read(name: str) -> Sequence[Any]:
 
 
 def rewrites(name: str, count: int) -> list[str]:
-    """A rewrite for each of ``count`` test texts, in their order: a line, or what follows a tab in it.
+    """A rewrite for each of ``count`` test texts, in their order: a line, or what follows its last tab.
 
     Raises:
         DataError: the file cannot be read. ConfigError: it has no lines, or another number of them.
     """
+    return [line.rpartition("\t")[2] for line in _of_test(name, count)]
+
+
+def references(name: str, count: int) -> list[list[str]]:
+    """The references of each of ``count`` test texts, in their order: what tabs separate in a line. Errors as of
+    :func:`rewrites`."""
+    return [[each for each in line.split("\t") if each.strip()] for line in _of_test(name, count)]
+
+
+def _of_test(name: str, count: int) -> list[str]:
+    """The lines of a file that has one for each test text."""
     typed, other = f"evaluation.references={name}", "evaluation.references=null"
     if name.endswith(".npy"):
         raise ConfigError(f"{typed}: holds feature vectors, not texts\ntry  a text file | {other}")
@@ -50,9 +61,9 @@ def rewrites(name: str, count: int) -> list[str]:
     if len(found) != count:
         raise ConfigError(
             f"{typed}: has {len(found):,} lines, and the test set has {count:,} texts\n"
-            f"try  a file with one rewrite for each test text, in the same order | {other}"
+            f"try  a file with one line for each test text, in the same order | {other}"
         )
-    return [str(line).rpartition("\t")[2] for line in found]
+    return [str(line) for line in found]
 
 
 def beside(first: str, second: str, given: Sequence[Any], others: Sequence[Any]) -> None:

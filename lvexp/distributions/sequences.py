@@ -171,6 +171,21 @@ class Sequences(Distribution):
         each = (mine.log_p.exp() * (mine.log_p - other.log_p)).sum(-1)
         return (mine.alive * each).view(*self._shape(value), -1)
 
+    def endings(self, p: Sequences, value: Float[Tensor, "... L K"]) -> Float[Tensor, "*shape L"]:
+        """The part of :meth:`divergence` that is about whether the sequence ends at a step; the rest is about which
+        symbol comes if it does not. 0 if none ends."""
+        mine, other = self.read(value), p.read(value)
+        if self.policy.end is None:
+            return torch.zeros_like(mine.alive).view(*self._shape(value), -1)
+        ends = [walk.log_p[..., self.policy.end] for walk in (mine, other)]
+        # log(1 - p), from the other symbols: near p = 1 a difference would be rounding error
+        goes = [
+            torch.cat([walk.log_p[..., : self.policy.end], walk.log_p[..., self.policy.end + 1 :]], -1).logsumexp(-1)
+            for walk in (mine, other)
+        ]
+        each = sum(own.exp() * (own - prior) for own, prior in (ends, goes))
+        return (mine.alive * each).view(*self._shape(value), -1)
+
     def lengths(self, value: Float[Tensor, "*shape L K"]) -> Float[Tensor, "*shape"]:
         """Symbols of each sequence, without that which ends it."""
         return lengths(self.policy, value)

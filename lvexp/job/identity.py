@@ -70,9 +70,10 @@ def essence(config: DictConfig) -> dict[str, Any]:
         unread = OF_A_RUN if words.get("run") else ("run",)
         kept = {key: value for key, value in words.items() if key not in unread}
         plain["data"]["vocabulary"] = kept | ({"run": parent.run_id(words["run"])} if words.get("run") else {})
-    for option in (plain.get("regularizer") or {}).values():
-        for key in (option or {}).get("starts_from") or []:
-            option[key] = parent.run_id(option.get(key))
+    for option in [*(plain.get("regularizer") or {}).values(), plain["latent"]]:
+        for key, sizes in parent.named(option or {}):
+            if not sizes or option.get(key) is not None:
+                option[key] = parent.run_id(option.get(key))
     return {key: arguments(value) if isinstance(value, dict) else value for key, value in plain.items()}
 
 
