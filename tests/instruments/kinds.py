@@ -103,11 +103,14 @@ MODELS: dict[str, Callable[[], LatentModel]] = {
     "seq2seq": lambda: chosen("model=seq2seq", *_PAIRS, *SMALL[:-1]),
     "cvae": lambda: chosen("model=cvae", *_PAIRS, *SMALL),
     "msved": lambda: chosen("model=msved", *_PAIRS[1:], *SMALL, attributes=TAGS),
+    "codec": lambda: chosen(
+        "model=codec", *_PAIRS[1:], *SMALL, *(f"latent.{size}=4" for size in ("hidden", "embedding"))
+    ),
     "game": lambda: chosen("model=game", "decoder.hidden=5", "latent.hidden=4", *SMALL[:2], sources=Features(2, 6)),
 }
 
 
-PAIRED = ("nasm", "answer_attention", "seq2seq", "cvae", "msved", "game")
+PAIRED = ("nasm", "answer_attention", "seq2seq", "cvae", "msved", "codec", "game")
 SENTENCES = [kind for kind in MODELS if kind not in ("nvdm", "prodlda", *PAIRED)]
 
 
