@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torchmetrics import MeanMetric
 
 from lvexp.data.batch import Batch
@@ -44,7 +45,8 @@ class _Game:
 class Game(Instrument):
     """Everybody takes the most probable symbol. ``game_both``: share of the games of the test set, whose objects are
     new, with an answer that is right as a whole (with two attributes asked for: both); ``game_one``: with at least one
-    right word; the same of the training objects as ``train_both``, ``train_one``.
+    right word; the same of the training objects as ``train_both``, ``train_one``. ``game_picked``: share of the games
+    whose answer is more probable than that of any other game of its batch with the same task; ``train_picked``.
 
     Of the language, over all objects and as a mean over tasks if what is said depends on the task:
     ``topographic_similarity``, ``positional_disentanglement``, ``bag_disentanglement``
@@ -52,14 +54,15 @@ class Game(Instrument):
     ``message_length`` and ``symbols_used``. The picture shows the share of the objects with each value of an attribute
     among those for which a symbol is said.
 
-    Validations measure ``game_both``, ``game_one`` and ``game_loss`` = 1 - ``game_both``, which selects the best one.
+    Validations measure ``game_both``, ``game_one``, ``game_picked`` and ``game_loss``, which selects the best one: 1 -
+    ``game_both``, or 1 - ``game_picked`` if that is what is trained.
     """
 
     order = 0
 
     def __init__(self, context: Context):
         super().__init__(context)
-        self.both, self.one = (MeanMetric(**context.metric).to(self.model.device) for _ in range(2))
+        self.both, self.one, self.picked = (MeanMetric(**context.metric).to(self.model.device) for _ in range(3))
         self.games: list[_Game] = []
 
     @classmethod
@@ -68,7 +71,7 @@ class Game(Instrument):
 
     @classmethod
     def validates(cls, model: LatentModel) -> tuple[str, ...]:
-        return ("game_both", "game_one", "game_loss") if isinstance(model, GameModel) else ()
+        return ("game_both", "game_one", "game_picked", "game_loss") if isinstance(model, GameModel) else ()
 
     def update(self, look: Look) -> None:
         model, batch = self.model, look.terms.batch
@@ -76,13 +79,17 @@ class Game(Instrument):
         value, right = model.played(batch, look.terms.reading)
         self.both.update(right.all(1).float())
         self.one.update(right.any(1).float())
+        self.picked.update(model.picked(batch, look.terms.reading).float())
         if self.context.alone:
             self.games += self._told(batch, value, right)
 
     def measure(self) -> dict[str, Score]:
-        both, one = float(self.both.compute()), float(self.one.compute())
-        found: dict[str, Score] = {"game_both": both, "game_one": one}
-        return found if self.context.alone else {**found, "game_loss": 1 - both}
+        assert isinstance(self.model, GameModel)
+        both, one, picked = (float(share.compute()) for share in (self.both, self.one, self.picked))
+        found: dict[str, Score] = {"game_both": both, "game_one": one, "game_picked": picked}
+        return (
+            found if self.context.alone else {**found, "game_loss": 1 - (picked if self.model.loss == "pick" else both)}
+        )
 
     def _told(self, batch: Batch, value: Shaped[Tensor, "B L K"], right: Tensor) -> list[_Game]:
         assert batch.source is not None
@@ -125,6 +132,7 @@ class Game(Instrument):
         if train:
             found["train_both"] = sum(all(game.right) for game in train) / len(train)
             found["train_one"] = sum(any(game.right) for game in train) / len(train)
+            found["train_picked"] = self._share_picked(self.context.splits["train"])
         valid = self._played(self.context.splits.get("valid", ()))
         languages = self._languages([*train, *valid, *self.games])
         found |= self._measured(languages)
@@ -140,6 +148,12 @@ class Game(Instrument):
             batch = batch.to(model.device)
             found += self._told(batch, *model.played(batch, model.read(batch)))
         return found
+
+    def _share_picked(self, batches: Iterable[Batch]) -> float:
+        model = self.model
+        assert isinstance(model, GameModel)
+        each = [model.picked(batch, model.read(batch)) for batch in (one.to(model.device) for one in batches)]
+        return float(torch.cat(each).float().mean())
 
     def _languages(self, games: Sequence[_Game]) -> Mapping[int, dict[Message, _Game]]:
         """Task → object → game; a single task if what is said does not depend on it."""
@@ -184,6 +198,8 @@ class Game(Instrument):
                 row("all right", percent("game_both"), "% of games", "new objects; the most probable symbols"),
                 row("one or more", percent("game_one"), "% of games", "new objects"),
                 row("  trained on", percent("train_both"), "% all right", "objects of training", "no training texts"),
+                row("picked", percent("game_picked"), "% of games", "told apart from the others of its batch"),
+                row("  trained on", percent("train_picked"), "% of games", "objects of training", "no training texts"),
             ]),
             ("Language", [
                 row("topographic sim.", found["topographic_similarity"], "of 1", "edits against attributes", none),

@@ -24,7 +24,7 @@ from lvexp.reading import Reading
 from lvexp.shapes import Bool, Float, Int, Shaped, Tensor
 from lvexp.terms import Terms
 
-LOSSES = ("likelihood", "reward")
+LOSSES = ("likelihood", "reward", "pick")
 #: the loss of rewards
 REWARD = Turn("reward", bound=False)
 
@@ -43,7 +43,7 @@ class GameModel(LatentModel):
 
     Args:
         encoder: reads o and t, each by itself. decoder: tells y.
-        loss: "likelihood" or "reward".
+        loss: "likelihood", "reward" or "pick".
         reward: R. wrong: m.
         hard: share of the loss's weight that falls to the games of a batch which are lost when everybody takes the most
             probable symbol; 0 gives all games the same weight. Kottur et al. draw 80 % of a batch from them.
@@ -98,8 +98,27 @@ class GameModel(LatentModel):
     def log_likelihood(
         self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
     ) -> Float[Tensor, "S B"]:
-        words = batch.inputs if inputs is None else inputs
-        return self.decoder(words, batch.targets, batch.lengths, self._beside(self._listened(code, reading), reading))
+        known = self._beside(self._listened(code, reading), reading)
+        if self.loss != "pick":
+            return self.decoder(batch.inputs if inputs is None else inputs, batch.targets, batch.lengths, known)
+        scores = self._scores(batch, known)
+        return scores[0] - scores.logsumexp(0)
+
+    def _scores(self, batch: Batch, known: Float[Tensor, "S B W"]) -> Float[Tensor, "N S B"]:
+        """log p(y|z, t) of each game's own y, then of those of the other games of the batch; the smallest number for a
+        y that is the same or of another task."""
+        assert batch.source is not None
+        rows, found = torch.arange(len(batch), device=known.device), []
+        for step in range(len(batch)):
+            other = batch[(rows + step) % len(batch)]
+            assert other.source is not None
+            score = self.decoder(other.inputs, other.targets, other.lengths, known)
+            if step:
+                same = (other.tokens == batch.tokens).all(1)
+                alike = (other.source[:, 1] == batch.source[:, 1]).all(-1)
+                score = score.masked_fill(same | ~alike, torch.finfo(score.dtype).min)
+            found.append(score)
+        return torch.stack(found)
 
     def write(self, code: Float[Tensor, "N W"], how: Decoding, reading: Reading | None = None) -> list[list[int]]:
         if reading is None:
@@ -125,6 +144,15 @@ class GameModel(LatentModel):
         told = self.write(latent.code(value[None])[0], Decoding(max_length=words.shape[1]), reading)
         padded = [row + [end] * (words.shape[1] - len(row)) for row in told]
         return value, torch.tensor(padded, device=value.device) == words
+
+    @torch.no_grad()
+    def picked(self, batch: Batch, reading: Reading) -> Bool[Tensor, " B"]:
+        """Whether each game's y is more probable than that of any other game of the batch with the same task, when the
+        most probable symbols are sent."""
+        latent = self.latent
+        code = latent.code(latent.point(latent.posterior(self.params(reading)))[None])
+        scores = self._scores(batch, self._beside(self._listened(code, reading), reading))[:, 0]
+        return (scores[1:] < scores[0]).all(0)
 
     # --- training ------------------------------------------------------------------------------------------------
 
@@ -174,7 +202,7 @@ class GameModel(LatentModel):
 
     @property
     def monitor(self) -> tuple[str, str]:
-        return "game_loss", "1−both"
+        return ("game_loss", "1−picked") if self.loss == "pick" else ("game_loss", "1−both")
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """Of what speaks, and of what reads o; the task is read by both sides."""

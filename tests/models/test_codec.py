@@ -28,7 +28,13 @@ from lvexp.networks.pointer import Given
 SIZES = (
     *("encoder.hidden=6", "encoder.embedding=5", "decoder.hidden=8", "decoder.embedding=5"),
     *("encoder.dropout=0", "decoder.dropout_in=0", "decoder.dropout_out=0"),
-    *("latent.hidden=7", "latent.embedding=4", "latent.dim=3", "latent.language.hidden=8", "latent.language.embedding=6"),
+    *(
+        "latent.hidden=7",
+        "latent.embedding=4",
+        "latent.dim=3",
+        "latent.language.hidden=8",
+        "latent.language.embedding=6",
+    ),
 )
 WORDS = Vocabulary.train(["a b c"], kind="words", max_size=100, min_count=1, lowercase=False)
 TEXTS = ["a b a", "c", "b c b b"]
@@ -269,7 +275,7 @@ def test_the_prior_is_the_language_model_and_stays_so(language_model: Path, comp
     value = said("a c b", "c a", "")
     p = model.latent.prior()
     decoder, wanted = theirs.get_submodule("decoder"), []
-    for ids in (WORDS.encode(["a c b", "c a", ""])):
+    for ids in WORDS.encode(["a c b", "c a", ""]):
         state, total, last = decoder.start(torch.zeros(1, 0)), torch.zeros(()), torch.tensor([1])
         for word in ids[1:4]:  # a text of three words need not end
             log_p, state = decoder.step(last, state)
@@ -399,7 +405,11 @@ def test_lengths_can_be_asked_for(composed: Compose):
     model = made(composed, "latent.mixed=true").eval()
     assert [len(text.split()) for text in model.compress(TEXTS, words=2)] == [2, 2, 2]
     assert [len(text.split()) for text in model.compress(TEXTS, share=0.5)] == [2, 1, 2]
-    for wrong, why in (({"words": 4}, "writes 1 to 3 words"), ({"share": 0.0}, "above 0"), ({"words": 1, "share": 0.5}, "one of them")):
+    for wrong, why in (
+        ({"words": 4}, "writes 1 to 3 words"),
+        ({"share": 0.0}, "above 0"),
+        ({"words": 1, "share": 0.5}, "one of them"),
+    ):
         with pytest.raises(RunError, match=why):
             model.compress(TEXTS, **wrong)
 

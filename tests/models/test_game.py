@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,41 @@ def test_the_reward_is_estimated_without_bias(composed: Compose):
             continue
         found = torch.stack([one[at] for one in gradients])
         assert ((found.mean(0) - true).abs() <= 5.5 * found.std(0) / 150**0.5 + 1e-5).all()
+
+
+@pytest.mark.parametrize("asked", ["data.asked=3", "data.asked=2"])
+def test_an_answer_is_picked_among_those_of_the_same_task(asked: str, composed: Compose):
+    """Against a loop over all pairs of games."""
+    model, _, batch = made(composed, *SEND, "model.loss=pick", asked, "decoder.dropout_out=0")
+    model.eval()
+    batch = batch[torch.randperm(len(batch))[:12]]
+    reading = model.read(batch)
+    value = model.latent.posterior(model.params(reading)).sample((2,))
+    code = model.latent.code(value)
+    found = model.log_likelihood(batch, reading, code)
+    model.loss = "likelihood"
+    texts = batch.tokens.tolist()
+    tasks = batch.source[:, 1].argmax(-1).tolist()
+    for own in range(12):
+        others = {tuple(texts[at]): at for at in range(12) if tasks[at] == tasks[own] and texts[at] != texts[own]}
+        repeated = [at for at in range(12) if tasks[at] == tasks[own] and texts[at] != texts[own]]
+        assert set(map(tuple, (texts[at] for at in repeated))) == set(others)
+        one = torch.tensor([own])
+        scores = [
+            model.log_likelihood(
+                dataclasses.replace(batch[torch.tensor([at])], source=batch.source[one]), reading[one], code[:, one]
+            )[:, 0]
+            for at in [own, *repeated]
+        ]
+        torch.testing.assert_close(found[:, own], torch.stack(scores).log_softmax(0)[0])
+    model.loss = "pick"
+    sure = model.latent.code(model.latent.point(model.latent.posterior(model.params(reading)))[None])
+    best = model.log_likelihood(batch, reading, sure)[0]
+    picked = model.picked(batch, reading)
+    assert picked.any(), "or this test says little"
+    assert not (picked & (best < -torch.tensor(12.0).log())).any()
+    assert picked[best > -torch.tensor(2.0).log()].all()
+    assert model.monitor == ("game_loss", "1−picked")
 
 
 def test_lost_games_have_their_share_of_the_weight(composed: Compose):
