@@ -196,6 +196,7 @@ _LIMITS = {
     "trainer.min_steps": "whole >= 0 or null",
     "trainer.max_time": "text or null",
     "trainer.gradient_clip_val": "number >= 0 or null",
+    "trainer.gradient_clip_algorithm": "norm or value",
     "trainer.accumulate_grad_batches": ">= 1",
     "trainer.limit_train_batches": "share > 0 <= 1 or whole >= 1",
     "trainer.limit_val_batches": "share > 0 <= 1 or whole >= 1",

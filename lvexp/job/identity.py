@@ -53,6 +53,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
             plain["data"].pop(key, None)
     if data.get("transductive") is False:
         plain["data"].pop("transductive")
+    if plain["trainer"].get("gradient_clip_algorithm") == "norm":
+        plain["trainer"].pop("gradient_clip_algorithm")
     count = devices(plain["trainer"])
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in VOLATILE_TRAINER}
     if count != 1:
