@@ -42,8 +42,8 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     values.check(plain, choices, menu)
     options = list(declarations.chosen(plain, choices))
     traits.check(options, menu)
-    drawing.check(options)
     conflicts.check(plain, options)
+    drawing.check(options)
     _parents(plain, choices, options)
     _measured_with(plain["evaluation"])
 

@@ -81,7 +81,7 @@ OPTIONS: dict[tuple[str, ...], str] = {
         latent._target_=lvexp.latents.gaussian.Gauss +foo=1 +foo={a:[1]} +logger.tags=[a] +logger.wandb.id=a
         +embeddings.path=x.txt
         +latent.width=3 +latent._args_=[1] +model.optimizer=1 +anneal.steps_per_epoch=2 +trainer.logger=5
-        +trainer.limit_test_batches=2 +trainer.gradient_clip_algorithm=value +trainer.min_epochs=-1
+        +trainer.limit_test_batches=2 trainer.gradient_clip_algorithm=both +trainer.min_epochs=-1
         +trainer.deterministic=5 +evaluation.k=3 +data.columns.texts=1 +data.vocabulary.size=9
         +optimizer.beta=0.9 +optimizer.params=1 latent.dim=[ latent.dim=${width}
     """,

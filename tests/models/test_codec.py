@@ -320,6 +320,7 @@ REFUSED = {
     ("model=codec", "data=compression", "data.vocabulary.joint=false"): "gives these a vocabulary of their own",
     ("model=codec", "model.reconstruct=false"): "learns from known compressions alone",
     ("model=codec", "model.best=f1"): "compares words with those of known compressions",
+    ("model=codec", "estimator=enumerate"): "has a value for each text that can be written",
     ("model=codec", "latent.least=20"): "latent.dim=12",
     ("model=codec", "encoder=bow"): "has no state for each word",
     ("model=codec", "latent.prior=uniform", "latent.run=somewhere"): "is the language model of the prior",
