@@ -60,7 +60,7 @@ _PARTS = (*_KINDS["encoder"], *_KINDS["decoder"], *_KINDS["estimator"])
 
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states", "words", "new_encoder", "new_decoder", "sources", "attributes", "known")
+OFFERED = ("special", "states", "words", "memories", "new_encoder", "new_decoder", "sources", "attributes", "known")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -182,7 +182,7 @@ def model(
         # one that attends would have no source to look at
         attends = {key: "none" for key in ("attention", "attends") if key in config["decoder"]}
         plain = {**config, "decoder": {**config["decoder"], **attends}}
-        return _decoder(plain, read, code, encoder.width, trust)
+        return _decoder(plain, read, code, encoder.width, (), trust)
 
     encoder = new_encoder(read)
     of_texts = {"words": vocabulary.size, "special": vocabulary.special}
@@ -192,7 +192,7 @@ def model(
         "model",
         config["model"],
         encoder=encoder,
-        decoder=_decoder(config, vocabulary, kind.code_width(latent, encoder), encoder.width, trust),
+        decoder=_decoder(config, vocabulary, kind.code_width(latent, encoder), encoder.width, kind.remembers, trust),
         vocabulary=vocabulary,
         latent=latent,
         estimator=make("estimator", config["estimator"]),
@@ -226,7 +226,7 @@ def training(
     optimizer = functools.partial(found, **settings)
     _tried(optimizer, config["optimizer"])
     schedule = _schedule(config, optimizer, steps_per_epoch, make.keywords["trust"])
-    sizes = model.vocabulary, model.code_width(model.latent, encoder), encoder.width
+    sizes = model.vocabulary, model.code_width(model.latent, encoder), encoder.width, model.remembers
     built = Training(
         model,
         make("anneal", config["anneal"], steps_per_epoch=steps_per_epoch),
@@ -311,7 +311,9 @@ def _decoder(
     vocabulary: Vocabulary | Bag | Features,
     code: int,
     states: int,
+    memories: Sequence[str],
     trust: Collection[str] | None,
 ) -> torch.nn.Module:
-    given = {"vocabulary": vocabulary.size, "special": vocabulary.special, "code": code, "states": states}
+    given = {"vocabulary": vocabulary.size, "special": vocabulary.special, "code": code}
+    given |= {"states": states, "memories": memories}
     return _init(config, trust)(_maker(config, trust)("decoder", config["decoder"], **given))

@@ -54,6 +54,38 @@ def test_losses_are_the_textbooks():
     assert all(ours == pytest.approx(theirs, rel=1e-4) for ours, theirs in losses)
 
 
+TRANSFORMERS = [
+    *(part for part in TINY if "norm" not in part),
+    *("encoder=transformer", "decoder=transformer", "decoder.entry=addend", "decoder.hidden=16", "encoder.hidden=16"),
+    *("decoder.embedding=16", "encoder.embedding=16"),
+]
+
+
+def transformers(kind: str, settings: dict) -> list[dict]:
+    side = subprocess.run(
+        [sys.executable, str(MENU.parent / "scripts" / "bench_transformer.py"), kind, json.dumps(settings)],
+        input="\n\n", capture_output=True, text=True, timeout=300, check=False, cwd=MENU.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert side.stdout, side.stderr
+    return [json.loads(line) for line in side.stdout.splitlines()]
+
+
+def test_the_loss_of_torchs_transformers_is_ours():
+    (found,) = transformers("same", {"overrides": TRANSFORMERS, "steps": 4})
+    assert len(found["losses"]) == 4
+    for mine, other in found["losses"]:
+        assert mine == pytest.approx(other, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["transformer_lvexp", "transformer_textbook"])
+def test_a_side_of_transformers_does_a_window_of_work(kind: str):
+    ready, window, *_ = transformers(kind, {"overrides": TRANSFORMERS, "steps": 2})
+    assert ready == {"ready": True}
+    assert window["speed"] > 0
+
+
 @pytest.fixture
 def translated(tmp_path: Path) -> list[str]:
     """Settings of a small corpus of pairs."""

@@ -34,6 +34,7 @@ TRAITS = {
     "features": ("reads nothing", "is inferred from what an encoder read"),
     "bag": ("reads no counts of words", "is inferred from counts of words"),
     "states": ("has no state for each word", "reads them"),
+    "apart": ("reads the vectors of a source together", "has the object hidden from the one who knows the task"),
     "recurrent": ("has no recurrent layer", "fills one"),
     "autoregressive": ("reads no words", "changes the words it reads"),
     "relaxable": ("reads single words only", "has it read mixtures of words"),
@@ -61,7 +62,7 @@ TRAITS = {
 }
 #: trait → the group whose options may offer it, used to name the option that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent")
-_GIVERS |= dict.fromkeys(("features", "bag", "states", "recurrent"), "encoder")
+_GIVERS |= dict.fromkeys(("features", "bag", "states", "apart", "recurrent"), "encoder")
 _GIVERS |= dict.fromkeys(
     ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
 )

@@ -80,6 +80,7 @@ class LatentModel(nn.Module, abc.ABC):
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
         reads: the columns that the model needs in each record.
         writes: whether it can write texts.
+        remembers: names of the memories that its readings have, for a decoder that attends to them.
         sources: the vocabulary of sources, or the shape of their feature vectors: that of the texts, unless a model has
             another.
     """
@@ -89,6 +90,7 @@ class LatentModel(nn.Module, abc.ABC):
     offers: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[bool] = True
+    remembers: ClassVar[tuple[str, ...]] = ()
     attribute_names: Mapping[str, Sequence[str]] = {}
 
     def __init__(

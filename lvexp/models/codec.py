@@ -58,6 +58,7 @@ class Codec(LatentModel):
     vocabulary: Vocabulary
     reported: ClassVar[frozenset[str]] = frozenset({"bound", "likelihood"})
     offers: ClassVar[tuple[str, ...]] = ("compress",)
+    remembers: ClassVar[tuple[str, ...]] = ("source",)
 
     def __init__(
         self,

@@ -53,6 +53,7 @@ class ConditionalModel(LatentModel):
 
     reported: ClassVar[frozenset[str]] = frozenset({"bound", "likelihood", "use"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text")
+    remembers: ClassVar[tuple[str, ...]] = ("source",)
 
     def __init__(
         self,

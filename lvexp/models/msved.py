@@ -83,6 +83,7 @@ class MSVED(LatentModel):
     reported: ClassVar[frozenset[str]] = frozenset({"bound", "likelihood", "use"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text", "tags")
     offers: ClassVar[tuple[str, ...]] = ("inflect", "analyse")
+    remembers: ClassVar[tuple[str, ...]] = ("tags", "source")
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from lvexp.networks.cnn import ConvolutionalEncoder
 from lvexp.networks.dcnn import DilatedDecoder
 from lvexp.networks.recurrent import RecurrentDecoder, RecurrentEncoder
 from lvexp.networks.relaxed import relax
+from lvexp.networks.transformer import TransformerDecoder, TransformerEncoder
 from lvexp.networks.writing import Decoding, write
 
 V, W, LONGEST = 9, 4, 8
@@ -18,10 +19,14 @@ DECODERS = {
     "lstm": lambda: RecurrentDecoder(V, W, embedding=5, hidden=6, dropout_in=0, dropout_out=0),
     "gru": lambda: RecurrentDecoder(V, W, cell="gru", embedding=5, hidden=6, dropout_in=0, dropout_out=0),
     "dcnn": lambda: DilatedDecoder(V, W, embedding=5, hidden=6, bottleneck=3, dropout_in=0, dropout_out=0),
+    "transformer": lambda: TransformerDecoder(
+        V, W, embedding=5, hidden=4, heads=2, dropout=0, dropout_in=0, dropout_out=0
+    ),
 }
 ENCODERS = {
     "lstm": lambda: RecurrentEncoder(V, embedding=5, hidden=6),
     "cnn": lambda: ConvolutionalEncoder(V, embedding=5, kernels=(2, 4), channels=3, hidden=6, dropout=0),
+    "transformer": lambda: TransformerEncoder(V, embedding=5, hidden=6, heads=2, dropout=0),
 }
 
 
