@@ -29,6 +29,7 @@ TRAITS = {
     "classes": ("holds no variable that could be the class of a text", "needs one"),
     "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
+    "rate_control": ("leaves the rate as it is", "needs its weight or its floor changed"),
     "standard_prior": ("has another prior than N(0, I)", "commits a rate against N(0, I)"),
     "simplex": ("has no proportions for a code", "mixes topics in proportion"),
     "features": ("reads nothing", "is inferred from what an encoder read"),

@@ -19,11 +19,14 @@ class AbstractLatent(nn.Module, abc.ABC):
         width: W, size of the code the decoder reads.
         dim: D, dimensions over which the rate splits; None if there is no latent variable.
         values: number of values of each discrete variable in z; empty if no part of z is discrete.
+        units: whether dimensions can be counted as active: their posterior means are known, and the prior has a
+            variance near 1 in each, for which the usual threshold is meant.
     """
 
     width: int
     dim: int | None
     values: tuple[int, ...] = ()
+    units: bool = True
 
     @property
     def continuous(self) -> bool:
@@ -69,7 +72,8 @@ class AbstractLatent(nn.Module, abc.ABC):
         return start if self.values else start.lerp(end, share)
 
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
-        """The means of the continuous part of z, for active units and figures; None if there is none."""
+        """The means of the continuous part of z, for active units and figures; None if there is none, or if they are
+        not known."""
         return q.mean.flatten(1)
 
     def marginals(self, q: Distribution) -> Float[Tensor, "B N K"] | None:
