@@ -22,7 +22,7 @@ LAYERS = [
     ["draws"],
     ["distributions"],
     ["reading", "terms"],
-    ["estimators", "latents", "networks"],
+    ["estimators", "latents", "networks", "priors"],
     ["anneal"],
     ["models"],
     ["regularizers"],
@@ -39,7 +39,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 31
+PLACES = 32
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from torch import nn
 from torch.distributions import Distribution
 
+from lvexp.errors import ConfigError
+from lvexp.priors.base import AbstractPrior
 from lvexp.shapes import Float, Int, Shaped, Tensor
 
 
@@ -58,6 +60,14 @@ class AbstractLatent(nn.Module, abc.ABC):
     @abc.abstractmethod
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution | None:
         """p(z), or p(z|condition); batch shape [] or [B]. None if the model has no prior, and hence no rate."""
+
+    def give(self, prior: AbstractPrior) -> None:
+        """Replaces the prior, once, when the model is built.
+
+        Raises:
+            ConfigError: the latent variable has a prior of its own.
+        """
+        raise ConfigError(f"prior=…: {type(self).__name__} has a prior of its own\ntry  prior=standard")
 
     @abc.abstractmethod
     def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
