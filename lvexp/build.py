@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lvexp.anneal.base import AbstractAnneal
 from lvexp.checks import parent, targets
-from lvexp.checks.declarations import SEVERAL
+from lvexp.checks.declarations import EMPTY, SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.data.bag import Bag
 from lvexp.data.features import Features
@@ -34,6 +34,7 @@ from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
 from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
+from lvexp.priors.base import AbstractPrior
 from lvexp.regularizers.base import Regularizer, equip
 from lvexp.training.loggers.base import RunInfo, Tracker
 from lvexp.training.module import Schedule, Training
@@ -44,6 +45,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "encoder": (AbstractEncoder,),
     "decoder": (AbstractDecoder, BowDecoder, Matcher),
     "latent": (AbstractLatent,),
+    "prior": (AbstractPrior,),
     "estimator": (AbstractEstimator,),
     "anneal": (AbstractAnneal,),
     "regularizer": (Regularizer,),
@@ -60,7 +62,8 @@ _PARTS = (*_KINDS["encoder"], *_KINDS["decoder"], *_KINDS["estimator"])
 
 
 #: arguments that are passed to a class only if its constructor has a parameter of that name
-OFFERED = ("special", "states", "words", "memories", "new_encoder", "new_decoder", "sources", "attributes", "known")
+OFFERED = ("special", "states", "words", "memories", "reader", "inference", "new_encoder", "new_decoder")
+OFFERED += ("sources", "attributes", "known")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -79,7 +82,7 @@ def check_training(config: Mapping[str, Any], trust: Collection[str]) -> None:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for group in _KINDS:
-        if group not in SEVERAL and (group != "scheduler" or config.get("scheduler")):
+        if group not in SEVERAL and (group not in (*EMPTY, "scheduler") or config.get(group)):
             yield group, config[group]
     for group in SEVERAL:
         yield from ((f"{group}.{name}", node) for name, node in (config.get(group) or {}).items())
@@ -187,6 +190,10 @@ def model(
     encoder = new_encoder(read)
     of_texts = {"words": vocabulary.size, "special": vocabulary.special}
     latent = first(make("latent", config["latent"], features=encoder.width, **of_texts))
+    if config.get("prior"):
+        latent.give(
+            make("prior", config["prior"], dim=latent.dim, reader=encoder, inference=latent, special=vocabulary.special)
+        )
     kind: Any = _read("model", config["model"], make.keywords["trust"])[0]
     built = make(
         "model",

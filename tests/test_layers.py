@@ -22,7 +22,7 @@ LAYERS = [
     ["draws"],
     ["distributions"],
     ["reading", "terms"],
-    ["estimators", "latents", "networks"],
+    ["estimators", "latents", "networks", "priors"],
     ["anneal"],
     ["models"],
     ["regularizers"],

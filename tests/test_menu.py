@@ -25,6 +25,7 @@ GROUPS = (
     "encoder",
     "decoder",
     "latent",
+    "prior",
     "estimator",
     "anneal",
     "regularizer",
@@ -164,7 +165,7 @@ def test_the_product_of_all_options_takes_a_finite_step_or_is_refused(
     """The whole product, or a share of it that is always the same."""
     for single in ("_types", "_values"):  # of each option by itself, which the test above has checked
         monkeypatch.setattr(values, single, lambda *_: None)
-    groups = ("encoder", "decoder", "latent", "estimator", "anneal")
+    groups = ("encoder", "decoder", "latent", "prior", "estimator", "anneal")
     everything = node(composed, f"regularizer=[{','.join(REMEDIES)}]", "regularizer.semi_amortized.steps=2")
     # each option is composed once, and the product put together from their nodes: composing is what takes time
     own = node(composed, f"model={model}")

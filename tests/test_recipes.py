@@ -52,8 +52,8 @@ def text(corpus: Path) -> list[str]:
 
 def test_every_kind_of_option_has_a_recipe():
     groups = {Path(name).parts[1] for name in FILES if name.startswith("conf/")}
-    assert groups == {"latent", "regularizer", "encoder", "instrument", "scheduler", "callbacks", "model"}
-    assert len(FILES) == 15
+    assert groups == {"latent", "prior", "regularizer", "encoder", "instrument", "scheduler", "callbacks", "model"}
+    assert len(FILES) == 17
 
 
 NO_SCRIPT = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script")
@@ -78,6 +78,12 @@ def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Pa
 def test_a_regularizer_of_a_users_own(folder: Path, corpus: Path):
     result = run(folder, MODULE, *text(corpus), "regularizer=[small_means,free_bits]")
     assert result["choices"]["regularizer"] == ["free_bits", "small_means"]
+
+
+def test_a_prior_of_a_users_own(folder: Path, corpus: Path):
+    result = run(folder, MODULE, *text(corpus), "prior=heavy_tails", "prior.degrees=3.0")
+    assert result["test"]["rate_exact"] is False
+    assert result["choices"]["prior"] == "heavy_tails"
 
 
 def test_a_schedule_and_a_callback_of_a_users_own(folder: Path, corpus: Path):

@@ -1,17 +1,20 @@
 """Declarations: what an option's yaml states about the option, besides its class's arguments. Free of torch.
 
-========================  ==============================================================================
-``provides: [rate]``      traits that the option offers to other options (:data:`lvexp.checks.traits.TRAITS`)
-``requires: [rate]``      traits that another option must offer
-``owns: [beta]``          slots that only one option may own
-``provides_if``, …        the same under a condition, ``requires_if: {simplex: {mixture: words}}``
-``because``               trait → why the option needs it, in place of the usual message
-``conflicts``             what the option is incompatible with, and why (:mod:`lvexp.checks.conflicts`)
-``starts_from: [run]``    keys that name the folder of a finished language model (:mod:`lvexp.checks.parent`) with the
-                          encoder's sizes; ``{run: language}``: which may be null, with the sizes under ``language``
-``ignores: [dim]``        keys that the option accepts for the sake of sweeps but does not use
-``limits``, ``one_of``    key → limit, key → list of words (:mod:`lvexp.checks.values`)
-========================  ==============================================================================
+============================  ==========================================================================================
+``provides: [rate]``          traits that the option offers to other options (:data:`lvexp.checks.traits.TRAITS`)
+``requires: [rate]``          traits that another option must offer
+``owns: [beta]``              slots that only one option may own
+``withholds: [gaussian]``     traits that no option offers any longer, since this one replaces what they are about
+``provides_if``, …            the same under a condition, ``requires_if: {simplex: {mixture: words}}``
+``because``                   trait → why the option needs it, in place of the usual message
+``conflicts``                 what the option is incompatible with, and why (:mod:`lvexp.checks.conflicts`)
+``starts_from: [run]``        keys that name the folder of a finished language model (:mod:`lvexp.checks.parent`) with
+                              the encoder's sizes; ``{run: language}``: which may be null, with the sizes under
+                              ``language``
+``ignores: [dim]``            keys that the option accepts for the sake of sweeps but does not use
+``installed: {zuko: flows}``  packages that it needs → the extra that brings them
+``limits``, ``one_of``        key → limit, key → list of words (:mod:`lvexp.checks.values`)
+============================  ==========================================================================================
 
 A *condition* is a mapping from keys to limits, in the language of :mod:`lvexp.checks.limits`. It holds if every key is
 present and its value is within its limit: ``{attention: false}``, ``{per: dimension or batch}``,
@@ -32,13 +35,15 @@ from lvexp.errors import ConfigError, Refusal
 #: declarations under a condition
 CONDITIONAL = ("requires_if", "provides_if", "owns_if")
 #: declarations that are lists of names
-_LISTS = ("requires", "provides", "owns", "ignores", "starts_from")
+_LISTS = ("requires", "provides", "owns", "withholds", "ignores", "starts_from")
 #: all keys that are declarations, as opposed to arguments of the option's class
-DECLARED = (*_LISTS, *CONDITIONAL, "because", "conflicts", "limits", "one_of")
+DECLARED = (*_LISTS, *CONDITIONAL, "because", "conflicts", "installed", "limits", "one_of")
 #: keys of a conflict → whether they are mandatory
 _OF_A_CONFLICT = {"if": False, "because": True, "with": True, "unless": False, "which": True, "try": True}
 #: groups with exactly one chosen option
-GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal", "init", "data")
+GROUPS = ("model", "encoder", "decoder", "latent", "prior", "estimator", "anneal", "init", "data")
+#: groups of them that may be empty: nothing is chosen then
+EMPTY = ("prior",)
 #: groups with any number of chosen options, each under its name → the name of such options in messages
 SEVERAL = {"regularizer": "remedies", "instrument": "instruments", "logger": "loggers", "callbacks": "callbacks"}
 #: groups that determine how a run is carried out
@@ -180,7 +185,7 @@ def _form(key: str, said: Any, node: Mapping[str, Any], known: Mapping[str, Any]
         _wanted(all(map(_is_text, said.values())), "must be a list of names, or a mapping: key → key of the sizes")
     elif key in _LISTS:
         _wanted(isinstance(said, list) and all(map(_is_text, said)), "must be a list of names")
-        _known(said if key in ("requires", "provides") else (), known)
+        _known(said if key in ("requires", "provides", "withholds") else (), known)
     elif key == "conflicts":
         _wanted(isinstance(said, list) and all(isinstance(one, Mapping) for one in said), "must be a list of mappings")
         for conflict in said:
@@ -190,6 +195,8 @@ def _form(key: str, said: Any, node: Mapping[str, Any], known: Mapping[str, Any]
     elif key == "limits":
         _mapping(said, "key → limit", _is_text)
         _limits(said)
+    elif key == "installed":
+        _mapping(said, "package → extra", _is_text)
     elif key == "because":
         _mapping(said, "trait → text", _is_text)
         _known(said, known)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lvexp.checks.declarations import AROUND, CONDITIONAL, DECLARED, GROUPS, SEVERAL
+from lvexp.checks.declarations import AROUND, CONDITIONAL, DECLARED, EMPTY, GROUPS, SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.checks.targets import OURS
 from lvexp.checks.values import yaml
@@ -31,7 +31,7 @@ TRAINER = (
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
-    *("info", "known", "attributes"),
+    *("info", "known", "attributes", "reader", "inference"),
 )
 #: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",), "scheduler": ("interval", "horizon")}
@@ -57,7 +57,7 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
             file = menu / "model" / f"{choices.get('model')}.yaml"
             _among(key, node, list((yaml(file)[1].get(key) if file.exists() else None) or node))
     for group in (*GROUPS, "optimizer", "scheduler"):
-        if group != "scheduler" or raw.get(group):
+        if group not in (*EMPTY, "scheduler") or raw.get(group):
             _class(group, raw.get(group) or {}, f"{group}={choices.get(group)}", menu / group, ())
     for group in SEVERAL:
         for name, node in (raw.get(group) or {}).items():
@@ -99,7 +99,7 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
         return  # a class of the user's own: errors appear when it is built
     free = {"_target_", *DECLARED, *(node.get("ignores") or ())}
     free |= {*_BESIDE.get(path, ())} | ({"_partial_"} if path.startswith("latent.") else set())
-    given = ("known",) if path == "data" else GIVEN
+    given = {"data": ("known",), "prior": (*GIVEN, "dim")}.get(path, GIVEN)
     names = [name for name in known if name not in given]
     for key, value in node.items():
         if isinstance(value, Mapping) and "_target_" in value:

@@ -16,7 +16,7 @@ from lvexp.errors import ConfigError, Refusal
 #: the settings in which an encoder and the decoder that it starts from must agree
 SIZES = ("cell", "embedding", "hidden", "layers")
 #: groups in which a run must agree with the run from whose parameters it starts
-NETWORK = ("model", "encoder", "decoder", "latent")
+NETWORK = ("model", "encoder", "decoder", "latent", "prior")
 #: keys of them that only training or the report uses, beside those of dropout
 _OF_TRAINING = ("model.samples", "model.best", "model.alpha", "model.per_word", "model.draws", "model.map")
 _OF_TRAINING += ("model.embeddings",)  # word vectors before training
@@ -126,13 +126,16 @@ def network(plain: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
             "try  leave out data.vocabulary.run"
         )
     for group in NETWORK:
-        mine, was = (dict(_settings(group, node)) for node in (plain[group], _node(config, typed, group)))
+        node = {} if group == "prior" and "prior" not in config else _node(config, typed, group)
+        mine, was = (dict(_settings(group, settings)) for settings in (plain[group], node))
+        was = {"prior._target_": None, **was} if group == "prior" and mine != was else was
         for path in sorted(mine.keys() | was.keys(), key=lambda path: ("_target_" not in path, path)):
             if path not in was or mine.get(path, _ABSENT) == was[path]:  # a newer key: its default is what the run had
                 continue
             pair = [f"{path}={limits.typed(values.get(path))}" for values in (mine, was)]
-            if path == f"{group}._target_" and chosen.get(group) not in (None, choices.get(group)):
-                pair = [f"{group}={option}" for option in (choices.get(group), chosen[group])]
+            option = chosen.get(group, "standard" if group == "prior" else None)
+            if path == f"{group}._target_" and option not in (None, choices.get(group)):
+                pair = [f"{group}={option}" for option in (choices.get(group), option)]
             raise Refusal(
                 f"{pair[0]}: the run in {folder} has {pair[1]}, and its parameters fit nothing else\n"
                 f"try  {pair[1]} | leave out {pair[0].partition('=')[0]}=…"

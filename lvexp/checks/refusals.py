@@ -9,6 +9,7 @@ enumeration has.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,17 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
     traits.check(options, menu)
     conflicts.check(plain, options)
     drawing.check(options)
+    _installed(options)
     _parents(plain, choices, options)
     _measured_with(plain["evaluation"])
+
+
+def _installed(options: Sequence[Option]) -> None:
+    """Checks that the packages of extras are there."""
+    for option in options:
+        for package, extra in (option.node.get("installed") or {}).items():
+            if importlib.util.find_spec(package) is None:
+                raise ConfigError(f"{option.typed}: {package} is not installed\ntry  pip install 'lvexp[{extra}]'")
 
 
 def _measured_with(evaluation: Mapping[str, Any]) -> None:

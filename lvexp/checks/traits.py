@@ -29,8 +29,12 @@ TRAITS = {
     "classes": ("holds no variable that could be the class of a text", "needs one"),
     "per_dimension": ("has a rate that does not split over dimensions", "needs the rate of each dimension"),
     "gaussian": ("is not Gaussian", "needs a Gaussian posterior"),
+    "rate_control": ("leaves the rate as it is", "needs its weight or its floor changed"),
     "standard_prior": ("has another prior than N(0, I)", "commits a rate against N(0, I)"),
     "simplex": ("has no proportions for a code", "mixes topics in proportion"),
+    "own_prior": ("has the prior that belongs to it", "replaces a Gaussian's"),
+    "plain_posterior": ("infers z from more than an encoder's features", "infers it for texts of its own"),
+    "word_vectors": ("has no word vectors", "has it read vectors in their place"),
     "features": ("reads nothing", "is inferred from what an encoder read"),
     "bag": ("reads no counts of words", "is inferred from counts of words"),
     "states": ("has no state for each word", "reads them"),
@@ -62,12 +66,12 @@ TRAITS = {
 }
 #: trait → the group whose options may offer it, used to name the option that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent")
-_GIVERS |= dict.fromkeys(("features", "bag", "states", "apart", "recurrent"), "encoder")
+_GIVERS |= dict.fromkeys(("features", "bag", "states", "apart", "recurrent", "word_vectors"), "encoder")
 _GIVERS |= dict.fromkeys(
     ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
 )
 _GIVERS |= dict.fromkeys(
-    ("pairs", "condition", "supervised", "source_memory", "tag_memory", "game", "excerpts"), "model"
+    ("pairs", "condition", "supervised", "source_memory", "tag_memory", "game", "excerpts", "plain_posterior"), "model"
 )
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
 _GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "tags", "counts"), "data")
@@ -90,10 +94,13 @@ def check(options: Sequence[Option], menu: Path) -> None:
     """
     options = [option for option in options if not option.block and option.group not in AROUND]
     offered = {trait for option in options for trait in option.offers}
+    withheld = {trait: option for option in options for trait in traits(option.node, "withholds")}
     for option in options:
         for trait in traits(option.node, "requires"):
             if trait not in offered:
                 raise _unmet(option, trait, options, menu)
+            if trait in withheld:
+                raise _withheld(withheld[trait], option, trait, menu)
     owners: dict[str, Option] = {}
     for option in options:
         for slot in traits(option.node, "owns"):
@@ -142,6 +149,18 @@ def _unmet(option: Option, trait: str, options: Sequence[Option], menu: Path) ->
     else:
         advice.append(" | ".join(givers) + other_model if givers else "")
     return apart((lacking.spelled(offered_if), lack), (option.spelled(needed_if), need), list(filter(None, advice)))
+
+
+def _withheld(by: Option, option: Option, trait: str, menu: Path) -> Refusal:
+    """Names the option that withholds a trait, the option that needs it, and what to type instead."""
+    lack, need = TRAITS[trait]
+    need = (option.node.get("because") or {}).get(trait, need)
+    needed_if = condition(option.node, "requires", trait)
+    other = " | ".join(_mended(option, needed_if, False, menu)) if needed_if else f"leave out {option.typed}"
+    giving = [f"{by.group}={n}" for n, node in _options(menu, by.group) if trait not in traits(node, "withholds")]
+    return apart(
+        (by.typed, lack), (option.spelled(needed_if), need), [other, *([" | ".join(giving)] if giving else [])]
+    )
 
 
 def _owned(first: Option, second: Option, slot: str, menu: Path) -> Refusal:

@@ -44,6 +44,22 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
         return expect(q.log_prob(draw.value) - p.log_prob(draw.value), draw), None
 
 
+def in_closed_form(q: Distribution, p: Distribution) -> bool:
+    """Whether :func:`rate` needs no draws."""
+    if isinstance(q, Joint) and isinstance(p, Joint):
+        return all(in_closed_form(q.blocks[name], p.blocks[name]) for name in q.blocks)
+    if isinstance(q, Sequences):
+        return False
+    try:
+        if isinstance(q, Independent) and isinstance(p, Independent):
+            kl_divergence(q.base_dist, p.base_dist.expand(q.base_dist.batch_shape))
+        else:
+            kl_divergence(q, p)
+    except NotImplementedError:
+        return False
+    return True
+
+
 def _of_steps(q: Sequences, p: Sequences, draw: Draw) -> Float[Tensor, " B"]:
     """E_q Σ_t KL(q(z_t|z_<t)‖p(z_t|z_<t))."""
     each = q.divergence(p, draw.value)

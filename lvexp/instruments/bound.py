@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lvexp.distributions.rate import in_closed_form
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.metrics.bound import Bound as BoundMetric
 from lvexp.models.base import LatentModel
@@ -16,7 +17,8 @@ class Bound(Instrument):
     """-ELBO = D + R with beta = 1, and the floor at which a regularizer holds the rate.
 
     ``elbo`` (negative), ``distortion``, ``rate``: nats per text; ``ppl`` from the ELBO, over ``tokens`` predicted
-    tokens of ``sentences`` texts; ``rate_floor``, ``rate_floor_by``: nats at which a regularizer holds the rate or
+    tokens of ``sentences`` texts; ``rate_exact``: whether the rate is in closed form; otherwise it is estimated from
+    one draw of z for each text; ``rate_floor``, ``rate_floor_by``: nats at which a regularizer holds the rate or
     stops pushing it down, and the name of that regularizer. Validations have ``nelbo`` instead of ``elbo``, with the
     sign of a loss.
     """
@@ -24,12 +26,14 @@ class Bound(Instrument):
     order = 10
     figures = (
         *("elbo", "distortion", "rate", "ppl", "latent_dim", "sentences", "tokens", "rate_floor", "rate_floor_by"),
+        "rate_exact",
         *("nll", "nll_kind"),
     )
 
     def __init__(self, context: Context):
         super().__init__(context)
         self.metric = BoundMetric(**context.metric).to(self.model.device)
+        self.exact: bool | None = None
 
     @classmethod
     def applies(cls, model: LatentModel) -> bool:
@@ -47,6 +51,8 @@ class Bound(Instrument):
 
     def update(self, look: Look) -> None:
         self.metric.update(look.terms)
+        if self.exact is None and look.terms.p is not None and self.context.alone:
+            self.exact = in_closed_form(look.terms.q, look.terms.p)
 
     def measure(self) -> dict[str, Score]:
         found = self.metric.compute()
@@ -54,6 +60,7 @@ class Bound(Instrument):
         nelbo = found.pop("nelbo")
         signed = {"elbo": None if nelbo is None else -nelbo} if self.context.alone else {"nelbo": nelbo}
         scores: dict[str, Score] = {**found, **signed, "latent_dim": self.model.latent.dim}
+        scores |= {"rate_exact": self.exact} if self.context.alone else {}
         if self.model.latent.dim is None:
             scores |= {"nll": nelbo, "nll_kind": "exact"}
         floors = {_name(part): part.floor for part in regularizers(self.model) if part.floor is not None}
@@ -74,11 +81,12 @@ class Bound(Instrument):
         if floor is not None:
             held = [("  floor", number(float(floor)), "nats/text", f"set by {scores['rate_floor_by']}")]
         cost = "−log p(x)" if exact else "−E log p(x|z)"
+        drawn = ", from draws" if scores.get("rate_exact") is False else ""
         nelbo = number(None if elbo is None else -float(elbo))
         return "Bound", [
             row("−ELBO", nelbo, "nats/text", "exact: the NLL" if exact else "D + R with β = 1", lacks),
             row("distortion D", number(scores.get("distortion")), "nats/text", cost),
-            row("rate R", number(scores.get("rate")), "nats/text", "KL of q(z|x) from p(z)", lacks),
+            row("rate R", number(scores.get("rate")), "nats/text", f"KL of q(z|x) from p(z){drawn}", lacks),
             *held,
             row(
                 "perplexity", number(scores.get("ppl")), "per token",

@@ -15,7 +15,8 @@ from lvexp.shapes import Tensor
 
 class Projection(Instrument):
     """A picture of the posterior means of the continuous part of z, projected on their principal components, by label.
-    It is not drawn if q(z|x) sees the labels, because it would then separate them by construction."""
+    It is not drawn if q(z|x) sees the labels, because it would then separate them by construction, nor if the means are
+    not known."""
 
     order = 37
 
@@ -30,12 +31,13 @@ class Projection(Instrument):
 
     def update(self, look: Look) -> None:
         means = self.model.latent.means(look.terms.q)
-        assert means is not None
+        if means is None:
+            return
         self.means.append(means)
         self.labels += [] if look.terms.batch.labels is None else look.terms.batch.labels.tolist()
 
     def report(self, scores: Scores) -> Findings:
-        means = torch.cat(self.means)
+        means = torch.cat(self.means) if self.means else torch.empty(0)
         if len(means) < 2 or not means.isfinite().all():
             return Findings()
         drawn = functools.partial(figures.projection, means.tolist(), self.labels or None, self.context.labels)

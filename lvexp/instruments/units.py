@@ -14,9 +14,9 @@ from lvexp.report.findings import Findings, Group, Score, number, row
 
 
 class Units(Instrument):
-    """``active_units`` out of ``latent_dim``, for a continuous z: the number of dimensions whose posterior mean varies
-    over texts by more than the threshold (:class:`~lvexp.metrics.active_units.ActiveUnits`). The picture shows the rate
-    of each dimension."""
+    """``active_units`` out of ``latent_dim``, for a continuous z whose units can be counted: the number of dimensions
+    whose posterior mean varies over texts by more than the threshold
+    (:class:`~lvexp.metrics.active_units.ActiveUnits`). The picture shows the rate of each dimension."""
 
     order = 34
     figures = ("active_units",)
@@ -68,4 +68,4 @@ class Units(Instrument):
 
 
 def _counted(model: LatentModel) -> bool:
-    return "use" in model.reported and model.latent.continuous
+    return "use" in model.reported and model.latent.continuous and model.latent.units

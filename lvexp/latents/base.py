@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from torch import nn
 from torch.distributions import Distribution
 
+from lvexp.errors import ConfigError
+from lvexp.priors.base import AbstractPrior
 from lvexp.shapes import Float, Int, Shaped, Tensor
 
 
@@ -19,11 +21,14 @@ class AbstractLatent(nn.Module, abc.ABC):
         width: W, size of the code the decoder reads.
         dim: D, dimensions over which the rate splits; None if there is no latent variable.
         values: number of values of each discrete variable in z; empty if no part of z is discrete.
+        units: whether dimensions can be counted as active: their posterior means are known, and the prior has a
+            variance near 1 in each, for which the usual threshold is meant.
     """
 
     width: int
     dim: int | None
     values: tuple[int, ...] = ()
+    units: bool = True
 
     @property
     def continuous(self) -> bool:
@@ -56,6 +61,14 @@ class AbstractLatent(nn.Module, abc.ABC):
     def prior(self, condition: Float[Tensor, "B C"] | None = None) -> Distribution | None:
         """p(z), or p(z|condition); batch shape [] or [B]. None if the model has no prior, and hence no rate."""
 
+    def give(self, prior: AbstractPrior) -> None:
+        """Replaces the prior, once, when the model is built.
+
+        Raises:
+            ConfigError: the latent variable has a prior of its own.
+        """
+        raise ConfigError(f"prior=…: {type(self).__name__} has a prior of its own\ntry  prior=standard")
+
     @abc.abstractmethod
     def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
         """What the decoder reads for a draw of z."""
@@ -69,7 +82,8 @@ class AbstractLatent(nn.Module, abc.ABC):
         return start if self.values else start.lerp(end, share)
 
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
-        """The means of the continuous part of z, for active units and figures; None if there is none."""
+        """The means of the continuous part of z, for active units and figures; None if there is none, or if they are
+        not known."""
         return q.mean.flatten(1)
 
     def marginals(self, q: Distribution) -> Float[Tensor, "B N K"] | None:

@@ -39,6 +39,7 @@ class Mixed(AbstractClassLatent):
         self.width = sum(part.width for part in parts)
         self.dim = sum(part.dim or 0 for part in parts)
         self.values = tuple(itertools.chain(*(part.values for part in parts)))
+        self.units = all(part.units for part in parts)
 
     @property
     def parts(self) -> dict[str, AbstractLatent]:

@@ -68,7 +68,7 @@ class DocumentModel(LatentModel):
         return "ppl_document", "ppl/doc."
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return itertools.chain(self.encoder.parameters(), self.latent.parameters())
+        return itertools.chain(self.encoder.parameters(), self.latent.inference_parameters())
 
     def top(self, words: int) -> Int[Tensor, "W N"]:
         """Indices of the words with the largest weights for each entry of the code, the largest first."""

@@ -12,8 +12,8 @@ from lvexp.networks.output import text_log_p
 from lvexp.reading import Memory
 from lvexp.shapes import Float, Int, Tensor
 
-#: texts as token ids, or as distributions over the vocabulary
-Words = Int[Tensor, "B T"] | Float[Tensor, "B T V"]
+#: texts as token ids, as distributions over the vocabulary, or as the vectors of words themselves
+Words = Int[Tensor, "B T"] | Float[Tensor, "B T V"] | Float[Tensor, "B T E"]
 #: name → memory that a decoder may read in addition to the code
 Memories = Mapping[str, Memory]
 NOTHING: Memories = {}
@@ -115,11 +115,14 @@ class WordDecoder(AbstractDecoder):
 
 class WordVectors(nn.Embedding):
     """A vector for each word, initialised from U(-0.1, 0.1) as in He et al. 2019 and most language models; for a
-    distribution over words, the expected vector."""
+    distribution over words, the expected vector. What is as wide as a vector, and not as the vocabulary, is one
+    already."""
 
     def __init__(self, vocabulary: int, width: int):
         super().__init__(vocabulary, width)
         nn.init.uniform_(self.weight, -0.1, 0.1)
 
     def forward(self, words: Int[Tensor, "*N"] | Float[Tensor, "*N V"]) -> Float[Tensor, "*N E"]:  # pyright: ignore
+        if words.is_floating_point() and words.shape[-1] == self.embedding_dim != self.num_embeddings:
+            return words
         return words @ self.weight if words.is_floating_point() else super().forward(words)

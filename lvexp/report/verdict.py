@@ -51,16 +51,16 @@ def verdict(scores: Scores) -> str:
     if scores["mi_near_cap"]:
         information += f" (near its cap {_two(scores['mi_cap'])}: the true value may be larger)"
     if mi < NEGLIGIBLE and rate >= NEGLIGIBLE:
-        return f"ignores z: {paid} but {information}, {units}"
+        return f"ignores z: {', '.join([f'{paid} but {information}', *units])}"
     if mi < NEGLIGIBLE:
-        return f"collapsed: {paid}, {units}, {information}"
+        return f"collapsed: {', '.join([paid, *units, information])}"
     weak = [] if mi >= USED and in_use else [""]
     if mi < LITTLE * min(rate, float(scores.get("mi_cap") or math.inf)) and not scores["mi_near_cap"]:
         weak.append(", less than half of the rate")
     if _probe_fails(scores):
         probe, majority = (100 * float(scores[name] or 0) for name in ("probe_accuracy", "majority_accuracy"))
         weak.append(f", and labels are told no better ({probe:.1f}%) than by the majority ({majority:.1f}%)")
-    return f"{'weak' if weak else 'healthy'}: {paid}, {units}, {information}{''.join(weak)}"
+    return f"{'weak' if weak else 'healthy'}: {', '.join([paid, *units, information])}{''.join(weak)}"
 
 
 def _floor(scores: Scores) -> str:
@@ -79,10 +79,10 @@ def _probe_fails(scores: Scores) -> bool:
     return float(probe) < float(majority) + ERRORS * math.sqrt(float(majority) * (1 - float(majority)) / texts)
 
 
-def _use(scores: Scores, told: bool) -> tuple[str, bool]:
-    """How much of z is in use, in words, and whether any is; ``told``: whether z carries any information about the
-    text."""
-    said, in_use = [], False
+def _use(scores: Scores, told: bool) -> tuple[list[str], bool]:
+    """How much of z is in use, in words, and whether any is, as far as there is a figure for it; ``told``: whether z
+    carries any information about the text."""
+    said, in_use = [], scores.get("active_units") is None and scores.get("code_perplexity") is None
     if scores.get("active_units") is not None:
         said.append(f"{scores['active_units']}/{scores['latent_dim']} active units")
         in_use = bool(scores["active_units"])
@@ -92,7 +92,7 @@ def _use(scores: Scores, told: bool) -> tuple[str, bool]:
         # modes differ between texts even if all values are almost equally likely
         said.append(f"modes at {values}, which tell next to nothing" if several and not told else f"{values} in use")
         in_use = in_use or several
-    return ", ".join(said), in_use
+    return said, in_use
 
 
 def _two(score: float | int | str | None) -> str:

@@ -19,7 +19,7 @@ from lvexp.checks import refusals
 from lvexp.errors import LvexpError
 from lvexp.job import identity
 
-GROUPS = ("model", "encoder", "decoder", "latent", "estimator", "anneal")
+GROUPS = ("model", "encoder", "decoder", "latent", "prior", "estimator", "anneal")
 FITS, NEVER = "·", "–"
 
 

@@ -45,8 +45,18 @@ FINE = [
     "model=neurallda data=text data.files.train=x.txt",
     "model=svae encoder=bow",
     "model=svae latent=logistic_normal",
+    "latent=vmf regularizer=none",
+    "latent=vmf latent.learned=true anneal=linear",
+    "latent=power_spherical regularizer=word_dropout estimator=score",
+    "latent=mixed latent@latent.z=vmf anneal=linear",
 ]
 REFUSED = [
+    ("latent=vmf", ["latent.learned=false", "has the same rate for every text", "regularizer=free_bits"]),
+    ("latent=vmf regularizer=none anneal=linear", ["anneal=linear", "acts on the rate alone", "latent.learned=true"]),
+    ("latent=power_spherical regularizer=none anneal.beta=0.5", ["anneal=constant", "anneal=constant regularizer"]),
+    ("latent=vmf regularizer=batch_norm", ["latent=vmf", "is not Gaussian"]),
+    ("latent=vmf latent.learned=true regularizer.free_bits.per=dimension", ["does not split", "per=example"]),
+    ("latent=vmf latent.dim=1 regularizer=none", ["latent.dim=1", "at least 2"]),
     ("model=control decoder=window decoder.window=2", ["decoder=window", "reads single words only", "decoder=lstm"]),
     ("model=control decoder.inputless=true", ["decoder.inputless=true", "try  decoder.inputless=false"]),
     ("model=control trainer.max_epochs=5", ["model.base_epochs=5", "trainer.max_epochs=5", "leaves none after them"]),

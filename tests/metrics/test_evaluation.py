@@ -24,6 +24,7 @@ from lvexp.regularizers.word_dropout import WordDropout
 SMALL = EvaluationSettings(iw_samples=5, samples=6, max_decode=8)
 PRICED = {
     "rate",
+    "rate_exact",
     "nll_iw",
     "nll_iw_se",
     "iw_samples",
