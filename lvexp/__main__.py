@@ -7,20 +7,18 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvexp.checks import keys, refusals
-from lvexp.checks.declarations import SEVERAL, without
+from lvexp.checks import keys, overrides, refusals, words
+from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.mistakes import explain, of_launcher
 from lvexp.data import source
 from lvexp.data.settings import DataSettings
@@ -43,8 +41,8 @@ def _job(config: DictConfig) -> float | list[float] | None:
     settings = HydraConfig.get()
     many = settings.mode == RunMode.MULTIRUN
     folder = Path(settings.runtime.output_dir)
-    overrides = environment.typed(settings.overrides.task)
-    record: dict[str, Any] = {"job": settings.job.num if many else 0, "folder": str(folder), "overrides": overrides}
+    typed = environment.typed(settings.overrides.task)
+    record: dict[str, Any] = {"job": settings.job.num if many else 0, "folder": str(folder), "overrides": typed}
     _legible()
     if many:
         sweep.end_with_launcher()
@@ -120,38 +118,14 @@ def _legible() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _once(words: Iterable[str]) -> None:
-    """Rejects a group with two options, of which Hydra would take the last, and words that cannot name an option."""
-    first: dict[str, str] = {}
-    for word in filter(_is_override, words):
-        group = word.partition("=")[0].lstrip("+")
-        if not (MENU / group.partition("@")[0]).is_dir():
-            continue
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException:
-            continue  # Hydra reports it
-        chosen = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-        if any(name == "null" or not isinstance(name, str | list) for name in chosen):
-            advice = without(group) if group in SEVERAL else f"leave out {group}=…"
-            raise ConfigError(f"{word}: is no option of {group}\ntry  {advice} | --help, which lists them")
-        if (before := first.setdefault(group, word)) != word:
-            names = [part.partition("=")[2].strip("[]") for part in (before, word)]
-            both = f" | {group}=[{','.join(names)}]" if group in SEVERAL else ""
-            raise ConfigError(f"{before} {word}: {group} is given twice\ntry  {before} | {word}{both}")
-
-
-def _is_override(word: str) -> bool:
-    return "=" in word and not word.startswith("-")
-
-
 def execute() -> None:
     """Runs the command line in ``sys.argv``. Raises what is wrong with it; a multirun notes the errors of its jobs."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets errors reach us, so that we can print a short message
     identity.register()
-    _once(sys.argv[1:])
+    for part in (words, overrides):
+        part.check(sys.argv[1:], MENU)
     # argparse needs contiguous overrides; -m may be anywhere
-    sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=_is_override)
+    sys.argv[1:] = sorted(again.words(sys.argv[1:]), key=words.is_override)
     _mistakes.clear()
     sweep.Sweep.mistake = None
     try:
@@ -178,7 +152,7 @@ def main() -> None:
     try:
         execute()
     except (LvexpError, HydraException, OmegaConfBaseException) as error:
-        print(f"lvexp: {explain(error)}", file=sys.stderr)
+        print(f"lvexp: {explain(error, sys.argv[1:], MENU)}", file=sys.stderr)
         sys.exit(1 if isinstance(error, Diverged) else 2)
     except OSError as error:
         if error in _crashes:

@@ -32,7 +32,7 @@ from lvexp.loading import Run, load
 from lvexp.models.base import LatentModel
 from lvexp.report import figures
 from lvexp.report.result import RESULT, write_result
-from lvexp.report.table import show
+from lvexp.report.table import on_output, show
 from lvexp.report.text import samples_text
 from lvexp.training.csv_logger import METRICS, CsvLogger, read_metrics
 from lvexp.training.loggers.base import Report, log_report
@@ -91,7 +91,8 @@ def report(
         if lines:
             console.print(f"[bold]{section.name}[/bold]")
             for line in lines:
-                console.print(Padding(Text(line), (0, 0, 0, 2)))
+                indented = Padding(Text(line), (0, 0, 0, 2)) if console.is_terminal else Text(f"  {line}")
+                console.print(indented)
 
 
 def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, **job: Any) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
         RunError: there is no such run, or its checkpoint is damaged. ConfigError: the test texts are to be those of
             the run, and the texts that they are cut from are others.
     """
-    console, began, source = Console(), time.perf_counter(), Path(config["evaluate"]).expanduser()
+    console, began, source = on_output(), time.perf_counter(), Path(config["evaluate"]).expanduser()
     place = Folder(folder, evaluation_id)
     with place.alone(), place.writing():
         if config["force"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _own(folder: Path) -> Collection[str]:
 
 
 @contextlib.contextmanager
-def _command(overrides: Collection[str], config_dir: str | Path | None, *flags: str) -> Iterator[None]:
+def _command(overrides: Sequence[str], config_dir: str | Path | None, *flags: str) -> Iterator[None]:
     """Lets Hydra see a command line, and leaves no trace of it in this process."""
     options = [*flags] if config_dir is None else [*flags, "--config-dir", str(Path(config_dir).absolute())]
     for word in overrides:
@@ -100,7 +100,7 @@ def _command(overrides: Collection[str], config_dir: str | Path | None, *flags: 
     except LvexpError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error)) from error
+        raise ConfigError(explain(error, overrides, entry.MENU)) from error
     except SystemExit as error:
         if error.code == 130:  # a job ends so after Ctrl-C
             raise KeyboardInterrupt from None

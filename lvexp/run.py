@@ -31,7 +31,7 @@ from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
 from lvexp.models.base import LatentModel
 from lvexp.report.result import RESULT, write_result
-from lvexp.report.table import show
+from lvexp.report.table import on_output, show
 from lvexp.training.checkpoints import Best, LastCheckpoint
 from lvexp.training.csv_logger import METRICS
 from lvexp.training.decay import DecayAndReload, Plateau
@@ -68,7 +68,7 @@ def run(
     Raises:
         RunError: the folder is in use, holds another run, is damaged, or cannot be written to.
     """
-    console = Console()
+    console = on_output()
     place = Folder(folder, identity_of_job["run_id"])
     if rank_zero_only.rank != 0:  # works in the folder that the first process has locked
         if place.done and not config["force"]:
@@ -82,7 +82,7 @@ def run(
         place.check()
         resumed = place.last.exists()
         if (place.done or resumed) and (edited := place.edited(config)):
-            console.print(f"[yellow]note[/yellow] {edited}", highlight=False, soft_wrap=True)
+            console.print(f"[yellow]note[/yellow] {edited}", highlight=False)
         if place.done:
             result = place.result()
             console.print(f"[dim]done before, in {folder}; force=true runs it anew[/dim]", highlight=False)
@@ -108,7 +108,7 @@ def _continue(config: Mapping[str, Any], place: Folder, written: Mapping[str, An
         replace_durably(place.path / METRICS, (source / METRICS).read_bytes())
     place.last.parent.mkdir(exist_ok=True)
     replace_durably(place.last, before.last.read_bytes())
-    console.print(f"goes on from {before.last}", highlight=False, soft_wrap=True)
+    console.print(f"goes on from {before.last}", highlight=False)
 
 
 def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,10 +129,11 @@ def _execute(
     quiet()
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
+    preflight.device(config["trainer"])
     preflight.precision(config)
     if config["resume"] and rank_zero_only.rank == 0 and not place.last.exists():
         _continue(config, place, written, console)
-    preflight.resumable(place)
+    resumed = preflight.resumable(place)
     build.check(config)
     makes = build.loggers(config)
     L.seed_everything(config["seed"], verbose=False)
@@ -154,8 +155,10 @@ def _execute(
         typed = f"finetune={config['finetune']}"
         saved = checkpoints.read(parent.checkpoint(config["finetune"]), "another run")
         start(model, list(config["regularizer"] or {}), saved, typed)
-        console.print(f"starts from {config['finetune']}", highlight=False, soft_wrap=True)
+        console.print(f"starts from {config['finetune']}", highlight=False)
     _announce(config, folder, console, training, data)
+    if resumed is not None and rank_zero_only.rank == 0:
+        console.print(f"resumes after step {resumed:,}", highlight=False)
 
     loggers = make_loggers(makes, _info(place, job, written, identity.commit(), model.monitor[0]))
     failed = True
@@ -174,7 +177,7 @@ def _execute(
             report(place, result, evaluation, console, loggers)
             result["folder"] = str(folder)
             for profile in folder.glob("*profile*.txt"):
-                console.print(f"profile in {profile}", highlight=False, soft_wrap=True)
+                console.print(f"profile in {profile}", highlight=False)
         else:
             result = {"status": "done", "test": {}}
         trainer.strategy.barrier()
@@ -244,7 +247,7 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, trainin
     console.print(
         f"[bold]{folder.name}[/bold]  seed {config['seed']}  {count / 1e6:.2f} M parameters\n"
         f"data {config['data']['name']}: {sizes} texts, {types}{chosen}\nfolder {folder}",
-        highlight=False, soft_wrap=True,
+        highlight=False,
     )  # fmt: skip
     most = math.log(model.latent.configurations or math.inf)
     for name, regularizer in zip(config["regularizer"] or {}, training.regularizers, strict=True):

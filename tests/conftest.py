@@ -12,9 +12,11 @@ import pytest
 import torch
 from helpers import SMALL, Command, Compose, Said, plain
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 
+from lvexp import __main__ as entry
 from lvexp.__main__ import MENU
-from lvexp.job import identity
+from lvexp.job import identity, sweep
 
 # on a busy machine several threads wait for each other more than they work
 torch.set_num_threads(int(os.environ.get("LVEXP_TEST_THREADS", "1")))
@@ -76,6 +78,28 @@ def lvexp(tmp_path: Path) -> Command:
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture
+def entered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Said]]:
+    """Runs ``python -m lvexp`` in this process, for what ends before torch is needed."""
+    for name in ("_mistakes", "_crashes"):
+        monkeypatch.setattr(entry, name, [])
+    monkeypatch.setattr(sweep.Sweep, "exit_code", 0)
+    for name in ("HYDRA_FULL_ERROR", "LVEXP_LAUNCHER", "LVEXP_SWEEP"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.chdir(tmp_path)
+
+    def main(*words: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["lvexp", *words])
+        with pytest.raises(SystemExit) as ended:
+            entry.main()
+        return Said(int(ended.value.code or 0), *capsys.readouterr())
+
+    yield main
+    HydraConfig.instance().cfg = None
 
 
 @pytest.fixture

@@ -7,46 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import Command, Said
-from hydra.core.hydra_config import HydraConfig
 
 from lvexp import __main__ as entry
 from lvexp.job import sweep
 
 
-@pytest.fixture
-def typed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Said]]:
-    """``python -m lvexp`` in this process, for what ends before torch is needed."""
-    for name in ("_mistakes", "_crashes"):
-        monkeypatch.setattr(entry, name, [])
-    monkeypatch.setattr(sweep.Sweep, "exit_code", 0)
-    for name in ("HYDRA_FULL_ERROR", "LVEXP_LAUNCHER", "LVEXP_SWEEP"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.chdir(tmp_path)
-
-    def main(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["lvexp", *words])
-        with pytest.raises(SystemExit) as ended:
-            entry.main()
-        return Said(int(ended.value.code or 0), *capsys.readouterr())
-
-    yield main
-    HydraConfig.instance().cfg = None
-
-
 @pytest.mark.parametrize("name", ["../../etc", "a/../../b"])
 @pytest.mark.parametrize("many", [[], ["-m", "seed=1,2"]], ids=["one", "many"])
 def test_a_name_does_not_lead_out_of_the_outputs(
-    name: str, many: list[str], typed: Callable[..., Said], tmp_path: Path
+    name: str, many: list[str], entered: Callable[..., Said], tmp_path: Path
 ):
-    said = typed(*many, f"name={name}", f"paths.outputs={tmp_path}/deep/er/outputs")
+    said = entered(*many, f"name={name}", f"paths.outputs={tmp_path}/deep/er/outputs")
     assert said.code == 2
     assert said.err == (
         f"lvexp: name={name}: it leads out of {tmp_path}/deep/er/outputs\ntry  name=NAME | paths.outputs=DIR\n"
@@ -54,8 +32,8 @@ def test_a_name_does_not_lead_out_of_the_outputs(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_of_several_folders_stays_within_them(typed: Callable[..., Said], tmp_path: Path):
-    said = typed("name=a/b", "model=ae", "anneal=linear", f"paths.outputs={tmp_path}/outputs")
+def test_a_name_of_several_folders_stays_within_them(entered: Callable[..., Said], tmp_path: Path):
+    said = entered("name=a/b", "model=ae", "anneal=linear", f"paths.outputs={tmp_path}/outputs")
     assert "these choices do not go together" in said.err
     assert (tmp_path / "outputs" / "a" / "b").is_dir()
 
@@ -63,10 +41,10 @@ def test_a_name_of_several_folders_stays_within_them(typed: Callable[..., Said],
 @pytest.mark.parametrize("many", [[], ["-m", "seed=1,2"]], ids=["one", "many"])
 @pytest.mark.parametrize("outputs", ["/proc/x", "file", "file/below"])
 def test_outputs_where_no_folder_can_be_made_are_named(
-    outputs: str, many: list[str], typed: Callable[..., Said], tmp_path: Path
+    outputs: str, many: list[str], entered: Callable[..., Said], tmp_path: Path
 ):
     (tmp_path / "file").write_text("mine")
-    said = typed(*many, f"paths.outputs={outputs}")
+    said = entered(*many, f"paths.outputs={outputs}")
     assert said.code == 2
     assert said.err.startswith(f"lvexp: {outputs}")
     assert "cannot be made or written to" in said.err
@@ -75,31 +53,62 @@ def test_outputs_where_no_folder_can_be_made_are_named(
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("flag", ["", "-m "])
+def test_tab_completes_options_and_keys_of_a_sweep_too(flag: str, run_main: Callable[..., Said], monkeypatch):
+    for typed, offered in (
+        ("anneal=c", {"anneal=constant", "anneal=cosine", "anneal=cyclical"}),
+        ("latent.d", {"latent.dim="}),
+    ):
+        line = f"lvexp {flag}{typed}"
+        monkeypatch.setenv("COMP_LINE", line)
+        monkeypatch.setenv("COMP_POINT", str(len(line)))
+        assert {*run_main(entry.main, "-sc", "query=bash").out.split()} == offered
+
+
+def test_a_gpu_that_is_not_there_is_said_before_the_corpus_is_read(small: list[str], lvexp: Command):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    done = lvexp(*small, "trainer=gpu")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lvexp: trainer.accelerator=gpu: torch finds no GPU here")
+    assert done.stderr.endswith("\ntry  trainer=cpu\n")
+    assert not done.stdout
+
+
+def test_what_a_pipe_reads_is_not_wrapped(small: list[str], lvexp: Command):
+    done = lvexp(*small, "trainer.max_epochs=1", "data.max_length=6", COLUMNS="60")
+    assert done.returncode == 0, done.stderr
+    (notes,) = [line for line in done.stdout.splitlines() if line.startswith("data corpus.tsv:")]
+    assert notes.endswith(")")
+    (epoch,) = [line for line in done.stdout.splitlines() if line.startswith("epoch")]
+    assert "val −ELBO" in epoch
+
+
 @pytest.mark.parametrize("value", ["0", "1", "no"])
 def test_a_mistake_is_said_once_whatever_hydra_was_told_to_print(
-    value: str, typed: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+    value: str, entered: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HYDRA_FULL_ERROR", value)
-    said = typed("model=svea")
+    said = entered("model=svea")
     assert said.code == 2
     assert said.err.count("model=svea") == 1
     assert "HYDRA_FULL_ERROR" not in said.err
 
 
-def test_a_sweep_of_which_all_is_refused_does_not_end_well(typed: Callable[..., Said], tmp_path: Path):
-    said = typed("-m", "model=ae", "regularizer=free_bits,pretrain", f"paths.outputs={tmp_path}/outputs")
+def test_a_sweep_of_which_all_is_refused_does_not_end_well(entered: Callable[..., Said], tmp_path: Path):
+    said = entered("-m", "model=ae", "regularizer=free_bits,pretrain", f"paths.outputs={tmp_path}/outputs")
     assert said.code == 2
     assert len(list((tmp_path / "outputs").rglob("REFUSED"))) == 2
 
 
 def test_a_folder_in_use_is_no_refusal_of_the_choices(
-    typed: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    entered: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def in_use(*_: Any) -> dict[str, Any]:
         raise entry.RunError("another process is running this very job")
 
     monkeypatch.setattr(entry, "_checked", in_use)
-    said = typed("-m", "seed=1,2", f"paths.outputs={tmp_path}/outputs")
+    said = entered("-m", "seed=1,2", f"paths.outputs={tmp_path}/outputs")
     assert said.code == 1
     assert "failed: another process" in said.err
     assert not list((tmp_path / "outputs").rglob("REFUSED")), "it would stay in the other's folder"

@@ -118,8 +118,8 @@ def test_an_import_of_every_form_counts(text: str, tmp_path: Path):
     "name",
     [
         *("checks/conflicts", "checks/declarations", "checks/drawing", "checks/keys", "checks/traits"),
-        *("checks/limits", "checks/mistakes", "checks/parent", "checks/refusals"),
-        *("checks/targets", "checks/values", "data/source", "durable", "job/environment", "job/folder"),
+        *("checks/limits", "checks/menu", "checks/mistakes", "checks/overrides", "checks/parent", "checks/refusals"),
+        *("checks/targets", "checks/values", "checks/words", "data/source", "durable", "job/environment", "job/folder"),
         *("job/identity", "job/sweep", "__main__", "compare", "report/plane"),
     ],
 )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import SMALL, Command, Compose, checked
+from helpers import SMALL, Compose, Said, checked
 
 import lvexp as package
 from lvexp.__main__ import MENU, main
@@ -27,7 +27,7 @@ BLOCKS = [block.replace("\\\n", " ") for block in re.findall(r"^```\w*\n(.*?)^``
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 COMMANDS = sorted({line.partition("-m lvexp ")[2] for line in LINES if re.match(r"(\$ )?python -m lvexp ", line)})
 INLINE = sorted(set(re.findall(r"`python -m lvexp ([^`]*)`", " ".join(README.replace("```", "").split()))))
-REFUSED = "model=ae anneal=linear"
+REFUSED = ("model=ae anneal=linear", "--epochs 3 model=svae")
 WAYS = ("evaluate=", "resume=", "finetune=")
 AGAIN = tuple(command for command in COMMANDS if command.startswith(WAYS))  # of a run that is there
 SWEEPS = ("-m experiment=remedies",)  # of hours: composed only
@@ -75,7 +75,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_commands_were_found():
     assert len(COMMANDS) >= 5
-    assert REFUSED in COMMANDS
+    assert {*REFUSED} <= {*COMMANDS}
     assert set(SWEEPS) <= {*INLINE, *COMMANDS}
 
 
@@ -83,7 +83,7 @@ def test_commands_were_found():
     "command",
     [
         pytest.param(command, marks=[pytest.mark.slow] if command.startswith("-m ") else [])
-        for command in sorted({*COMMANDS, *INLINE} - {REFUSED, *SWEEPS, *AGAIN})
+        for command in sorted({*COMMANDS, *INLINE} - {*REFUSED, *SWEEPS, *AGAIN})
     ],
 )
 def test_every_command_runs(command: str, here: Path, typed: Callable[..., None], capsys):
@@ -111,11 +111,12 @@ def test_the_sweep_of_hours_composes(composed: Compose):
     checked(composed("experiment=remedies"))
 
 
-def test_what_is_refused_is_refused_in_these_words(lvexp: Command):
-    said = next(block for block in BLOCKS if f"$ python -m lvexp {REFUSED}" in block).split("\n", 1)[1]
-    done = lvexp(*REFUSED.split())
-    assert done.returncode == 2
-    assert done.stderr == said
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_is_refused_is_refused_in_these_words(command: str, run_main: Callable[..., Said], here: Path):
+    said = next(block for block in BLOCKS if f"$ python -m lvexp {command}" in block).split("\n", 1)[1]
+    done = run_main(main, *command.split())
+    assert done.code == 2
+    assert done.err == said
 
 
 def test_the_python_session_runs_and_the_run_stays_in_use(small: list[str], here: Path, typed: Callable[..., None]):

@@ -36,10 +36,7 @@ def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None
         known = [name for name, node in nodes.items() if isinstance(node, dict) and "_target_" in node]
         for name in nodes:
             if name not in known:
-                raise Refusal(
-                    f"{group}.{name}={limits.typed(nodes[name])} is set, but {name} is not among the chosen {said}\n"
-                    f"try  {group}=[{', '.join([*known, name])}] | leave out {group}.{name}.…"
-                )
+                raise _unchosen(group, name, nodes[name], known, menu)
     values.check(plain, choices, menu)
     options = list(declarations.chosen(plain, choices))
     traits.check(options, menu)
@@ -56,6 +53,23 @@ def _installed(options: Sequence[Option]) -> None:
         for package, extra in (option.node.get("installed") or {}).items():
             if importlib.util.find_spec(package) is None:
                 raise ConfigError(f"{option.typed}: {package} is not installed\ntry  pip install 'lvexp[{extra}]'")
+
+
+def _unchosen(group: str, name: str, node: Any, known: Sequence[str], menu: Path) -> Refusal:
+    """What is set of an option of a group with several is no option: it is not chosen, or a single value."""
+    file = menu / group / f"{name}.yaml"
+    numbers = [
+        key for key, value in (values.yaml(file)[1][name] if file.is_file() else {}).items() if limits.is_number(value)
+    ]
+    advice = f"{group}=[{','.join([*known, name])}]"
+    if node is None or node is False:
+        advice = f"{group}=[{','.join(known)}]" if known else without(group)
+    elif limits.is_number(node) and numbers:
+        advice = f"{group}={name} {group}.{name}.{numbers[0]}={limits.typed(node)}"
+    return Refusal(
+        f"{group}.{name}={limits.typed(node)} is set, but {name} is not among the chosen {SEVERAL[group]}\n"
+        f"try  {advice} | leave out {group}.{name}.…"
+    )
 
 
 def _measured_with(evaluation: Mapping[str, Any]) -> None:

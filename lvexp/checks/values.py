@@ -9,7 +9,6 @@ evaluation, and a few others. No number may be nan or infinite.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from lvexp.checks import nearest
 from lvexp.checks.declarations import AROUND, DECLARED, GROUPS, SEVERAL
 from lvexp.checks.limits import KINDS, Test, complete, is_number, read, reads_null, typed
 from lvexp.errors import ConfigError
@@ -96,9 +96,10 @@ def _types(plain: dict, known: Mapping[str, Any]) -> None:
             if given is None and above in limits and reads_null(limits[above]):
                 break
             if not isinstance(given, Mapping):
+                meant = f"{path}={given} | " if isinstance(given, str) and isinstance(default, str | None) else ""
                 raise ConfigError(
                     f"{above}={typed(given)}: must be a mapping, {part} among its keys\n"
-                    f"try  leave out {above} | {path}={typed(default)}  (the default)"
+                    f"try  {meant}leave out {above} | {path}={typed(default)}  (the default)"
                 )
             if part not in given:
                 raise ConfigError(f"~{f'{above}.{part}' if above else part}: it is needed{_advice(path, known)}")
@@ -269,7 +270,10 @@ def _values(plain: dict, known: Mapping[str, Any]) -> None:
         fits, wanted = read(limit)
         several = isinstance(value, list) and not complete(limit)
         if not all(map(fits, value)) if several else not fits(value):
-            raise ConfigError(f"{path}={typed(value)}: must be {wanted}{_advice(path, known)}")
+            advice = _advice(path, known)
+            if isinstance(value, float) and value.is_integer() and fits(int(value)):  # 1e3
+                advice = f"\ntry  {path}={int(value)}"
+            raise ConfigError(f"{path}={typed(value)}: must be {wanted}{advice}")
     trainer = plain["trainer"]
     if trainer["max_epochs"] == -1 and trainer["max_steps"] == -1:
         raise ConfigError(
@@ -280,5 +284,5 @@ def _values(plain: dict, known: Mapping[str, Any]) -> None:
 def _one_of(path: str, value: Any, allowed: Sequence[Any]) -> None:
     words = [typed(word) for word in allowed]
     if typed(value) not in words:
-        near = difflib.get_close_matches(typed(value), words, 1, 0)
-        raise ConfigError(f"{path}={typed(value)}: it is one of {', '.join(words)}\ntry  {path}={near[0]}")
+        near = nearest.value(path, typed(value), words)
+        raise ConfigError(f"{path}={typed(value)}: it is one of {', '.join(words)}\ntry  {path}={near}")

@@ -73,7 +73,8 @@ def _typed_then(folder: Path, word: str) -> list[str]:
     """What was typed for a finished run."""
     if not (folder / DONE).exists():
         why = "this run has not ended" if (folder / ".hydra").is_dir() else "there is no finished run"
-        raise RunError(f"{word}: {why}\ntry  the folder that a run printed as its own")
+        again = "" if "resume" not in word else " | an interrupted job continues when its own words are typed again"
+        raise RunError(f"{word}: {why}\ntry  {_key(word)}=DIR, the folder that a run printed as its own{again}")
     try:
         found = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"), resolve=False)
     except Exception as error:  # yaml raises errors of several classes for a damaged file

@@ -16,12 +16,27 @@ from lvexp.job import checkpoints
 from lvexp.job.folder import Folder
 
 
-def resumable(place: Folder) -> None:
-    """Rejects damaged checkpoints before anything else is done."""
-    if place.last.exists():
-        checkpoints.read(place.last, "force=true, which trains anew")
-        if place.best.exists():
-            checkpoints.read(place.best, "force=true, which trains anew")
+def resumable(place: Folder) -> int | None:
+    """Rejects damaged checkpoints before anything else is done.
+
+    Returns:
+        the step after which a run goes on; None for a new run.
+    """
+    if not place.last.exists():
+        return None
+    saved = checkpoints.read(place.last, "force=true, which trains anew")
+    if place.best.exists():
+        checkpoints.read(place.best, "force=true, which trains anew")
+    return int(saved["global_step"])
+
+
+def device(trainer: Mapping[str, Any]) -> None:
+    """Rejects a GPU that is not there, before the corpus is read."""
+    kind = trainer["accelerator"]
+    there = torch.cuda.is_available() or (kind == "gpu" and torch.backends.mps.is_available())
+    if kind in ("gpu", "cuda") and not there:
+        build = "; this build of torch is for CPUs" if torch.version.cuda is None and torch.version.hip is None else ""
+        raise ConfigError(f"trainer.accelerator={kind}: torch finds no GPU here{build}\ntry  trainer=cpu")
 
 
 def precision(config: Mapping[str, Any]) -> None:

@@ -44,9 +44,7 @@ class Sweep(Callback):
                 config.hydra.sweeper.n_trials = 0
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from rich.console import Console
-
-        from lvexp.report.table import summary
+        from lvexp.report.table import on_output, summary
 
         folder = Path(os.environ.pop(_FOLDER))
         jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
@@ -55,7 +53,7 @@ class Sweep(Callback):
         type(self).exit_code = 1 if "failed" in found else 2 if found == {"refused"} else 0
         (folder / "jobs.json").write_text(json.dumps(jobs, indent=1))
         if self.mistake is None:
-            summary(jobs, Console())
+            summary(jobs, on_output())
 
 
 def note(number: int, record: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-WIDTH, SUMMARY_WIDTH = 80, 100
+WIDTH, NARROW, SUMMARY_WIDTH = 80, 72, 100
 UNKNOWN = 0.1  # share of <unk> from which it is spoken of
 #: how a verdict begins → its colour and, for terminals without colour, its sign
 VERDICTS = {
@@ -28,14 +29,22 @@ STATUSES = {"done": "green", "resumed": "green", "skipped": "dim", "refused": "y
 Scores = Mapping[str, Any]
 
 
+def on_output() -> Console:
+    """A console on standard output; where that is no terminal, lines are as long as they are."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
 def show(result: Mapping[str, Any], console: Console) -> None:
     """Prints a run's figures on the test set, each with its unit and how it was measured, and the verdict.
 
     Args:
         result: as :class:`lvexp.report.result.Result` describes it, with the run's ``folder`` where there is one.
-        console: to print on; 80 columns are enough, and colour is not needed.
+        console: to print on; 60 columns are enough, and colour is not needed.
     """
     from rich.console import Group as Stack
+    from rich.padding import Padding
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -44,7 +53,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     width = min(console.width, WIDTH)
     parts: list[Any] = [_verdict(str(result.get("verdict") or "")), ""]
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
+    narrow = width < NARROW  # then how a figure was measured stands below it
+    table.add_column(no_wrap=not narrow)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
@@ -53,7 +63,9 @@ def show(result: Mapping[str, Any], console: Console) -> None:
             table.add_row()
         table.add_row(Text(title, style="bold"))
         for name, value, unit, how in rows:
-            table.add_row(f"  {name}", Text(value, style="" if value == NONE else "bold"), unit, how)
+            table.add_row(f"  {name}", Text(value, style="" if value == NONE else "bold"), unit, "" if narrow else how)
+            if narrow and how:
+                table.add_row(Padding(Text(how, style="dim"), (0, 0, 0, 4)))
     parts.append(table)
     for note in _notes(scores, str(result.get("verdict") or "")):
         parts += ["", Text(note, style="yellow")]
@@ -61,12 +73,12 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         Stack(*parts),
         title=Text(f"{result.get('run_id', 'run')} on the test set"),
         title_align="left",
-        subtitle=Text(_footer(result)),
+        subtitle=Text(_footer(result, width - 6)),
         subtitle_align="left",
         width=width,
         padding=(1, 1),
     )
-    console.print(panel, highlight=False)
+    console.print(panel, highlight=False, soft_wrap=False)
     if result.get("folder"):
         # never wrapped or cut: it is there to be copied
         console.print(Text(f"all of it in  {result['folder']}"), soft_wrap=True, highlight=False)
@@ -108,7 +120,8 @@ def _verdict(verdict: str) -> Text:
     return Text(verdict, style="bold cyan")
 
 
-def _footer(result: Mapping[str, Any]) -> str:
+def _footer(result: Mapping[str, Any], width: int) -> str:
+    """How the run went, as much of it as there is room for."""
     parts = [str(result["status"])] if result.get("status") else []
     if result.get("seed") is not None:
         parts.append(f"seed {result['seed']}")
@@ -120,6 +133,8 @@ def _footer(result: Mapping[str, Any]) -> str:
         parts.append(_duration(float(result["seconds"])))
     if result.get("tokens_per_second") is not None:
         parts.append(f"{result['tokens_per_second']:,.0f} tokens/s")
+    while len(" · ".join(parts)) > width:
+        parts.pop()
     return " · ".join(parts)
 
 
@@ -162,7 +177,7 @@ def summary(jobs: Sequence[Mapping[str, Any]], console: Console) -> None:
             number(scores.get("recon_bleu"), ".1f"),
             NONE if seconds is None else _duration(float(seconds)),
         )
-    console.print(table, highlight=False)
+    console.print(table, highlight=False, soft_wrap=False)
     counted = Counter(str(job.get("status", NONE)) for job in jobs)
     known = [status for status in STATUSES if counted[status]]
     line = f"{len(jobs)} jobs: " + ", ".join(f"{counted[status]} {status}" for status in known)

@@ -1,4 +1,4 @@
-"""Progress of training: a bar on a terminal, one line per epoch elsewhere."""
+"""Progress of training: one line per epoch, and a bar below them on a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import ProgressBar
+
+from lvexp.report.table import on_output
 
 if TYPE_CHECKING:
     import lightning as L
@@ -24,7 +26,7 @@ class Progress(ProgressBar):
 
     D and R are those of training, the mean over the texts of the epoch so far (values of single batches are noisy,
     because a batch holds texts of equal length). Figures of the validation set are marked ``val``. Speed is the number
-    of predicted tokens divided by the time spent in training, without validation; a resumed run continues the count.
+    of predicted tokens divided by the time spent in training, without validation; a resumed run counts its own.
 
     Args:
         console: where to show progress; by default a new console on standard output.
@@ -33,9 +35,7 @@ class Progress(ProgressBar):
 
     def __init__(self, console: Console | None = None, bar: bool | None = None):
         super().__init__()
-        from rich.console import Console
-
-        self.console = console or Console()
+        self.console = console or on_output()
         self.bar = self.console.is_terminal if bar is None else bar
         self.enabled = True
         self.tokens, self.seconds = 0, 0.0
@@ -59,12 +59,10 @@ class Progress(ProgressBar):
         return self.tokens / seconds if self.tokens and seconds > 0 else None
 
     def state_dict(self) -> dict[str, Any]:
-        self._pause(resume=self._since is not None)
-        self._count()
-        return {"tokens": self.tokens, "seconds": self.seconds, "best": self.best}
+        return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.tokens, self.seconds, self.best = state_dict["tokens"], state_dict["seconds"], state_dict["best"]
+        self.best = state_dict["best"]
 
     def _count(self) -> None:
         world = self.trainer.world_size if self._batches else 1
@@ -75,10 +73,10 @@ class Progress(ProgressBar):
         if self._since is None:
             self._since = time.monotonic()
 
-    def _pause(self, resume: bool = False) -> None:
+    def _pause(self) -> None:
         if self._since is not None:
             self.seconds += time.monotonic() - self._since
-            self._since = time.monotonic() if resume else None
+            self._since = None
 
     # --- hooks ---------------------------------------------------------------------------------------------------
 
@@ -124,9 +122,11 @@ class Progress(ProgressBar):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._pause()
         self._count()
-        if self.enabled and not self.bar:
-            # soft_wrap: a log file has no width
-            self.console.print(self.line(trainer, pl_module), highlight=False, soft_wrap=True)  # pyright: ignore[reportArgumentType]
+        if self.enabled:
+            model: Training = pl_module  # pyright: ignore[reportAssignmentType]
+            self.console.print(
+                self.line(trainer, model), highlight=False, soft_wrap=not self.bar
+            )  # a file has no width
         self._show(trainer, pl_module)  # pyright: ignore[reportArgumentType]
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -177,19 +177,25 @@ class Progress(ProgressBar):
     def _show(self, trainer: L.Trainer, model: Training) -> None:
         if self._live is not None:
             best = [f"best {self.best:z.2f}"] if self.best < math.inf else []
+            figures = [part for part in self._figures(model) if not self._narrow or part.startswith(("D", "R"))]
             self._live.update(
                 self._task,
                 completed=trainer.global_step,
                 epoch=_of(trainer.current_epoch + 1, trainer.max_epochs),
-                note="  ".join(self._figures(model) + best),
+                note="  ".join(figures + best),
             )
+
+    @property
+    def _narrow(self) -> bool:
+        """Whether the terminal has no room for a bar beside the figures."""
+        return self.console.width < 80
 
     def _open(self, trainer: L.Trainer) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._live = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=None),
+            *([] if self._narrow else [BarColumn(bar_width=None)]),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}"),

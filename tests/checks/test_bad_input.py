@@ -27,8 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvexp import build, run
-from lvexp.__main__ import MENU, _once
-from lvexp.checks import keys, refusals, values
+from lvexp.__main__ import MENU
+from lvexp.checks import keys, overrides, refusals, values
 from lvexp.checks.declarations import SEVERAL
 from lvexp.checks.limits import read as read_limit
 from lvexp.checks.mistakes import explain
@@ -231,14 +231,13 @@ def test_a_key_that_another_value_refers_to_is_read():
     ],
 )
 def test_a_group_is_given_one_option(typed: list[str], named: list[str]):
-    message = said(lambda: _once(typed))
+    message = said(lambda: overrides.check(typed, MENU))
     assert all(words in message for words in named)
 
 
 def test_a_group_may_be_repeated_as_it_is_and_a_value_may_be_overridden():
-    _once(
+    overrides.check(
         [
-            "encoder=[",
             "data=text",
             "data=text",
             "seed=1",
@@ -246,16 +245,18 @@ def test_a_group_may_be_repeated_as_it_is_and_a_value_may_be_overridden():
             "latent.dim=4",
             "latent.dim=8",
             "regularizer=[free_bits,skip]",
-        ]
+        ],
+        MENU,
     )
-    _once(
+    overrides.check(
         [
             "-m",
             "data=snips,ptb",
             "regularizer=none,free_bits,[free_bits,skip]",
             "--config-dir=x",
             "latent@latent.c=binary",
-        ]
+        ],
+        MENU,
     )
 
 

@@ -133,13 +133,12 @@ def test_tensors_are_read_twice_a_second_at_most(plain, tmp_path, monkeypatch):
     assert counted.count(1) == BATCHES
 
 
-def test_a_resumed_run_goes_on_counting(plain, tmp_path):
+def test_a_resumed_run_counts_its_own_tokens_and_keeps_the_best(plain, tmp_path):
     trainer = train(plain, Model(), tmp_path, epochs=2)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     again = Progress(Console(file=io.StringIO()))
     train(again, Model(), tmp_path, epochs=3, resume=tmp_path / "last.ckpt", enable_checkpointing=False)
-    assert again.tokens == 3 * BATCHES * TEXTS * TOKENS
-    assert again.seconds > plain.seconds
+    assert again.tokens == BATCHES * TEXTS * TOKENS
     assert again.best == 38.0
     assert len(lines(again)) == 1
     assert "best" not in lines(again)[0]
@@ -154,6 +153,21 @@ def test_the_bar_of_a_terminal(tmp_path):
     for part in ("epoch 3/3", "15/15", "tok/s", "D 2.00", "R 2.00", "β 0.25", "best 38.00"):
         assert part in last
     assert "val" not in last
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_terminal_has_the_history_of_the_epochs_and_a_bar_of_one_line(width, tmp_path):
+    file = io.StringIO()
+    progress = Progress(Console(file=file, force_terminal=True, color_system=None, width=width))
+    train(progress, Model(), tmp_path)
+    shown = re.sub(r"\x1b\[[\d?]*[A-Za-z]", "", file.getvalue()).replace("\r", "\n").splitlines()
+    assert max(map(len, map(str.rstrip, shown))) <= width
+    history = " ".join(" ".join(shown).split())
+    for epoch, nelbo in ((1, "40.00"), (2, "38.00"), (3, "39.00")):
+        assert re.search(rf"epoch {epoch}/3 step {5 * epoch} [^β]*β 0.25 val −ELBO {nelbo} AU 3", history)
+    (last,) = [line for line in shown[-2:] if "15/15" in line]
+    assert "best 38.00" in last
+    assert "D 2.00  R 2.00" in last
 
 
 def test_the_bar_is_taken_down_when_training_fails(tmp_path):

@@ -52,10 +52,12 @@ def test_every_figure_with_its_unit_and_how_it_was_measured(result):
     assert "done · seed 3 · commit 012345678 · 2 min · 7,123 tokens/s" in text
 
 
-@pytest.mark.parametrize("width", [80, 200])
-def test_it_fits_eighty_columns_and_has_no_escapes_without_colour(result, width):
+@pytest.mark.parametrize(("width", "used"), [(60, 60), (80, 80), (200, 80)])
+def test_it_fits_the_terminal_and_has_no_escapes_without_colour(result, width, used):
     text = printed(lambda console: show(result, console), width)
-    assert max(map(len, text.splitlines())) == 80
+    assert max(map(len, text.splitlines())) == used
+    assert "importance-weighted, k =" in text, "no word is cut"
+    assert "commit 012345678" in text
     assert "\x1b" not in text
     assert "…" not in text
 

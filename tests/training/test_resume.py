@@ -113,6 +113,8 @@ def test_killed_in_mid_epoch_and_run_again_it_ends_the_same(
 
     again = lvexp(*typed, f"paths.outputs={broken}")
     assert again.returncode == 0, again.stderr
+    assert f"resumes after step {seen:,}\n" in again.stdout
+    assert "resumes" not in whole.stdout
     one, two = (json.loads((folder / "result.json").read_text()) for folder in (reference, run))
     assert one["run_id"] == two["run_id"]
     assert one["steps"] == two["steps"]
