@@ -321,6 +321,8 @@ def _decoder(
     memories: Sequence[str],
     trust: Collection[str] | None,
 ) -> torch.nn.Module:
-    given = {"vocabulary": vocabulary.size, "special": vocabulary.special, "code": code}
-    given |= {"states": states, "memories": memories}
+    given = {
+        "vocabulary": vocabulary.size, "special": vocabulary.special, "code": code, "states": states,
+        "memories": memories,
+    }  # fmt: skip
     return _init(config, trust)(_maker(config, trust)("decoder", config["decoder"], **given))

@@ -31,7 +31,7 @@ TRAINER = (
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
     *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
-    *("info", "known", "attributes", "reader", "inference"),
+    *("info", "known", "attributes", "reader", "inference", "memories", "words"),
 )
 #: keys of a node in addition to the arguments of its class
 _BESIDE = {"optimizer": ("decay",), "scheduler": ("interval", "horizon")}

@@ -335,7 +335,7 @@ def test_what_build_gives_is_no_key():
             inner = [part for part in ast.walk(node.value) if isinstance(part, ast.Dict)]
             given |= {key.value for part in inner for key in part.keys if isinstance(key, ast.Constant)}
     assert given >= {"vocabulary", "code", "states", "features", "encoder", "decoder", "latent", "steps_per_epoch"}
-    assert given - {"trust"} <= set(keys.GIVEN)
+    assert given - {"trust", "dim"} <= set(keys.GIVEN)
 
 
 @pytest.mark.parametrize(

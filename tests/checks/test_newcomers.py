@@ -107,7 +107,7 @@ ANSWERS = {
     "model=": "model=svae",
     "latent=normal": "latent=gaussian",
     "anneal=none": "anneal=constant",
-    "encoder=transformer_xl": "encoder=lstm",
+    "encoder=transformer_xl": "encoder=transformer",
     "~data": "leave out ~data",
     "data=imdb": "data=text data.files.train=FILE",
     "data=path/to/file.txt": "data=text data.files.train=path/to/file.txt",
