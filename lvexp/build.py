@@ -32,6 +32,7 @@ from lvexp.latents.base import AbstractLatent
 from lvexp.models.base import LatentModel
 from lvexp.networks.base import AbstractDecoder, AbstractEncoder
 from lvexp.networks.bow import BowDecoder
+from lvexp.networks.gaussian import GaussianDecoder
 from lvexp.networks.init import AbstractInit, Default
 from lvexp.networks.matcher import Matcher
 from lvexp.priors.base import AbstractPrior
@@ -43,7 +44,7 @@ from lvexp.training.module import Schedule, Training
 _KINDS: dict[str, tuple[type, ...]] = {
     "data": (TextData,),
     "encoder": (AbstractEncoder,),
-    "decoder": (AbstractDecoder, BowDecoder, Matcher),
+    "decoder": (AbstractDecoder, BowDecoder, GaussianDecoder, Matcher),
     "latent": (AbstractLatent,),
     "prior": (AbstractPrior,),
     "estimator": (AbstractEstimator,),
@@ -157,7 +158,7 @@ def data(config: Mapping[str, Any], known: Known | None = None) -> TextData:
 
 def model(
     config: Mapping[str, Any],
-    vocabulary: Vocabulary | Bag,
+    vocabulary: Vocabulary | Bag | Features,
     sources: Vocabulary | Features | None = None,
     attributes: Mapping[str, Sequence[str]] | None = None,
     *,

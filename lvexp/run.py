@@ -239,14 +239,15 @@ def _announce(config: Mapping[str, Any], folder: Path, console: Console, trainin
     model = training.model
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.corpus.splits.items())
     count = sum(parameter.numel() for parameter in model.parameters())
-    types = f"{data.vocabulary.size:,} types"
+    points = data.vocabulary.kind == "features"
+    types = f"{data.vocabulary.size:,} {'values' if points else 'types'}"
     if data.sources is not None:
         types += f", sources of {data.sources.size:,} {'values' if data.sources.kind == 'features' else 'types'}"
     remedies = ", ".join(config["regularizer"] or {})
     chosen = f"\nremedies {remedies} (regularizer=none: without)" if remedies else ""
     console.print(
         f"[bold]{folder.name}[/bold]  seed {config['seed']}  {count / 1e6:.2f} M parameters\n"
-        f"data {config['data']['name']}: {sizes} texts, {types}{chosen}\nfolder {folder}",
+        f"data {config['data']['name']}: {sizes} {training.model.unit}s, {types}{chosen}\nfolder {folder}",
         highlight=False,
     )  # fmt: skip
     most = math.log(model.latent.configurations or math.inf)

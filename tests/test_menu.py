@@ -16,6 +16,7 @@ from lvexp import build
 from lvexp.__main__ import MENU
 from lvexp.checks import refusals, values
 from lvexp.data.batch import Batch
+from lvexp.data.features import Features
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import Refusal
 from lvexp.models.base import LatentModel
@@ -39,6 +40,7 @@ BATCH = dataclasses.replace(  # each model takes what it needs
     Batch.of(WORDS.encode(["a b c", "d e f", "f e d", "c c c"]), WORDS.encode(["a", "b c d", "d f", "c"])),
     labels=torch.tensor([1, 0, 0, 1]),
 )
+BATCH.vectors = torch.randn(4, 1, 2, generator=torch.Generator().manual_seed(0))
 BATCH.counts = torch.nn.functional.one_hot(BATCH.tokens, WORDS.size).sum(1).float()
 
 
@@ -47,6 +49,8 @@ TAGGED = dataclasses.replace(BATCH, attributes=torch.tensor([[1, 0], [2, 1], [-1
 
 
 def built(config: dict) -> LatentModel:
+    if "vectors" in config["model"]["requires"]:
+        return build.model(config, Features(1, 2))
     return build.model(config, WORDS, attributes=TAGS if "tags" in config["model"]["requires"] else None)
 
 
@@ -54,7 +58,7 @@ def batch_of(config: dict) -> Batch:
     """The texts with the classes that a model looks at."""
     if "tags" in config["model"]["requires"]:
         return TAGGED
-    several = config["data"]["columns"].get("attributes")
+    several = config["data"].get("columns", {}).get("attributes")
     return dataclasses.replace(BATCH, attributes=BATCH.labels[:, None]) if several else BATCH  # pyright: ignore
 
 

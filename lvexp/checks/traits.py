@@ -43,6 +43,7 @@ TRAITS = {
     "autoregressive": ("reads no words", "changes the words it reads"),
     "relaxable": ("reads single words only", "has it read mixtures of words"),
     "bag_decoder": ("scores texts word by word", "has documents that are counts of words"),
+    "vector_decoder": ("scores texts", "has data that are feature vectors"),
     "skippable": ("has no layers for z to join", "joins z to each layer"),
     "relevance": ("writes words", "needs to know how well an answer fits a question"),
     "reads_states": ("reads no states of an encoder", "needs a decoder that does"),
@@ -63,18 +64,20 @@ TRAITS = {
     "joint": ("has a vocabulary of its own for the sources", "reads both with one vocabulary"),
     "tags": ("has no tags", "needs the tags of each text"),
     "counts": ("has no bags of words", "needs them"),
+    "vectors": ("has texts", "is for feature vectors"),
 }
 #: trait → the group whose options may offer it, used to name the option that does not
 _GIVERS = dict.fromkeys(TRAITS, "latent")
 _GIVERS |= dict.fromkeys(("features", "bag", "states", "apart", "recurrent", "word_vectors"), "encoder")
 _GIVERS |= dict.fromkeys(
-    ("autoregressive", "relaxable", "bag_decoder", "skippable", "relevance", "reads_states"), "decoder"
+    ("autoregressive", "relaxable", "bag_decoder", "vector_decoder", "skippable", "relevance", "reads_states"),
+    "decoder",
 )
 _GIVERS |= dict.fromkeys(
     ("pairs", "condition", "supervised", "source_memory", "tag_memory", "game", "excerpts", "plain_posterior"), "model"
 )
 _GIVERS |= dict.fromkeys(("differentiable", "blockwise"), "estimator")
-_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "tags", "counts"), "data")
+_GIVERS |= dict.fromkeys(("tokens", "labels", "source", "source_texts", "joint", "tags", "counts", "vectors"), "data")
 
 #: trait of a corpus → the key whose value gives it, if the corpus has that key, and what to type
 _OF_VALUES = {

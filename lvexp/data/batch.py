@@ -26,6 +26,7 @@ class Batch:
         group: number of the group that a text belongs to (the question that it may answer), [B].
         counts: bag-of-words counts, [B, V].
         index: row of each text in its split, [B].
+        vectors: N feature vectors in the place of each text, [B, N, F2].
     """
 
     tokens: Int[Tensor, "B T"]
@@ -36,6 +37,7 @@ class Batch:
     index: Int[Tensor, " B"] | None = None
     group: Int[Tensor, " B"] | None = None
     attributes: Int[Tensor, "B A"] | None = None
+    vectors: Float[Tensor, "B N F2"] | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]

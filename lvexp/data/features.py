@@ -83,7 +83,7 @@ class Features:
             found.append(made.reshape(self.shape))
         return torch.from_numpy(np.stack(found))
 
-    def decode(self, vectors: Sequence[Sequence[float]]) -> str:
+    def decode(self, vectors: Sequence[Any]) -> str:
         """The first vector, for people to read."""
         shown = " ".join(f"{value:g}" for value in vectors[0][:_SHOWN])
         return shown + (" …" if self.size > _SHOWN or self.shape[0] > 1 else "")

@@ -29,7 +29,7 @@ class Known:
     """
 
     run: str
-    vocabulary: Vocabulary | Bag
+    vocabulary: Vocabulary | Bag | Features
     sources: Vocabulary | Features | None = None
     labels: Sequence[str] | None = None
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -101,7 +101,7 @@ class TextData(L.LightningDataModule):
         return open_corpus(self.settings, self.known)
 
     @property
-    def vocabulary(self) -> Vocabulary | Bag:
+    def vocabulary(self) -> Vocabulary | Bag | Features:
         """The vocabulary, from text to ids or counts, and back."""
         return self.corpus.vocabulary
 

@@ -162,6 +162,7 @@ class Place:
         words: file of the words to count, with ``view=counts``.
         sources: split → file whose lines, or in a ``.npy`` file whose rows, are the sources of the lines of its texts;
             None where it has none.
+        rule: that makes the corpus, which has no files then.
     """
 
     name: str
@@ -170,6 +171,7 @@ class Place:
     folder: str | None = None
     words: str | None = None
     sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    rule: str | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Place:

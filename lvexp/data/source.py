@@ -152,7 +152,9 @@ def columns(settings: DataSettings) -> frozenset[str]:
 
 def fingerprint(place: Place, only: Sequence[str] | None = None) -> str:
     """A hash of the content of the files, or of those of some splits, independent of their names and folders;
-    ``absent`` if one is missing."""
+    ``absent`` if one is missing, the name of the rule if one makes the corpus."""
+    if place.rule:
+        return f"rule {place.rule}"
     digest, read = hashlib.blake2b(digest_size=16), splits(place) if only is None else only
     try:
         for split, path in files(place).items():
@@ -185,6 +187,8 @@ def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
         ConfigError: a setting has no meaning.
         DataError: a file is missing, unreadable, or lacks a column.
     """
+    if settings.place.rule:
+        return
     _check_settings(settings)
     place, sources = settings.place, parallel(settings.place)
     read = splits(place) if only is None else only

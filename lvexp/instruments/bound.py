@@ -9,7 +9,7 @@ from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.metrics.bound import Bound as BoundMetric
 from lvexp.models.base import LatentModel
 from lvexp.regularizers.base import Regularizer, regularizers
-from lvexp.report.findings import Findings, Group, Row, Score, number, row
+from lvexp.report.findings import Findings, Group, Row, Score, number, per, row, worded
 from lvexp.terms import Terms
 
 
@@ -17,10 +17,10 @@ class Bound(Instrument):
     """-ELBO = D + R with beta = 1, and the floor at which a regularizer holds the rate.
 
     ``elbo`` (negative), ``distortion``, ``rate``: nats per text; ``ppl`` from the ELBO, over ``tokens`` predicted
-    tokens of ``sentences`` texts; ``rate_exact``: whether the rate is in closed form; otherwise it is estimated from
-    one draw of z for each text; ``rate_floor``, ``rate_floor_by``: nats at which a regularizer holds the rate or
-    stops pushing it down, and the name of that regularizer. Validations have ``nelbo`` instead of ``elbo``, with the
-    sign of a loss.
+    tokens of ``sentences`` texts, None without tokens; ``rate_exact``: whether the rate is in closed form; otherwise it
+    is estimated from one draw of z for each text; ``rate_floor``, ``rate_floor_by``: nats at which a regularizer holds
+    the rate or stops pushing it down, and the name of that regularizer. Validations have ``nelbo`` instead of ``elbo``,
+    with the sign of a loss.
     """
 
     order = 10
@@ -76,21 +76,23 @@ class Bound(Instrument):
     def rows(scores: Scores) -> Group:
         exact = scores.get("nll_kind") == "exact"
         lacks = "no latent variable" if scores.get("latent_dim") is None else "no prior"
-        elbo, floor = scores.get("elbo"), scores.get("rate_floor")
+        elbo, floor, nats = scores.get("elbo"), scores.get("rate_floor"), per(scores)
         held: list[Row] = []
         if floor is not None:
-            held = [("  floor", number(float(floor)), "nats/text", f"set by {scores['rate_floor_by']}")]
+            held = [("  floor", number(float(floor)), nats, f"set by {scores['rate_floor_by']}")]
         cost = "−log p(x)" if exact else "−E log p(x|z)"
         drawn = ", from draws" if scores.get("rate_exact") is False else ""
         nelbo = number(None if elbo is None else -float(elbo))
         return "Bound", [
-            row("−ELBO", nelbo, "nats/text", "exact: the NLL" if exact else "D + R with β = 1", lacks),
-            row("distortion D", number(scores.get("distortion")), "nats/text", cost),
-            row("rate R", number(scores.get("rate")), "nats/text", f"KL of q(z|x) from p(z){drawn}", lacks),
+            row("−ELBO", nelbo, nats, "exact: the NLL" if exact else "D + R with β = 1", lacks),
+            row("distortion D", number(scores.get("distortion")), nats, cost),
+            row("rate R", number(scores.get("rate")), nats, f"KL of q(z|x) from p(z){drawn}", lacks),
             *held,
-            row(
-                "perplexity", number(scores.get("ppl")), "per token",
-                f"{number(scores.get('tokens'), ',d')} tokens, <eos> too", lacks,
+            *worded(
+                scores, row(
+                    "perplexity", number(scores.get("ppl")), "per token",
+                    f"{number(scores.get('tokens'), ',d')} tokens, <eos> too", lacks,
+                ),
             ),
         ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from lvexp.instruments.base import Context, Instrument, Look, Scores, seeded
 from lvexp.metrics.bound import perplexity
 from lvexp.metrics.likelihood import ImportanceWeighted, countable, marginal
 from lvexp.models.base import LatentModel
-from lvexp.report.findings import Findings, Group, Row, Score, error, number, row
+from lvexp.report.findings import Findings, Group, Row, Score, error, number, per, row, worded
 from lvexp.shapes import Tensor
 
 FEW = 0.05  # share of texts from which the report mentions that a likelihood is based on few draws
@@ -104,9 +104,9 @@ class Likelihood(Instrument):
         nll = number(scores.get("nll_iw" if weighted else "nll")) + error(scores.get("nll_iw_se"))  # pyright: ignore
         name = "NLL" if kind in how else "NLL ± s.e."
         return "Likelihood", [
-            row(name, nll, "nats/text", how.get(str(kind), f"importance-weighted, {draws}"), lacks),
+            row(name, nll, per(scores), how.get(str(kind), f"importance-weighted, {draws}"), lacks),
             *effective(scores),
-            row("perplexity", number(scores.get(perplexity)), "per token", "from this NLL", lacks),
+            *worded(scores, row("perplexity", number(scores.get(perplexity)), "per token", "from this NLL", lacks)),
         ]
 
 
@@ -114,6 +114,6 @@ def effective(scores: Scores) -> list[Row]:
     """How many effective draws an importance-weighted estimate is based on."""
     if scores.get("iw_effective") is None:
         return []
-    few = float(scores["iw_few"] or 0)
-    said = "mean over texts" if few < FEW else f"below 10 for {few:.0%} of texts: their NLL is too large"
+    few, what = float(scores["iw_few"] or 0), f"{scores.get('unit') or 'text'}s"
+    said = f"mean over {what}" if few < FEW else f"below 10 for {few:.0%} of {what}: their NLL is too large"
     return [("  effective draws", number(scores["iw_effective"], ".1f"), f"of {scores['iw_samples']}", said)]

@@ -12,13 +12,16 @@ from lvexp.shapes import Tensor
 from lvexp.terms import Terms
 
 
-def perplexity(nats: float, tokens: int) -> float:
-    """exp(nats / tokens): perplexity per predicted token, ``<eos>`` counted, ``<bos>`` not; inf if it overflows.
+def perplexity(nats: float, tokens: int) -> float | None:
+    """exp(nats / tokens): perplexity per predicted token, ``<eos>`` counted, ``<bos>`` not; inf if it overflows, None
+    without tokens.
 
     Args:
         nats: of all texts together, not a mean over texts or batches.
         tokens: predicted tokens of all texts.
     """
+    if not tokens:
+        return None
     try:
         return math.exp(nats / tokens)
     except OverflowError:

@@ -65,7 +65,7 @@ class LatentModel(nn.Module, abc.ABC):
     of the bound. Training is done by :class:`lvexp.training.module.Training`.
 
     Args:
-        vocabulary: of the texts.
+        vocabulary: of the texts, or the shape of feature vectors in their place.
         latent: q(z|x) and p(z).
         estimator: of the gradient of E_q.
         samples: S, draws of z for each text in training.
@@ -80,6 +80,7 @@ class LatentModel(nn.Module, abc.ABC):
         offers: names of the model's own methods that a finished run offers (:func:`lvexp.load`).
         reads: the columns that the model needs in each record.
         writes: whether it can write texts.
+        unit: what one x is called in a report.
         remembers: names of the memories that its readings have, for a decoder that attends to them.
         sources: the vocabulary of sources, or the shape of their feature vectors: that of the texts, unless a model has
             another.
@@ -90,11 +91,16 @@ class LatentModel(nn.Module, abc.ABC):
     offers: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[bool] = True
+    unit: ClassVar[str] = "text"
     remembers: ClassVar[tuple[str, ...]] = ()
     attribute_names: Mapping[str, Sequence[str]] = {}
 
     def __init__(
-        self, vocabulary: Vocabulary | Bag, latent: AbstractLatent, estimator: AbstractEstimator, samples: int = 1
+        self,
+        vocabulary: Vocabulary | Bag | Features,
+        latent: AbstractLatent,
+        estimator: AbstractEstimator,
+        samples: int = 1,
     ):
         super().__init__()
         self.vocabulary, self.latent, self.estimator, self.samples = vocabulary, latent, estimator, samples

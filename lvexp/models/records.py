@@ -13,6 +13,7 @@ from lvexp.data import tags as structured
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
+from lvexp.data.points import as_batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import RunError
 from lvexp.shapes import Tensor
@@ -34,7 +35,7 @@ def columns(record: Record) -> dict[str, Any]:
 
 
 def batch(
-    vocabulary: Vocabulary | Bag,
+    vocabulary: Vocabulary | Bag | Features,
     records: Sequence[Record],
     needs: Collection[str] = ("text",),
     names: Sequence[str] = (),
@@ -44,7 +45,7 @@ def batch(
     """Records as a batch.
 
     Args:
-        vocabulary: of the texts. records: in their order.
+        vocabulary: of the texts; if it is the shape of feature vectors, records are vectors. records: in their order.
         needs: the columns that the model needs.
         names: of the classes, for labels that are given by name.
         sources: vocabulary of the sources, or the shape of their feature vectors; None: that of the texts.
@@ -53,6 +54,8 @@ def batch(
     Raises:
         RunError: a column is missing, a label is not the name of a class, or a tag is not known.
     """
+    if isinstance(vocabulary, Features):
+        return as_batch(vocabulary.encode(records))
     rows = [columns(record) for record in records]
     for row in rows:
         missing = [name for name in needs if name not in row]

@@ -19,6 +19,7 @@ from lvexp.report.findings import BOUND
 from lvexp.report.projection import projection_figure, scatter_figure
 from lvexp.report.protocol import Protocol, protocol_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
+from lvexp.report.toy import Curve, Plane, estimates_figure, plane_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,6 +148,25 @@ def protocol(found: Sequence[Protocol], places: Sequence[str], path: str | Path)
         found: of each task. places: names of the positions. path: of the PNG.
     """
     _write(protocol_figure(found, places), path)
+
+
+def plane(found: Plane, path: str | Path) -> None:
+    """Points in the plane, points drawn from the model, f(z) along the lines of a grid, and posterior means.
+
+    Args:
+        found: what to draw. path: of the PNG.
+    """
+    _write(plane_figure(found), path)
+
+
+def estimates(curves: Mapping[str, Curve], truth: float, target: float, path: str | Path) -> None:
+    """Estimates of log p(x) and their errors by number of draws.
+
+    Args:
+        curves: where z is drawn from → estimates. truth: log p(x) by quadrature, nats per point.
+        target: the standard error for which draws are counted. path: of the PNG.
+    """
+    _write(estimates_figure(curves, truth, target), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:

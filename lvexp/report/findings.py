@@ -81,6 +81,16 @@ def row(name: str, value: str, unit: str = "", how: str = "", lacks: str = "") -
     return (name, value, unit, how) if value != NONE else (name, NONE, "", lacks)
 
 
+def per(scores: Mapping[str, Score]) -> str:
+    """The unit of nats."""
+    return f"nats/{scores.get('unit') or 'text'}"
+
+
+def worded(scores: Mapping[str, Score], row: Row) -> list[Row]:
+    """A row about tokens, if there are any."""
+    return [] if scores.get("tokens") == 0 else [row]
+
+
 def error(value: float | None, digits: int = 2) -> str:
     """A standard error, to be put behind its figure."""
     return f" ±{value:.{digits}g}" if value else ""

@@ -17,6 +17,7 @@ from lvexp.__main__ import MENU
 from lvexp.data.bag import Bag
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
+from lvexp.data.points import as_batch
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import identity
 from lvexp.models.base import LatentModel
@@ -89,6 +90,7 @@ def chosen(*overrides: str, vocabulary=None, **more: Any) -> LatentModel:
 
 
 _PAIRS = ("data=multi30k", "encoder.embedding=6", "decoder.embedding=6", "decoder.hidden=5")
+_PLANE = ("encoder.embedding=4", "encoder.hidden=4", "decoder.hidden=4", "logger=csv")
 _WIKIQA = ("data=wikiqa", "encoder.embedding=6", "decoder.hidden=5")
 #: name → what makes a model in training mode
 MODELS: dict[str, Callable[[], LatentModel]] = {
@@ -106,18 +108,27 @@ MODELS: dict[str, Callable[[], LatentModel]] = {
     "codec": lambda: chosen(
         "model=codec", *_PAIRS[1:], *SMALL, *(f"latent.{size}=4" for size in ("hidden", "embedding"))
     ),
+    "toy": lambda: chosen("model=toy", *_PLANE, vocabulary=Features(1, 2)),
     "game": lambda: chosen("model=game", "decoder.hidden=5", "latent.hidden=4", *SMALL[:2], sources=Features(2, 6)),
 }
 
 
+def points() -> list[Batch]:
+    """Points in the plane."""
+    draw = torch.Generator().manual_seed(0)
+    return labelled([as_batch(torch.randn(size, 1, 2, generator=draw)) for size in (4, 5)])
+
+
 PAIRED = ("nasm", "answer_attention", "seq2seq", "cvae", "msved", "codec", "game")
-SENTENCES = [kind for kind in MODELS if kind not in ("nvdm", "prodlda", *PAIRED)]
+SENTENCES = [kind for kind in MODELS if kind not in ("nvdm", "prodlda", "toy", *PAIRED)]
 
 
 def texts(kind: str) -> list[Batch]:
     """A set of texts for a kind of model."""
     if kind in ("nvdm", "prodlda"):
         return documents()
+    if kind == "toy":
+        return points()
     if kind in ("msved", "game"):
         return words() if kind == "msved" else games()
     return pairs() if kind in PAIRED else labelled(list(tiny.corpus()))
