@@ -22,6 +22,8 @@ COUNTED = (*ENCODED, "view", "counts")
 OF_A_RUN = ("run", "max_size", "min_count", "splits")
 #: columns that a configuration may name as none, or not name, which is the same
 LATER = ("source", "attributes", "tags")
+#: the encoding that is not part of a corpus's identity, which is what it was before there was the key
+UTF8 = "utf-8"
 _Made = TypeVar("_Made")
 
 
@@ -185,6 +187,7 @@ class DataSettings:
 
     Attributes:
         provides: what the batches are declared to have, if the columns do not decide it.
+        encoding: of the files, a name that Python knows.
         transductive: whether unlabelled texts that are texts of valid or test are kept.
     """
 
@@ -194,6 +197,7 @@ class DataSettings:
     vocabulary: VocabularySettings
     counts: CountSettings
     format: str = "auto"
+    encoding: str = UTF8
     header: bool | None = None
     lowercase: bool = False
     max_length: int
@@ -254,6 +258,8 @@ class DataSettings:
             found[key] = value.given() if isinstance(value, _Group) else value
         if self.transductive:
             found["transductive"] = True
+        if self.encoding != UTF8:
+            found["encoding"] = self.encoding
         return {key: value for key, value in found.items() if value is not None}
 
     def compared(self) -> dict[str, Any]:

@@ -5,7 +5,9 @@ Needs only the standard library, so that a missing corpus is reported before any
 
 from __future__ import annotations
 
+import codecs
 import collections
+import difflib
 import hashlib
 import itertools
 import os
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lvexp.data.layout import FORMATS, Layout
-from lvexp.data.problems import Problems
+from lvexp.data.problems import INVALID, Problems
 from lvexp.data.rows import rows
 from lvexp.data.settings import DataSettings, Place
 from lvexp.errors import ConfigError, DataError
@@ -213,10 +215,10 @@ def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
 def unusable(problems: Problems) -> DataError:
     """The error for a file of which less than half, or nothing, can be used."""
     found = "\n".join(f"  {note}" for note in problems.notes()) or "  it is empty"
-    return DataError(
-        f"{problems.path}: too little of it is usable text\n{found}\n"
-        "try  data.format=txt|tsv|csv|jsonl and data.columns.text=…, and see that the file is UTF-8"
-    )
+    advice = "data.format=txt|tsv|csv|jsonl and data.columns.text=…, and see that the file is UTF-8"
+    if INVALID in problems.counts:
+        advice = f"data.encoding=latin-1 | data.encoding=cp1252, or another that the file is in | {advice}"
+    return DataError(f"{problems.path}: too little of it is usable text\n{found}\ntry  {advice}")
 
 
 def _where(place: Place) -> str:
@@ -238,6 +240,7 @@ def _where(place: Place) -> str:
 def _check_settings(settings: DataSettings) -> None:
     vocabulary = settings.vocabulary
     _one_of("data.format", settings.format, ("auto", *FORMATS))
+    _check_encoding(settings.encoding)
     _one_of("data.view", settings.view or "tokens", VIEWS)
     _one_of("data.vocabulary.kind", vocabulary.kind, KINDS)
     _one_of("data.long", settings.long, LONG)
@@ -301,6 +304,22 @@ def _check_settings(settings: DataSettings) -> None:
             )
     if sum(float(share or 0) for share in shares.values()) >= 1:
         raise ConfigError("data.split: valid and test together leave nothing to train on\ntry  smaller shares")
+
+
+def _check_encoding(encoding: Any) -> None:
+    """Rejects an encoding that is not known, or in which the end of a line is not one byte."""
+    try:
+        plain = codecs.encode("\n", str(encoding)) == b"\n"
+    except (LookupError, TypeError, ValueError):
+        plain = None
+    if plain is None:
+        near = difflib.get_close_matches(str(encoding), ("latin-1", "cp1252", "utf-8", "shift_jis", "gb18030"), 1, 0)
+        raise ConfigError(f"data.encoding={encoding}: there is no such encoding\ntry  data.encoding={near[0]}")
+    if not plain:
+        raise ConfigError(
+            f"data.encoding={encoding}: files are read line by line, as bytes, which it does not allow\n"
+            f"try  iconv -f {encoding} -t utf-8 FILE > NEW, and data.encoding=utf-8"
+        )
 
 
 def _check_tags(settings: DataSettings) -> None:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import parent
 from lvexp.checks.declarations import DECLARED
 from lvexp.checks.refusals import resolved
-from lvexp.data.settings import LATER, OF_A_RUN, Place
+from lvexp.data.settings import LATER, OF_A_RUN, UTF8, Place
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
@@ -53,6 +53,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
             plain["data"].pop(key, None)
     if data.get("transductive") is False:
         plain["data"].pop("transductive")
+    if data.get("encoding") == UTF8:
+        plain["data"].pop("encoding")
     count = devices(plain["trainer"])
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in VOLATILE_TRAINER}
     if count != 1:
