@@ -39,7 +39,7 @@ class TextData(L.LightningDataModule):
         self,
         *,
         name: str,
-        files: Mapping[str, str | None],
+        files: Mapping[str, Any],
         vocabulary: Mapping[str, Any],
         batch_size: int,
         eval_batch_size: int,
@@ -63,6 +63,7 @@ class TextData(L.LightningDataModule):
         folder: str | None = None,
         variant: str | None = None,
         sources: Mapping[str, str | None] | None = None,
+        hf: Mapping[str, Any] | None = None,
         known: Known | None = None,
     ) -> None:
         super().__init__()
@@ -74,6 +75,7 @@ class TextData(L.LightningDataModule):
                 "root": root,
                 "files": files,
                 "sources": sources,
+                "hf": hf,
                 "format": format,
                 "encoding": encoding,
                 "header": header,

@@ -12,10 +12,12 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvexp.data import gathered, hub
+from lvexp.data.gathered import LABEL, TEXT
 from lvexp.data.layout import FORMATS, Layout
 from lvexp.data.problems import INVALID, Problems
 from lvexp.data.rows import rows
@@ -46,7 +48,7 @@ def root(place: Place) -> Path:
     shipped = Path(__file__).parent / name
     if shipped.is_dir():
         return shipped
-    if name == "text":
+    if name in ("text", "hf"):
         return Path.cwd()
     if folder := os.environ.get("LVEXP_DATA"):
         return _path(folder) / name
@@ -61,11 +63,17 @@ def files(place: Place) -> dict[str, Path]:
         ConfigError: no file is named for train.
         DataError: the folder is not known.
     """
-    if not place.files.get("train"):
+    found = hub.files(place.hf, place.cache) if place.hf else {}
+    if not place.files.get("train") and not found:
         raise ConfigError(f"data={place.name}: no file to train on is named\ntry  data.files.train=FILE")
     folder = root(place)
-    known = (*splits(place), UNLABELLED)
-    return {split: folder / _path(name) for split in known if (name := place.files.get(split))}
+    for split in (*splits(place), UNLABELLED):
+        name = place.files.get(split)
+        if isinstance(name, list | tuple | Mapping) and name:
+            found[split] = gathered.gathered(split, name, folder, place.cache, place.encoding)
+        elif name:
+            found[split] = folder / _path(name)
+    return {split: found[split] for split in (*splits(place), UNLABELLED) if split in found}
 
 
 def belongs(file: str) -> str:
@@ -201,7 +209,7 @@ def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
             continue
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
-            typed = f"data={place.name} data.files.{split}={place.files[split]}"
+            typed = f"data={place.name} data.files.{split}={place.files.get(split)}"
             raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(place)}")
         problems = Problems(path)
         layout = (Layout.of_texts if split == UNLABELLED else Layout.of)(path, settings)
@@ -262,6 +270,7 @@ def _check_settings(settings: DataSettings) -> None:
     if judge := settings.place.files.get(JUDGE):
         _check_judge(f"data.files.judge={judge}", settings)
     _check_tags(settings)
+    _check_classes(settings)
     if attributes and settings.counted:
         typed = f"data.columns.attributes=[{','.join(map(str, attributes))}]"
         raise ConfigError(
@@ -348,6 +357,17 @@ def _check_tags(settings: DataSettings) -> None:
             f"data.files.unlabelled={file}: is for texts of their own, without groups, counts or feature vectors\n"
             "try  leave out data.files.unlabelled"
         )
+
+
+def _check_classes(settings: DataSettings) -> None:
+    """Rejects other columns than those of files that hold a class each."""
+    for split, named in settings.place.files.items():
+        if isinstance(named, Mapping) and (settings.columns.text, settings.columns.label) != (TEXT, LABEL):
+            typed = f"data.files.{split}={{{','.join(f'{name}: {file}' for name, file in named.items())}}}"
+            raise ConfigError(
+                f"{typed}: a file for each class is read as the columns {TEXT} and {LABEL}\n"
+                f"try  data=text data.columns.label={LABEL}"
+            )
 
 
 def _check_judge(typed: str, settings: DataSettings) -> None:

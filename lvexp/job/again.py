@@ -148,7 +148,7 @@ def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
         key: value for key, value in config["trainer"].items() if key not in (*_LIMITS, *VOLATILE_TRAINER)
     }
     kept["data"] = {
-        key: value for key, value in config["data"].items() if key not in ("root", "cache", "files", "sources")
+        key: value for key, value in config["data"].items() if key not in ("root", "cache", "files", "sources", "hf")
     }
     if kept["data"].get("encoding") == UTF8:  # as before there was the key
         del kept["data"]["encoding"]

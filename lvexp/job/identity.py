@@ -34,7 +34,7 @@ VOLATILE_TRAINER = (
     "checkpoint_steps",
     "log_every_n_steps",
 )
-_VOLATILE_DATA = ("root", "files", "sources", "cache")  # the texts matter, not where they are
+_VOLATILE_DATA = ("root", "files", "sources", "hf", "cache")  # the texts matter, not where they are
 DONE, REFUSED = "DONE", "REFUSED"
 
 
