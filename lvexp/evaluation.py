@@ -20,6 +20,7 @@ from lvexp.data.bag import Bag
 from lvexp.data.known import Known
 from lvexp.data.layout import COLUMNS
 from lvexp.data.module import TextData
+from lvexp.data.problems import advised
 from lvexp.data.settings import DataSettings
 from lvexp.data.source import JUDGE
 from lvexp.errors import ConfigError, LvexpError
@@ -128,7 +129,7 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
         data, others, left_out = _texts(config, loaded, before)
         preflight.references(config["evaluation"], data)
         for line in [*data.corpus.notes, *left_out]:
-            console.print(f"[yellow]data[/yellow] {line}", highlight=False)
+            console.print(f"[yellow]data[/yellow] {advised(line)}", highlight=False)
         evaluation, found = measured(config, loaded.model, data, build.instruments(config), console, others)
         found["data"]["notes"] += left_out
         result = {
@@ -192,7 +193,7 @@ def _read(data: Mapping[str, Any]) -> dict[str, Any]:
     named = {"files": files, "sources": settings.place.sources}
     found = {key: {split: file for split, file in value.items() if file} for key, value in named.items()}
     found["columns"] = {name: getattr(settings.columns, name) for name in ("text", *COLUMNS, "tags")}
-    return {**found, "format": settings.format, "header": settings.header}
+    return {**found, "format": settings.format, "header": settings.header, "encoding": settings.encoding}
 
 
 def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:

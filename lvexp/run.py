@@ -20,6 +20,7 @@ from rich.console import Console
 from lvexp import build
 from lvexp.checks import parent
 from lvexp.checks.declarations import undeclared
+from lvexp.data.problems import advised
 from lvexp.durable import replace_durably
 from lvexp.errors import ConfigError, Diverged, RunError
 from lvexp.evaluation import measured, report
@@ -140,7 +141,7 @@ def _execute(
     data = build.data(config)
     data.prepare_data()
     for line in data.corpus.notes:
-        console.print(f"[yellow]data[/yellow] {line}", highlight=False)
+        console.print(f"[yellow]data[/yellow] {advised(line)}", highlight=False)
     preflight.batches(config["trainer"], data)
     preflight.references(config["evaluation"], data)
     model = build.model(config, data.vocabulary, data.sources, data.classes)

@@ -47,7 +47,8 @@ def option(group: str, typed: str, names: Sequence[str]) -> list[str]:
             return [quoted(f"{group}=[{','.join(map(str, parts))}]")]
         return [f"-m {group}={','.join(map(str, parts))}"]
     if group == "data" and not (near and plain(near) in (plain(typed), f"{plain(typed)}s")):
-        return [f"data={near}"] * bool(near) + [OWN.format(value=typed if "." in typed else "FILE")]
+        hub = [] if "." in typed else [f"data=hf data.hf.path={typed}"]
+        return [f"data={near}"] * bool(near) + hub + [OWN.format(value=typed if "." in typed else "FILE")]
     return [f"{group}={near}"] if near else []
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lvexp.data import gathered
 from lvexp.data.encoding import encode
 from lvexp.data.known import Known, splits_of
 from lvexp.data.settings import DataSettings
@@ -108,9 +109,7 @@ def cached(
 
 def cache(settings: DataSettings) -> Path:
     """The folder of encoded corpora: ``data.cache``, otherwise ``LVEXP_CACHE``, otherwise the user's cache folder."""
-    if chosen := settings.cache or os.environ.get("LVEXP_CACHE"):
-        return Path(str(chosen)).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lvexp"
+    return Path(str(settings.cache)).expanduser() if settings.cache else gathered.folder()
 
 
 def _key(settings: DataSettings, content: str, known: Known | None = None) -> str:

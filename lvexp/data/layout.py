@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from lvexp.data.settings import DataSettings
+from lvexp.data.settings import UTF8, DataSettings
 from lvexp.errors import ConfigError
 
 FORMATS = ("txt", "tsv", "csv", "jsonl", "feat")
@@ -28,6 +28,7 @@ class Layout(NamedTuple):
     group: str | int | None = None
     attributes: tuple[str | int, ...] = ()
     tags: str | int | None = None
+    encoding: str = UTF8
 
     @classmethod
     def of(cls, path: Path, settings: DataSettings) -> Layout:
@@ -61,14 +62,16 @@ class Layout(NamedTuple):
                 "try  data.header=true, or columns by number, counted from 0"
             )
         header = named if header is None else bool(header)
-        return cls(kind, header, text, *others, attributes=attributes, tags=columns.tags)
+        return cls(kind, header, text, *others, attributes=attributes, tags=columns.tags, encoding=settings.encoding)
 
     @classmethod
     def of_texts(cls, path: Path, settings: DataSettings) -> Layout:
         """The layout of a file of which only the texts are read; it may be of another format than the others."""
         header, text = settings.header, settings.columns.text
         kind = _by_name(path) or _format(path, settings)
-        return cls(kind, isinstance(text, str) if header is None else bool(header), text, None)
+        return cls(
+            kind, isinstance(text, str) if header is None else bool(header), text, None, encoding=settings.encoding
+        )
 
 
 def _by_name(path: Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+#: kind of line that is in another encoding
+INVALID = "lines of invalid UTF-8"
 SHOWN = 3  # line numbers listed per kind of problem
 
 
@@ -31,3 +33,8 @@ class Problems:
         lines = ", ".join(map(str, self.first[kind]))
         where = f"at line {lines}" if count == 1 else f"first at lines {lines}"
         return f"{self.path.name}: {count:,} {what} {done or 'skipped'} ({where})"
+
+
+def advised(note: str) -> str:
+    """A note as it is printed: with the setting that may mend what it tells of."""
+    return f"{note}; data.encoding=latin-1, cp1252, … reads other encodings" if INVALID in note else note

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from lvexp.data import tags
 from lvexp.data.layout import Layout
-from lvexp.data.problems import Problems
+from lvexp.data.problems import INVALID, Problems
+from lvexp.data.settings import UTF8
 from lvexp.errors import DataError
 
 LONGEST_LINE = 1 << 20  # bytes; a file with a longer line is not text, and might not fit in memory
@@ -58,7 +59,7 @@ def rows(path: Path, layout: Layout, problems: Problems, sources: Path | None = 
         raise DataError(f"{path}: is not a regular file, which can be read more than once\ntry  a copy of it in a file")
     try:
         with _opened(path) as file:
-            numbered = _lines(file, problems)
+            numbered = _lines(file, problems, layout.encoding)
             if sources is not None:
                 yield from _clean(_paired(numbered, path, sources, layout, problems), problems)
             elif layout.format == "txt":
@@ -78,7 +79,7 @@ def _opened(path: Path) -> BufferedIOBase:
     return gzip.GzipFile(path, "rb") if path.suffix == ".gz" else open(path, "rb")
 
 
-def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]]:
+def _lines(file: BufferedIOBase, problems: Problems, encoding: str = UTF8) -> Iterator[tuple[int, str]]:
     number = 0
     while raw := file.readline(LONGEST_LINE):
         number += 1
@@ -97,9 +98,9 @@ def _lines(file: BufferedIOBase, problems: Problems) -> Iterator[tuple[int, str]
             problems.add("lines with NUL bytes", number)
             continue
         try:
-            yield number, raw.decode()
+            yield number, raw.decode(encoding)
         except UnicodeDecodeError:
-            problems.add("lines of invalid UTF-8", number)
+            problems.add(INVALID if encoding == UTF8 else f"lines of invalid {encoding}", number)
 
 
 def _paired(
@@ -112,7 +113,7 @@ def _paired(
         yield from _with_vectors(numbered, path, sources)
         return
     with _opened(sources) as file:
-        others = _lines(file, problems)
+        others = _lines(file, problems, layout.encoding)
         waiting, last, read = next(others, None), 0, 0
         for number, line in numbered:
             while waiting is not None and waiting[0] < number:  # its own line was unusable, and has been counted

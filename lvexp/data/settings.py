@@ -21,7 +21,9 @@ COUNTED = (*ENCODED, "view", "counts")
 #: settings of a vocabulary that are not used if it is that of a finished run, whose content then counts
 OF_A_RUN = ("run", "max_size", "min_count", "splits")
 #: columns that a configuration may name as none, or not name, which is the same
-LATER = ("source", "attributes", "tags")
+LATER = ("source", "group", "attributes", "tags")
+#: the encoding that is not part of a corpus's identity, which is what it was before there was the key
+UTF8 = "utf-8"
 _Made = TypeVar("_Made")
 
 
@@ -155,29 +157,37 @@ class Place:
 
     Attributes:
         name: of the corpus.
-        files: split → file, None where it has none. ``judge`` is a split for the classifiers of a report alone,
-            ``unlabelled`` has more texts to train on, without sources and classes.
+        files: split → file, a list of files, or class → file; None where it has none. ``judge`` is a split for the
+            classifiers of a report alone, ``unlabelled`` has more texts to train on, without sources and classes.
         root: folder of the files, if it was given.
         folder: name of their folder in ``LVEXP_DATA``. None: the corpus's name.
         words: file of the words to count, with ``view=counts``.
         sources: split → file whose lines, or in a ``.npy`` file whose rows, are the sources of the lines of its texts;
             None where it has none.
         rule: that makes the corpus, which has no files then.
+        hf: a data set that takes the place of files, see :mod:`lvexp.data.hub`; empty for none.
+        cache: folder for what is gathered from several files. encoding: of the files.
     """
 
     name: str
-    files: Mapping[str, str | None]
+    files: Mapping[str, Any]
     root: str | None = None
     folder: str | None = None
     words: str | None = None
     sources: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     rule: str | None = None
+    hf: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cache: str | None = None
+    encoding: str = UTF8
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Place:
         """The place in the ``data`` group of a plain configuration. Nothing else of the group is read."""
         counts = data.get("counts") if data.get("view") == "counts" else None
-        made = {"name": data["name"], **{key: dict((data.get(key) or {}).items()) for key in ("files", "sources")}}
+        made = {
+            "name": data["name"],
+            **{key: dict((data.get(key) or {}).items()) for key in ("files", "sources", "hf")},
+        }
         return _held(cls, {**data, **made, "words": CountSettings.of(counts).words})
 
 
@@ -187,6 +197,7 @@ class DataSettings:
 
     Attributes:
         provides: what the batches are declared to have, if the columns do not decide it.
+        encoding: of the files, a name that Python knows.
         transductive: whether unlabelled texts that are texts of valid or test are kept.
     """
 
@@ -196,6 +207,7 @@ class DataSettings:
     vocabulary: VocabularySettings
     counts: CountSettings
     format: str = "auto"
+    encoding: str = UTF8
     header: bool | None = None
     lowercase: bool = False
     max_length: int
@@ -216,7 +228,7 @@ class DataSettings:
         Raises:
             ConfigError: a key that must hold a mapping holds something else.
         """
-        for key in ("files", "sources", "columns", "split", "vocabulary", "counts"):
+        for key in ("files", "sources", "hf", "columns", "split", "vocabulary", "counts"):
             if (given := data.get(key)) and not isinstance(given, Mapping):
                 raise ConfigError(f"data.{key}={given}: must be a mapping\ntry  leave out data.{key}")
         groups = {
@@ -256,6 +268,8 @@ class DataSettings:
             found[key] = value.given() if isinstance(value, _Group) else value
         if self.transductive:
             found["transductive"] = True
+        if self.encoding != UTF8:
+            found["encoding"] = self.encoding
         return {key: value for key, value in found.items() if value is not None}
 
     def compared(self) -> dict[str, Any]:

@@ -5,17 +5,21 @@ Needs only the standard library, so that a missing corpus is reported before any
 
 from __future__ import annotations
 
+import codecs
 import collections
+import difflib
 import hashlib
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lvexp.data import gathered, hub
+from lvexp.data.gathered import LABEL, TEXT
 from lvexp.data.layout import FORMATS, Layout
-from lvexp.data.problems import Problems
+from lvexp.data.problems import INVALID, Problems
 from lvexp.data.rows import rows
 from lvexp.data.settings import DataSettings, Place
 from lvexp.errors import ConfigError, DataError
@@ -44,7 +48,7 @@ def root(place: Place) -> Path:
     shipped = Path(__file__).parent / name
     if shipped.is_dir():
         return shipped
-    if name == "text":
+    if name in ("text", "hf"):
         return Path.cwd()
     if folder := os.environ.get("LVEXP_DATA"):
         return _path(folder) / name
@@ -59,11 +63,17 @@ def files(place: Place) -> dict[str, Path]:
         ConfigError: no file is named for train.
         DataError: the folder is not known.
     """
-    if not place.files.get("train"):
+    found = hub.files(place.hf, place.cache) if place.hf else {}
+    if not place.files.get("train") and not found:
         raise ConfigError(f"data={place.name}: no file to train on is named\ntry  data.files.train=FILE")
     folder = root(place)
-    known = (*splits(place), UNLABELLED)
-    return {split: folder / _path(name) for split in known if (name := place.files.get(split))}
+    for split in (*splits(place), UNLABELLED):
+        name = place.files.get(split)
+        if isinstance(name, list | tuple | Mapping) and name:
+            found[split] = gathered.gathered(split, name, folder, place.cache, place.encoding)
+        elif name:
+            found[split] = folder / _path(name)
+    return {split: found[split] for split in (*splits(place), UNLABELLED) if split in found}
 
 
 def belongs(file: str) -> str:
@@ -203,7 +213,7 @@ def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
             continue
         if not os.path.isfile(path):
             kind = " that is a regular one" if os.path.exists(path) else ""
-            typed = f"data={place.name} data.files.{split}={place.files[split]}"
+            typed = f"data={place.name} data.files.{split}={place.files.get(split)}"
             raise DataError(f"{typed}: there is no file {path.absolute()}{kind}\n{_where(place)}")
         problems = Problems(path)
         layout = (Layout.of_texts if split == UNLABELLED else Layout.of)(path, settings)
@@ -217,10 +227,10 @@ def check(settings: DataSettings, only: Sequence[str] | None = None) -> None:
 def unusable(problems: Problems) -> DataError:
     """The error for a file of which less than half, or nothing, can be used."""
     found = "\n".join(f"  {note}" for note in problems.notes()) or "  it is empty"
-    return DataError(
-        f"{problems.path}: too little of it is usable text\n{found}\n"
-        "try  data.format=txt|tsv|csv|jsonl and data.columns.text=…, and see that the file is UTF-8"
-    )
+    advice = "data.format=txt|tsv|csv|jsonl and data.columns.text=…, and see that the file is UTF-8"
+    if INVALID in problems.counts:
+        advice = f"data.encoding=latin-1 | data.encoding=cp1252, or another that the file is in | {advice}"
+    return DataError(f"{problems.path}: too little of it is usable text\n{found}\ntry  {advice}")
 
 
 def _where(place: Place) -> str:
@@ -242,6 +252,7 @@ def _where(place: Place) -> str:
 def _check_settings(settings: DataSettings) -> None:
     vocabulary = settings.vocabulary
     _one_of("data.format", settings.format, ("auto", *FORMATS))
+    _check_encoding(settings.encoding)
     _one_of("data.view", settings.view or "tokens", VIEWS)
     _one_of("data.vocabulary.kind", vocabulary.kind, KINDS)
     _one_of("data.long", settings.long, LONG)
@@ -263,6 +274,7 @@ def _check_settings(settings: DataSettings) -> None:
     if judge := settings.place.files.get(JUDGE):
         _check_judge(f"data.files.judge={judge}", settings)
     _check_tags(settings)
+    _check_classes(settings)
     if attributes and settings.counted:
         typed = f"data.columns.attributes=[{','.join(map(str, attributes))}]"
         raise ConfigError(
@@ -307,6 +319,22 @@ def _check_settings(settings: DataSettings) -> None:
         raise ConfigError("data.split: valid and test together leave nothing to train on\ntry  smaller shares")
 
 
+def _check_encoding(encoding: Any) -> None:
+    """Rejects an encoding that is not known, or in which the end of a line is not one byte."""
+    try:
+        plain = codecs.encode("\n", str(encoding)) == b"\n"
+    except (LookupError, TypeError, ValueError):
+        plain = None
+    if plain is None:
+        near = difflib.get_close_matches(str(encoding), ("latin-1", "cp1252", "utf-8", "shift_jis", "gb18030"), 1, 0)
+        raise ConfigError(f"data.encoding={encoding}: there is no such encoding\ntry  data.encoding={near[0]}")
+    if not plain:
+        raise ConfigError(
+            f"data.encoding={encoding}: files are read line by line, as bytes, which it does not allow\n"
+            f"try  iconv -f {encoding} -t utf-8 FILE > NEW, and data.encoding=utf-8"
+        )
+
+
 def _check_tags(settings: DataSettings) -> None:
     """Rejects tags beside other classes, and unlabelled texts where they have no meaning."""
     columns, typed = settings.columns, f"data.columns.tags={settings.columns.tags}"
@@ -333,6 +361,17 @@ def _check_tags(settings: DataSettings) -> None:
             f"data.files.unlabelled={file}: is for texts of their own, without groups, counts or feature vectors\n"
             "try  leave out data.files.unlabelled"
         )
+
+
+def _check_classes(settings: DataSettings) -> None:
+    """Rejects other columns than those of files that hold a class each."""
+    for split, named in settings.place.files.items():
+        if isinstance(named, Mapping) and (settings.columns.text, settings.columns.label) != (TEXT, LABEL):
+            typed = f"data.files.{split}={{{','.join(f'{name}: {file}' for name, file in named.items())}}}"
+            raise ConfigError(
+                f"{typed}: a file for each class is read as the columns {TEXT} and {LABEL}\n"
+                f"try  data=text data.columns.label={LABEL}"
+            )
 
 
 def _check_judge(typed: str, settings: DataSettings) -> None:

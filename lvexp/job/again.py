@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from lvexp.checks import parent
 from lvexp.checks.limits import typed as typed_as
+from lvexp.data.settings import UTF8
 from lvexp.errors import ConfigError, RunError
 from lvexp.job.identity import DONE, VOLATILE, VOLATILE_TRAINER
 from lvexp.report.result import EVALUATIONS, RESULT
@@ -24,7 +25,7 @@ WAYS = ("evaluate", "resume", "finetune")
 _GROUPS = ("evaluation", "instrument", "trainer", "paths", "hydra", "logger", "force", "name", "evaluate")
 _KEYS = ("data.files.test", "data.sources.test", "data.files.judge", "data.root", "data.cache", "data.eval_batch_size")
 _KEYS += ("data.format", "data.header", "data.columns.text", "data.columns.label", "data.columns.source")
-_KEYS += ("data.columns.tags",)
+_KEYS += ("data.columns.tags", "data.encoding")
 #: what a run that is trained on may choose
 _LIMITS = ("max_epochs", "max_steps", "max_time", "patience")
 _CHOOSABLE = (*VOLATILE, "evaluation", "instrument")
@@ -147,8 +148,10 @@ def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
         key: value for key, value in config["trainer"].items() if key not in (*_LIMITS, *VOLATILE_TRAINER)
     }
     kept["data"] = {
-        key: value for key, value in config["data"].items() if key not in ("root", "cache", "files", "sources")
+        key: value for key, value in config["data"].items() if key not in ("root", "cache", "files", "sources", "hf")
     }
+    if kept["data"].get("encoding") == UTF8:  # as before there was the key
+        del kept["data"]["encoding"]
     return kept
 
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import parent
 from lvexp.checks.declarations import DECLARED
 from lvexp.checks.refusals import resolved
-from lvexp.data.settings import LATER, OF_A_RUN, Place
+from lvexp.data.settings import LATER, OF_A_RUN, UTF8, Place
 from lvexp.data.source import fingerprint
 from lvexp.errors import ConfigError
 
@@ -34,7 +34,7 @@ VOLATILE_TRAINER = (
     "checkpoint_steps",
     "log_every_n_steps",
 )
-_VOLATILE_DATA = ("root", "files", "sources", "cache")  # the texts matter, not where they are
+_VOLATILE_DATA = ("root", "files", "sources", "hf", "cache")  # the texts matter, not where they are
 DONE, REFUSED = "DONE", "REFUSED"
 
 
@@ -55,6 +55,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
         plain["data"].pop("transductive")
     if plain["trainer"].get("gradient_clip_algorithm") == "norm":
         plain["trainer"].pop("gradient_clip_algorithm")
+    if data.get("encoding") == UTF8:
+        plain["data"].pop("encoding")
     count = devices(plain["trainer"])
     plain["trainer"] = {key: value for key, value in plain["trainer"].items() if key not in VOLATILE_TRAINER}
     if count != 1:

@@ -11,7 +11,7 @@ _QUIET = (
     *("seed", "data.seed", "name", "force", "objective", "paths", "logger", "hydra", "regularizer.lm_init.run"),
     *("trainer.threads", "trainer.accelerator", "trainer.devices", "trainer.strategy", "trainer.profiler"),
     *("trainer.checkpoint_steps", "trainer.log_every_n_steps"),
-    *("data.root", "data.files", "data.sources", "data.cache"),
+    *("data.root", "data.files", "data.sources", "data.hf", "data.cache"),
 )
 
 

@@ -109,7 +109,7 @@ ANSWERS = {
     "anneal=none": "anneal=constant",
     "encoder=transformer_xl": "encoder=transformer",
     "~data": "leave out ~data",
-    "data=imdb": "data=text data.files.train=FILE",
+    "data=imdb": "data=hf data.hf.path=imdb | data=text data.files.train=FILE",
     "data=path/to/file.txt": "data=text data.files.train=path/to/file.txt",
     "data.files=foo.txt": "data.files.train=foo.txt",
     "train_file=foo.txt": "data=text data.files.train=foo.txt",
