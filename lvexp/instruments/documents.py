@@ -115,7 +115,7 @@ class _Seen:
             bound = terms.distortion + terms.rate
             found = importance_weighted(model, terms, samples) if samples else None
             weighted = (bound,) * 3 if found is None else (found.nll, found.error, found.effective)
-            means = model.latent.code(terms.q.mean[None])[0]
+            means = model.latent.code(model.latent.point(terms.q)[None])[0]
             columns.append((terms.distortion, terms.rate, *weighted, batch.counts.sum(-1), means))
             labels += [] if batch.labels is None else [batch.labels]
         *nats, self.means = (torch.cat(column).cpu() for column in zip(*columns, strict=True))

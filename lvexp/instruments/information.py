@@ -25,7 +25,8 @@ class Information(Instrument):
     def __init__(self, context: Context):
         super().__init__(context)
         draws = {"size": self.settings.mi_batch, "draws": _DRAWS} if context.alone else {}
-        limit, posterior = self.settings.mi_sentences, self.model.latent.posterior
+        posterior, affordable = self.model.latent.posterior, self.model.latent.compared
+        limit = min(self.settings.mi_sentences, affordable or self.settings.mi_sentences)
         self.metric = MutualInformation(posterior, limit, **draws, **context.metric).to(self.model.device)
 
     @classmethod

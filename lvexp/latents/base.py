@@ -23,12 +23,15 @@ class AbstractLatent(nn.Module, abc.ABC):
         values: number of values of each discrete variable in z; empty if no part of z is discrete.
         units: whether dimensions can be counted as active: their posterior means are known, and the prior has a
             variance near 1 in each, for which the usual threshold is meant.
+        compared: largest number of texts for which q(z|x) of each can be evaluated at draws of all others in a short
+            time; None for no limit.
     """
 
     width: int
     dim: int | None
     values: tuple[int, ...] = ()
     units: bool = True
+    compared: int | None = None
 
     @property
     def continuous(self) -> bool:

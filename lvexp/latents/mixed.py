@@ -40,6 +40,7 @@ class Mixed(AbstractClassLatent):
         self.dim = sum(part.dim or 0 for part in parts)
         self.values = tuple(itertools.chain(*(part.values for part in parts)))
         self.units = all(part.units for part in parts)
+        self.compared = min((part.compared for part in parts if part.compared), default=None)
 
     @property
     def parts(self) -> dict[str, AbstractLatent]:

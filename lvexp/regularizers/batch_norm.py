@@ -42,6 +42,11 @@ class BatchNorm(Regularizer):
         self.norm = nn.BatchNorm1d(model.latent.dim, eps=_EPSILON, affine=False)
         self.shift = nn.Parameter(torch.zeros(model.latent.dim))
 
+    @property
+    def scale(self) -> Tensor | float:
+        """γ of each dimension."""
+        return self.gamma
+
     def constrain(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         mean, log_variance = params.chunk(2, -1)
         if len(mean) > 1:
@@ -49,4 +54,4 @@ class BatchNorm(Regularizer):
         else:
             running, variance = self.norm.running_mean, self.norm.running_var
             normal = nn.functional.batch_norm(mean, running, variance, eps=_EPSILON)
-        return torch.cat([self.gamma * normal + self.shift, log_variance], -1)
+        return torch.cat([self.scale * normal + self.shift, log_variance], -1)

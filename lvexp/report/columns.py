@@ -43,6 +43,7 @@ _KNOWN = {
         Column("distortion", "D"),
         Column("rate", "R"),
         Column("mi", "MI", higher=True),
+        Column("hole", "hole"),
         Column("active_units", "active", 1, higher=True),
         Column("recon_bleu", "BLEU", 1, higher=True),
         Column("bleu", "BLEU", 1, higher=True),

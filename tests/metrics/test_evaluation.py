@@ -25,6 +25,7 @@ SMALL = EvaluationSettings(iw_samples=5, samples=6, max_decode=8)
 PRICED = {
     "rate",
     "rate_exact",
+    "hole",
     "nll_iw",
     "nll_iw_se",
     "iw_samples",
@@ -99,6 +100,8 @@ def test_none_where_a_figure_does_not_exist(found, latent, missing):
 
 def test_gaussian_figures_fit_together(found):
     scores = found["gaussian"].scores
+    assert scores["hole"] == pytest.approx(scores["rate"] - scores["mi"])
+    assert scores["rate_exact"] is True
     assert scores["elbo"] == pytest.approx(-(scores["distortion"] + scores["rate"]))
     assert scores["nll"] == scores["nll_iw"] < -scores["elbo"]
     assert scores["nll_kind"] == "importance-weighted"
