@@ -22,7 +22,7 @@ class GaussianDecoder(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, code: int, hidden: int = 64, layers: int = 2, sigma: float = 0.05, learned: bool = False
+        self, vocabulary: int, code: int, hidden: int = 64, layers: int = 2, sigma: float = 0.1, learned: bool = True
     ):
         super().__init__()
         widths = itertools.pairwise([code, *[hidden] * layers])

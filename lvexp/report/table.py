@@ -99,7 +99,7 @@ def _groups(groups: Sequence[Any], scores: Scores) -> list[Any]:
 def _notes(scores: Scores, verdict: str) -> list[str]:
     """What a reader of the figures should know beside them."""
     notes = []
-    if verdict.startswith("healthy"):
+    if verdict.startswith("healthy") and scores.get("tokens") != 0:
         notes.append(
             "healthy means that z is used; for how good the model is, compare its NLL with that of model=rnnlm."
         )
