@@ -16,6 +16,7 @@ from lvexp.report.attention import attention_figure
 from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
 from lvexp.report.findings import BOUND
+from lvexp.report.noise import noise_figure
 from lvexp.report.projection import projection_figure, scatter_figure
 from lvexp.report.protocol import Protocol, protocol_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
@@ -147,6 +148,15 @@ def protocol(found: Sequence[Protocol], places: Sequence[str], path: str | Path)
         found: of each task. places: names of the positions. path: of the PNG.
     """
     _write(protocol_figure(found, places), path)
+
+
+def noise(curve: Sequence[tuple[float, float]], path: str | Path) -> None:
+    """BLEU of reconstruction under growing noise on z.
+
+    Args:
+        curve: standard deviation of the noise, and BLEU. path: of the PNG.
+    """
+    _write(noise_figure(curve), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:
