@@ -21,6 +21,7 @@ from lvexp.models.attributes import AttributeModel, Chosen
 from lvexp.models.base import LatentModel
 from lvexp.models.records import Record, batch, each, parts
 from lvexp.networks.writing import Decoding
+from lvexp.priors.fitted import fits, fitted
 from lvexp.reading import Reading
 from lvexp.report.result import RESULT
 from lvexp.shapes import Float, Tensor
@@ -180,13 +181,20 @@ class Run:
         return self.model.log_likelihood(texts, reading[rows], code[rows][None])[0].tolist()
 
     def sample(
-        self, n: int, seed: int | None = None, source: Any = None, c: Chosen | None = None, **how: Any
+        self,
+        n: int,
+        seed: int | None = None,
+        source: Any = None,
+        c: Chosen | None = None,
+        prior: Distribution | None = None,
+        **how: Any,
     ) -> list[str]:
         """``n`` texts: z from the prior, then words drawn from p(x|z).
 
         Args:
             n: number of texts. seed: of the draws. how: of :class:`~lvexp.networks.writing.Decoding`.
             source: what the texts are given, if the model reads a source; z is then drawn from p(z|source).
+            prior: to draw z from in place of the model's own, see :meth:`fit`.
             c: the classes of the texts, ``"positive"`` or ``{"sentiment": "positive"}``, if z includes any.
 
         Raises:
@@ -202,7 +210,7 @@ class Run:
         if given or not self.model.writes:
             other = "sample(n, source=…)" if given else "a run of model=svae"
             raise RunError(f"sample: this model writes no texts on its own\ntry  {other}")
-        prior = latent.prior()
+        prior = latent.prior() if prior is None else prior
         if prior is None and latent.dim is not None:
             raise RunError("sample: an auto-encoder has no prior to draw from\ntry  a run of model=svae")
         with torch.random.fork_rng(), torch.no_grad():
@@ -217,6 +225,23 @@ class Run:
                 value = self.model.latent.fixed(value, self.model.chosen(c).expand(n, -1))
             z = latent.code(value[None])[0]
             return self.decode(z, **{"method": "sample", **how})
+
+    def fit(self, records: Sequence[Record], kind: str = "mixture", seed: int = 0) -> Distribution:
+        """A distribution fitted to one draw of z for each record, usually the training texts, to be used as
+        ``sample(n, prior=…)``: samples are then like those texts even where the prior is far from the aggregate
+        posterior, and an auto-encoder gets something to sample from.
+
+        Args:
+            kind: "mixture" or "flow", see :func:`lvexp.priors.fitted.fitted`. seed: of draws and fit.
+
+        Raises:
+            RunError: part of z is discrete, or z is a direction, or there is none. ConfigError: too few records.
+        """
+        if not fits(self.model.latent):
+            raise RunError("fit: this model has no z with a density in its space\ntry  a run of latent=gaussian")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return fitted(kind, self._posteriors(records, lambda q: q.sample()), seed)
 
     def reconstruct(self, texts: Sequence[str], **how: Any) -> list[str]:
         """The texts decoded from the posterior mean of each text."""

@@ -189,6 +189,8 @@ _LIMITS = {
     "evaluation.seed": "whole >= 0 < 4294967296",
     "evaluation.references": "text or number or null",
     "evaluation.language_model": "text or number or null",
+    "evaluation.sampler": "mixture or flow or null",
+    "evaluation.noise": "list of number >= 0 or null",
     "trainer.devices": "whole >= 1 or -1",
     "trainer.num_nodes": "whole >= 1 or -1",
     "trainer.max_epochs": "whole >= 1 or -1",

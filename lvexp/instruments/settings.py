@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from lvexp.errors import ConfigError
 
@@ -25,6 +26,8 @@ class EvaluationSettings:
         seed: of all draws.
         references: file with a human rewrite of each test text, for models that transfer texts to another class.
         language_model: folder of a finished ``model=rnnlm`` run, which measures how fluent written texts are.
+        sampler: "mixture" or "flow", to be fitted to z of the training texts after training; None for neither.
+        noise: standard deviations of the noise on z under which texts are reconstructed; None for none.
     """
 
     iw_samples: int = 100
@@ -41,6 +44,8 @@ class EvaluationSettings:
     seed: int = 0
     references: str | None = None
     language_model: str | None = None
+    sampler: str | None = None
+    noise: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         counts = ("iw_samples", "mi_sentences", "mi_batch", "bleu_sentences", "max_decode")

@@ -6,6 +6,7 @@ import abc
 import math
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 from torch.distributions import Distribution
 
@@ -83,6 +84,10 @@ class AbstractLatent(nn.Module, abc.ABC):
     def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
         """The value at ``share`` of the line from one to another; of a discrete variable, the first."""
         return start if self.values else start.lerp(end, share)
+
+    def near(self, value: Float[Tensor, "N D"], size: float) -> Float[Tensor, "N D"]:
+        """The values plus Gaussian noise with the standard deviation ``size``."""
+        return value + size * torch.randn_like(value)
 
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
         """The means of the continuous part of z, for active units and figures; None if there is none, or if they are

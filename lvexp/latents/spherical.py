@@ -71,5 +71,8 @@ class Spherical(AbstractLatent, abc.ABC):
         assert isinstance(q, Axial)
         return q.loc
 
+    def near(self, value: Float[Tensor, "N D"], size: float) -> Float[Tensor, "N D"]:
+        return F.normalize(super().near(value, size), dim=-1)
+
     def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
         return F.normalize(start.lerp(end, share), dim=-1)

@@ -16,6 +16,7 @@ from lvexp.report.attention import attention_figure
 from lvexp.report.codes import codes_figure
 from lvexp.report.curves import Row, curves_figure
 from lvexp.report.findings import BOUND
+from lvexp.report.noise import noise_figure
 from lvexp.report.projection import projection_figure, scatter_figure
 from lvexp.report.protocol import Protocol, protocol_figure
 from lvexp.report.style import ACTIVE, QUIET, VALID, dress
@@ -167,6 +168,15 @@ def estimates(curves: Mapping[str, Curve], truth: float, target: float, path: st
         target: the standard error for which draws are counted. path: of the PNG.
     """
     _write(estimates_figure(curves, truth, target), path)
+
+
+def noise(curve: Sequence[tuple[float, float]], path: str | Path) -> None:
+    """BLEU of reconstruction under growing noise on z.
+
+    Args:
+        curve: standard deviation of the noise, and BLEU. path: of the PNG.
+    """
+    _write(noise_figure(curve), path)
 
 
 def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:

@@ -44,7 +44,7 @@ PRICED = {
 CODED = {"code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "cluster_ari", "class_accuracy"} | {
     "ppl_marginal"
 }
-REFINED = {"elbo_refined", "rate_refined", "rate_floor", "rate_floor_by"}
+REFINED = {"elbo_refined", "rate_refined", "rate_floor", "rate_floor_by", "hole_fitted"}
 PROBED = {"probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples", "samples_unk"}
 EVERYWHERE = {"distortion", "sentences", "tokens", "unk", "text_unit"}
