@@ -314,6 +314,13 @@ def _init(config: Mapping[str, Any], trust: Collection[str] | None) -> AbstractI
     return _maker(config, trust)("init", config["init"]) if "init" in config else Default()  # a run of an older version
 
 
+def prepare(config: Mapping[str, Any], model: LatentModel, trust: Collection[str] | None = None) -> None:
+    """Sets parameters that are read from elsewhere (``init=vectors``), once before training."""
+    if isinstance(model.vocabulary, Vocabulary):
+        words = model.vocabulary.tokens(range(model.vocabulary.size))
+        _init(config, trust).prepare(model, words)
+
+
 def _decoder(
     config: Mapping[str, Any],
     vocabulary: Vocabulary | Bag | Features,

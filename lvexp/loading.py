@@ -34,7 +34,7 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
     are imported.
 
     Args:
-        run_dir: a run folder, or a checkpoint file.
+        run_dir: a run folder, a checkpoint file, or a folder that ``python -m lvexp.export`` wrote.
         device: of the model.
         trust: full names of other classes that may be imported, ``["mypackage.MyClass"]``, for a run with your own
             options.
@@ -44,9 +44,13 @@ def load(run_dir: str | Path, device: str = "cpu", trust: Collection[str] = ()) 
     """
     path = Path(run_dir)
     file = path if path.suffix == ".ckpt" else path / "checkpoints" / "best.ckpt"
-    if not file.is_file():
+    if not file.is_file() and (path / checkpoints.TENSORS).is_file():
+        file = path / checkpoints.TENSORS
+        saved = checkpoints.exported(path, device)
+    elif not file.is_file():
         raise RunError(f"{run_dir}: there is no checkpoint at {file}\ntry  the folder that a run printed as its own")
-    saved = checkpoints.read(file, "another copy of it, or the command that trained it, with force=true", device)
+    else:
+        saved = checkpoints.read(file, "another copy of it, or the command that trained it, with force=true", device)
     try:
         kept = saved["hyper_parameters"]
         vocabulary = vocabulary_from_json(kept["vocabulary"])

