@@ -63,7 +63,7 @@ def attributes(kept: Mapping[str, Any]) -> dict[str, list[str]]:
 def classes(kept: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
     """The names of the labels, none if the texts had tags instead; and those of all other attributes."""
     found = attributes(kept)
-    if kept["config"]["data"]["columns"].get("label") is None or not found:
+    if (kept["config"]["data"].get("columns") or {}).get("label") is None or not found:
         return [], found
     (_, first), *further = found.items()
     return first, dict(further)
