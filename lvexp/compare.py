@@ -38,6 +38,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--against", metavar="NAME", help="the run that the others are compared with (the first)")
     parser.add_argument("--format", choices=[*sheet.FORMATS], default="markdown", help="of the tables (%(default)s)")
     parser.add_argument("--to", metavar="NAME", type=Path, help="write files of that name, instead of printing")
+    parser.add_argument("--along", metavar="KEY", help="with --to: a picture of figures against a value that was swept")
     parser.add_argument("--picture", choices=("png", "pdf", "svg"), help="with --to: format of the picture (png)")
     return parser.parse_args(words)
 
@@ -103,6 +104,8 @@ def frame(
 def _compare(asked: argparse.Namespace) -> None:
     if asked.picture is not None and asked.to is None:
         raise ConfigError(f"--picture {asked.picture}: a file needs a name\ntry  --to NAME --picture {asked.picture}")
+    if asked.along is not None and asked.to is None:
+        raise ConfigError(f"--along {asked.along}: a file needs a name\ntry  --to NAME --along {asked.along}")
     if asked.against is not None and asked.paired is None:
         raise ConfigError(f"--against {asked.against}: nothing is to be paired\ntry  --paired nll --against …")
     figures = None if asked.figures is None else [word.strip() for word in asked.figures.split(",") if word.strip()]
@@ -118,13 +121,13 @@ def _compare(asked: argparse.Namespace) -> None:
         asked.to.parent.mkdir(parents=True, exist_ok=True)
         _beside(asked.to, f"-table{suffix}").write_text(write(made), encoding="utf-8")
         _beside(asked.to, ".jsonl").write_text(compare.lines(results), encoding="utf-8")
-        _draw(made, asked.to, asked.picture or "png")
+        _draw(made, asked.to, asked.picture or "png", asked.along)
     except OSError as error:
         raise DataError(f"--to {asked.to}: cannot be written: {error.strerror}\ntry  another name") from error
 
 
-def _draw(made: Sequence[sheet.Sheet], to: Path, kind: str) -> None:
-    from lvexp.report import plane
+def _draw(made: Sequence[sheet.Sheet], to: Path, kind: str, key: str | None) -> None:
+    from lvexp.report import along, plane
 
     for one in made:
         if not plane.priced(one.table):
@@ -134,6 +137,9 @@ def _draw(made: Sequence[sheet.Sheet], to: Path, kind: str) -> None:
         dates: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
         figure = plane.picture(one.table, named=len(made) > 1)
         figure.savefig(_beside(to, f"{corpus}.{kind}"), dpi=150, metadata=dates[kind])
+        if key is not None:
+            varied = along.along_figure(one.table, key)
+            varied.savefig(_beside(to, f"-along{corpus}.{kind}"), dpi=150, metadata=dates[kind])
 
 
 def _beside(to: Path, end: str) -> Path:
