@@ -35,8 +35,8 @@ class Compression(Instrument):
     the text has; ``words_used``, how many different words they have in all.
 
     ``rate_length`` is the part of the rate that is about where a compression ends, ``rate_words`` the rest, nats per
-    text. ``distortion_point`` is -log p(s|c) at these compressions, ``distortion_other`` the same with the one of
-    another text: equal if what is written does not depend on c.
+    text. If the decoder was trained, ``distortion_point`` is -log p(s|c) at these compressions, ``distortion_other`` the
+    same with the one of another text: equal if what is written does not depend on c.
 
     Where compressions are known, ``token_f1`` and F1 of ``rouge1``, ``rouge2``, ``rougeL`` (0 to 1), mean over texts;
     the same as ``lead_…`` of the first words of the text, as many as the model wrote, ``half_…`` of its first half and
@@ -101,9 +101,16 @@ class Compression(Instrument):
         model, terms = self.model, look.terms
         before = value[-1:] if self.last is None else self.last
         self.last = value[-1:]
-        for name, told in (("point", value), ("other", torch.cat([before, value[:-1]]))):
+        told_apart = (("point", value), ("other", torch.cat([before, value[:-1]])))
+        for name, told in told_apart if self._writes else ():
             self.nats[name].update(-model.log_likelihood(terms.batch, terms.reading, model.latent.code(told[None])))
         self.nats["length"].update(terms.q.endings(terms.p, terms.draw.value).sum(-1))  # pyright: ignore
+
+    @property
+    def _writes(self) -> bool:
+        """Whether the decoder was trained."""
+        assert isinstance(self.model, Codec)
+        return self.model.reconstruct
 
     def measure(self) -> dict[str, Score]:
         if not self.context.alone:
@@ -119,8 +126,8 @@ class Compression(Instrument):
             "compression_ratio": sum(len(found) / max(1, len(text)) for found, text in pairs) / len(pairs),
             "copied": sum(kept) / words if words else None,
             "words_used": len({word for found in self.found for word in found}),
-            "distortion_point": float(self.nats["point"].compute()),
-            "distortion_other": float(self.nats["other"].compute()),
+            "distortion_point": float(self.nats["point"].compute()) if self._writes else None,
+            "distortion_other": float(self.nats["other"].compute()) if self._writes else None,
             "rate_length": float(self.nats["length"].compute()),
         }
         return scores | self._compared()
@@ -164,14 +171,13 @@ class Compression(Instrument):
         scores = {**scores, "rate_words": float(scores["rate"] or 0) - float(scores["rate_length"] or 0)}
         return Findings(
             {"rate_words": scores["rate_words"]}, self.groups(scores), _verdict(scores),
-            [self._section(), self._samples()], files={"written.jsonl": self._file()},
+            [self._section(), *([self._samples()] if self._writes else [])], files={"written.jsonl": self._file()},
         )  # fmt: skip
 
     @staticmethod
     def groups(scores: Scores) -> Sequence[Group]:
         if scores.get("compression_words") is None:
             return []
-        told = float(scores["distortion_other"] or 0) - float(scores["distortion_point"] or 0)
         rows: list[Row] = [
             (
                 "words",
@@ -187,13 +193,10 @@ class Compression(Instrument):
             ),
             ("rate of words", number(scores["rate_words"]), "nats/text", "which words come"),
             ("rate of lengths", number(scores["rate_length"]), "nats/text", "where it ends"),
-            (
-                "another text's",
-                f"{told:+.2f}",
-                "nats/text",
-                f"of D = {number(scores['distortion_point'])} with the text's own; 0: c is not used",
-            ),
         ]
+        if (told := _gain(scores)) is not None:
+            what = f"of D = {number(scores['distortion_point'])} with the text's own; 0: c is not used"
+            rows.append(("another text's", f"{told:+.2f}", "nats/text", what))
         if not scores.get("compressions"):
             return [("Compression", rows)]
         each: list[Row] = []
@@ -221,7 +224,7 @@ class Compression(Instrument):
                 ("  ", whole),
                 ("→ ", short or "(nothing)"),
                 *([("= ", right)] if right else []),
-                ("↺ ", again),
+                *([("↺ ", again)] if self._writes else []),
                 ("", ""),
             )
         ]
@@ -235,8 +238,8 @@ class Compression(Instrument):
         """The texts that greedy decoding writes from the compressions of some."""
         model = self.model
         assert isinstance(model, Codec)
-        if not rows:
-            return []
+        if not rows or not self._writes:
+            return [""] * len(rows)
         eos = model.vocabulary.special.eos
         ids = torch.full((len(rows), model.latent.speaker.length), eos, device=model.device)
         for at, row in enumerate(rows):
@@ -261,13 +264,20 @@ class Compression(Instrument):
         return "\n".join(kept) + "\n"
 
 
+def _gain(scores: Scores) -> float | None:
+    """What the compression of another text costs more, nats per text; None if the decoder was not trained."""
+    own, other = (scores.get(f"distortion_{name}") for name in ("point", "other"))
+    return None if own is None or other is None else float(other) - float(own)
+
+
 def _verdict(scores: Scores) -> str:
     """Whether the decoder reads c, how short it is, and how it compares with the first words of the text."""
-    told = float(scores["distortion_other"] or 0) - float(scores["distortion_point"] or 0)
-    kind = "ignores z" if told < NEGLIGIBLE else "weak" if told < LITTLE else "healthy"
-    said = (
-        f"{kind}: {number(scores['compression_ratio'], '.0%')} of the words, another text's costs {told:.2f} nats more"
-    )
+    told, said = _gain(scores), f"{number(scores['compression_ratio'], '.0%')} of the words"
+    if told is None:
+        said = f"compressions: {said}, learnt from known ones alone"
+    else:
+        kind = "ignores z" if told < NEGLIGIBLE else "weak" if told < LITTLE else "healthy"
+        said = f"{kind}: {said}, another text's costs {told:.2f} nats more"
     if scores.get("rouge1") is None:
         return said
     own, lead = (100 * float(scores[name] or 0) for name in ("rouge1", "lead_rouge1"))

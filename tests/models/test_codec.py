@@ -381,6 +381,14 @@ def test_z_of_another_text_costs_more_where_it_is_read(composed: Compose):
     assert scores["distortion_other"] == pytest.approx(float(other.mean().detach()), rel=1e-5)
 
 
+def test_of_a_decoder_that_was_not_trained_nothing_is_told(composed: Compose):
+    model = made(composed, "model.reconstruct=false", "data=compression").eval()
+    found = evaluate(model, [batch(short=SHORT)], EvaluationSettings(iw_samples=2, samples=4, max_decode=5))
+    assert found.scores["distortion_point"] is None
+    assert found.verdict.startswith("compressions: ")
+    assert [section.title for section in found.sections if section.title == "Samples"] == []
+
+
 def test_unknown_words_are_equal_to_nothing(composed: Compose):
     model = made(composed).eval()
     of = batch(["q", "a"], ["q", "a"])
