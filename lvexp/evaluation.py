@@ -152,7 +152,7 @@ def _texts(
     Raises:
         ConfigError: see :func:`evaluate_again`.
     """
-    model, saved, typed = loaded.model, loaded.config, f"evaluate={config['evaluate']}"
+    saved, typed = loaded.config, f"evaluate={config['evaluate']}"
     if _read(saved["data"]) == _read(config["data"]):
         return own_texts(loaded, config, typed), None, []
     known = _known(loaded, typed)

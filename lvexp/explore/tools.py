@@ -247,8 +247,10 @@ class Room:
         return value[0], place[0], self.model.read(batch) if "source" in self.model.reads else None
 
     def _written(
-        self, values: Tensor, reading: Reading | None, how: Decoding = Decoding(max_length=LONGEST)
-    ) -> list[str]:  # noqa: B008
+        self,
+        values: Tensor,
+        reading: Reading | None,
+    ) -> list[str]:
         """A text for each value of z; of a document model, its most probable words."""
         model = self.model
         code = model.latent.code(values[None])[0]
@@ -258,15 +260,15 @@ class Room:
                 for row in model.decoder.words(code).topk(min(10, model.vocabulary.size)).indices
             ]
         given = None if reading is None else reading[torch.zeros(len(code), dtype=torch.long)]
-        return [model.vocabulary.decode(ids) for ids in model.write(code, how, given)]
+        return [model.vocabulary.decode(ids) for ids in model.write(code, Decoding(max_length=LONGEST), given)]
 
     def _nearest(self, place: Float[Tensor, " D"], count: int) -> list[list[str]]:
         known = self.texts
         far = (known.places - place).square().sum(-1).sqrt()
         rows = far.argsort()[:count].tolist()
-        classes = next(iter(known.classes.values()), None)
-        names = ["" if classes is None else _class(classes, row) for row in rows]
-        return [[f"{float(far[row]):.3f}", name, known.shown[row]] for row, name in zip(rows, names, strict=True)]
+        names, of = next(iter(known.classes.values()), ((), ()))
+        told = {row: names[of[row]] if names and of[row] >= 0 else "" for row in rows}
+        return [[f"{float(far[row]):.3f}", str(told[row]), known.shown[row]] for row in rows]
 
     # --- the tools -----------------------------------------------------------------------------------------------
 
@@ -468,11 +470,6 @@ _OWN = {
 
 def _rows(columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> Answer:
     return {"columns": list(columns), "rows": [list(row) for row in rows], "note": note}
-
-
-def _class(classes: tuple[Sequence[str], Sequence[int]], row: int) -> str:
-    names, of = classes
-    return str(names[of[row]]) if 0 <= of[row] < len(names) else ""
 
 
 def _typed(asked: Mapping[str, Any], name: str) -> str:
