@@ -266,9 +266,10 @@ class Room:
         known = self.texts
         far = (known.places - place).square().sum(-1).sqrt()
         rows = far.argsort()[:count].tolist()
-        names, of = next(iter(known.classes.values()), ((), ()))
-        told = {row: names[of[row]] if names and of[row] >= 0 else "" for row in rows}
-        return [[f"{float(far[row]):.3f}", str(told[row]), known.shown[row]] for row in rows]
+        label = dict[int, str]()
+        for names, of in [*known.classes.values()][:1]:
+            label = {row: str(names[of[row]]) for row in rows if 0 <= of[row] < len(names)}
+        return [[f"{float(far[row]):.3f}", label.get(row, ""), known.shown[row]] for row in rows]
 
     # --- the tools -----------------------------------------------------------------------------------------------
 
