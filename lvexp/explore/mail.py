@@ -124,8 +124,8 @@ def _drawn(curves: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> Figure:
         dress(axes, title, "step", "")
         for curve in some:
             at = names.index(curve["name"])
-            style = {"color": COLOURS[at % len(COLOURS)], "linestyle": "-" if at < len(COLOURS) else "--"}
-            axes.plot(curve["x"], curve["y"], linewidth=1.2, label=curve["name"], **style)
+            colour, line = COLOURS[at % len(COLOURS)], "-" if at < len(COLOURS) else "--"
+            axes.plot(curve["x"], curve["y"], linewidth=1.2, label=curve["name"], color=colour, linestyle=line)
     if few:
         handles = {
             label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)

@@ -266,10 +266,10 @@ class Room:
         known = self.texts
         far = (known.places - place).square().sum(-1).sqrt()
         rows = far.argsort()[:count].tolist()
-        label = dict[int, str]()
+        label: dict[int, str] = {}
         for names, of in [*known.classes.values()][:1]:
             label = {row: str(names[of[row]]) for row in rows if 0 <= of[row] < len(names)}
-        return [[f"{float(far[row]):.3f}", label.get(row, ""), known.shown[row]] for row in rows]
+        return [[f"{float(far[row]):.3f}", label.get(row, ""), str(known.shown[row])] for row in rows]
 
     # --- the tools -----------------------------------------------------------------------------------------------
 

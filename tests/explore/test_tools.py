@@ -154,9 +154,8 @@ def test_without_its_corpus_there_is_no_map_but_the_rest(trained: Callable[[str]
     (folder,) = trained("svae").glob("*/*")
     monkeypatch.setenv("LVEXP_CACHE", str(tmp_path))
     room = Room(load(folder))
-    for key in ("train",):
-        room.run.config["data"]["files"][key] = "gone.tsv"
-    with pytest.raises(LvexpError, match="gone.tsv"):
+    room.run.config["data"]["files"]["train"] = "gone.tsv"
+    with pytest.raises(LvexpError, match=r"gone\.tsv"):
         _ = room.texts
     assert room.use("sample", {"count": 2})["rows"]
     assert len(room.use("between", {"a": {"typed": "the cat"}, "b": {"typed": "the box"}})["rows"]) == 7
