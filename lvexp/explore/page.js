@@ -46,7 +46,7 @@ async function showTables() {
   try { found = await get("tables", {under: $("sweep").value}); } catch (error) { place.replaceChildren(failed(error)); return; }
   $("folder").textContent = found.folder;
   if (!$("sweep").options.length) {
-    $("sweep").append(el("option", {value: ""}, "all"), found.sweeps.filter(Boolean).map(name => el("option", {value: name}, name)));
+    $("sweep").append(el("option", {value: ""}, "all"), ...found.sweeps.filter(Boolean).map(name => el("option", {value: name}, name)));
     $("sweep").parentElement.hidden = found.sweeps.length < 2;
   }
   place.replaceChildren(...found.tables.map(table));

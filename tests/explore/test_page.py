@@ -143,6 +143,10 @@ def test_several_runs_are_laid_over_one_another(trained: Callable[[str], Path], 
         shutil.copytree(trained(kind), tmp_path / "runs", dirs_exist_ok=True)
     page.goto(serve(tmp_path / "runs").url)
     page.wait_for_selector("#tables tbody tr")
+    page.select_option("#sweep", "rnnlm")
+    page.wait_for_function("document.querySelectorAll('#tables tbody tr').length === 1")
+    page.select_option("#sweep", "")
+    page.wait_for_function("document.querySelectorAll('#tables tbody tr').length === 2")
     for box in page.locator("#tables tbody input").all():
         box.check()
     page.click("nav [data-view=curves]")

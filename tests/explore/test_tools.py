@@ -72,11 +72,11 @@ def test_every_tool_answers_or_says_why_not(kind: str, trained: Callable[[str], 
     tools = {tool.name: tool for tool in room.tools}
     assert " ".join(name for name, tool in tools.items() if not tool.why_not) == OFFERED[kind]
     for tool in tools.values():
-        asked = {"run": run, **question(room, tool)}
         if tool.why_not:
             with pytest.raises(LvexpError, match=tool.why_not):
-                rooms.ask(asked)
+                rooms.ask({"run": run, "tool": tool.name})
             continue
+        asked = {"run": run, **question(room, tool)}
         answer = rooms.ask(asked)
         assert answer["rows"]
         assert all(len(row) == len(answer["columns"]) for row in answer["rows"])
