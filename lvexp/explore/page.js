@@ -2,7 +2,7 @@
 // Texts come from models and files: they are put into the page as text, never as HTML.
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#8C6D31"];
 const SYMBOLS = ["circle", "triangle-up", "square", "diamond"];
-const CONFIG = {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
+const CONFIG = {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]};
 const $ = id => document.getElementById(id);
 const state = {ticked: new Map(), run: null, map: null, tools: [], tool: null, values: {}, curves: {}};
 
