@@ -39,7 +39,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 33
+PLACES = 34
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 

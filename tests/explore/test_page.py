@@ -109,7 +109,7 @@ def test_a_person_looks_at_a_sentence_vae(trained: Callable[[str], Path], serve,
     assert page.locator("#colour option").all_inner_texts() == ["label", "rate", "length"]
     page.hover("#map .scatterlayer .trace .point >> nth=0", force=True)
     page.wait_for_selector("#map .hoverlayer text")
-    assert "the" in page.inner_text("#map .hoverlayer")
+    assert "the" in page.text_content("#map .hoverlayer")
     for colour in ("rate", "length"):
         page.select_option("#colour", colour)
         page.wait_for_selector("#map .colorbar")
@@ -144,9 +144,10 @@ def test_several_runs_are_laid_over_one_another(trained: Callable[[str], Path], 
     page.goto(serve(tmp_path / "runs").url)
     page.wait_for_selector("#tables tbody tr")
     page.select_option("#sweep", "rnnlm")
-    page.wait_for_function("document.querySelectorAll('#tables tbody tr').length === 1")
+    rows = playwright.expect(page.locator("#tables tbody tr"))
+    rows.to_have_count(1)
     page.select_option("#sweep", "")
-    page.wait_for_function("document.querySelectorAll('#tables tbody tr').length === 2")
+    rows.to_have_count(2)
     for box in page.locator("#tables tbody input").all():
         box.check()
     page.click("nav [data-view=curves]")
@@ -158,7 +159,7 @@ def test_several_runs_are_laid_over_one_another(trained: Callable[[str], Path], 
     assert page.locator("#beside article pre").count() == 2
     page.fill("#draw-texts", "3")
     page.click("#draw button")
-    page.wait_for_function("document.querySelectorAll('#beside article table').length === 2")
+    playwright.expect(page.locator("#beside article table")).to_have_count(2, timeout=60_000)
     assert page.locator("#beside tbody tr").count() == 6
 
 
