@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder that holds the run of a kind, which is trained once for all processes."""
 
     def folder(kind: str) -> Path:
-        place = tmp_path_factory.getbasetemp().parent / "explored"
+        own = tmp_path_factory.getbasetemp()
+        place = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "explored"
         place.mkdir(exist_ok=True)
         with FileLock(place / f"{kind}.lock"):
             (place / kind).mkdir(exist_ok=True)
