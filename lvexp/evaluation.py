@@ -153,17 +153,11 @@ def _texts(
     Raises:
         ConfigError: see :func:`evaluate_again`.
     """
-    model, saved, typed = loaded.model, loaded.config, f"evaluate={config['evaluate']}"
-    sources = None if model.sources is model.vocabulary else model.sources
-    assert not isinstance(sources, Bag), "documents have no sources"
-    labels, further = checkpoints.classes({"config": saved, "attributes": model.attribute_names})
-    known = Known(typed, model.vocabulary, sources, labels or None, further)
-    given = known if parent.vocabulary_of(saved["data"]) is not None else None
+    saved, typed = loaded.config, f"evaluate={config['evaluate']}"
     if _read(saved["data"]) == _read(config["data"]):
-        data = build.data(config, given)
-        data.prepare_data()
-        _same_vocabulary(loaded, data, config)
-        return data, None, []
+        return own_texts(loaded, config, typed), None, []
+    known = _known(loaded, typed)
+    given = known if parent.vocabulary_of(saved["data"]) is not None else None
     if not config["data"]["files"].get("test"):
         raise ConfigError(
             f"{typed}: no file with the texts to measure it on is named\ntry  data.files.test=FILE | leave out data.…"
@@ -185,6 +179,30 @@ def _texts(
     return data, data, ["the run's training texts are not there: figures that need them are left out"]
 
 
+def own_texts(loaded: Run, config: Mapping[str, Any], typed: str) -> TextData:
+    """The corpus that a run was trained on, encoded as then.
+
+    Args:
+        config: with the run's ``data``. typed: what names the run, for messages.
+
+    Raises:
+        LvexpError: the corpus is gone, or no longer what it was.
+    """
+    given = _known(loaded, typed) if parent.vocabulary_of(loaded.config["data"]) is not None else None
+    data = build.data(config, given)
+    data.prepare_data()
+    _same_vocabulary(loaded, data, config, typed)
+    return data
+
+
+def _known(loaded: Run, typed: str) -> Known:
+    model = loaded.model
+    sources = None if model.sources is model.vocabulary else model.sources
+    assert not isinstance(sources, Bag), "documents have no sources"
+    labels, further = checkpoints.classes({"config": loaded.config, "attributes": model.attribute_names})
+    return Known(typed, model.vocabulary, sources, labels or None, further)
+
+
 def _read(data: Mapping[str, Any]) -> dict[str, Any]:
     """Which files and columns a ``data`` group reads, except for the judge's, with defaults, as the versions of lvexp
     may write other keys."""
@@ -196,9 +214,9 @@ def _read(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "format": settings.format, "header": settings.header, "encoding": settings.encoding}
 
 
-def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any]) -> None:
+def _same_vocabulary(loaded: Run, data: TextData, config: Mapping[str, Any], typed: str) -> None:
     """Rejects a corpus whose vocabulary, made from its training texts, is not the run's."""
-    model, typed = loaded.model, f"evaluate={config['evaluate']}"
+    model = loaded.model
     for mine, other in ((model.vocabulary, data.vocabulary), (model.sources, data.sources or data.vocabulary)):
         if mine.to_json() != other.to_json():
             raise ConfigError(

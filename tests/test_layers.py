@@ -33,13 +33,13 @@ LAYERS = [
     ["loading"],
     ["evaluation"],
     ["run"],
-    ["__main__", "encode", "export", "translate", "transfer", "inflect", "compress", "compare"],
+    ["__main__", "encode", "export", "translate", "transfer", "inflect", "compress", "compare", "explore"],
     ["python"],
     ["studies"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: rooms and modules of the top level, beside dunder files
-PLACES = 34
+PLACES = 35
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 
@@ -120,7 +120,17 @@ def test_an_import_of_every_form_counts(text: str, tmp_path: Path):
         *("checks/conflicts", "checks/declarations", "checks/drawing", "checks/keys", "checks/traits"),
         *("checks/limits", "checks/menu", "checks/mistakes", "checks/overrides", "checks/parent", "checks/refusals"),
         *("checks/targets", "checks/values", "checks/words", "data/source", "durable", "job/environment", "job/folder"),
-        *("job/identity", "job/sweep", "__main__", "compare", "report/plane"),
+        *(
+            "job/identity",
+            "job/sweep",
+            "__main__",
+            "compare",
+            "report/plane",
+            "explore/__main__",
+            "explore/shelf",
+            "explore/server",
+            "explore/mail",
+        ),
     ],
 )
 def test_what_answers_a_mistake_does_not_load_torch(name: str):

@@ -35,8 +35,8 @@ class Compression(Instrument):
     the text has; ``words_used``, how many different words they have in all.
 
     ``rate_length`` is the part of the rate that is about where a compression ends, ``rate_words`` the rest, nats per
-    text. If the decoder was trained, ``distortion_point`` is -log p(s|c) at these compressions, ``distortion_other`` the
-    same with the one of another text: equal if what is written does not depend on c.
+    text. If the decoder was trained, ``distortion_point`` is -log p(s|c) at these compressions, ``distortion_other``
+    the same with the one of another text: equal if what is written does not depend on c.
 
     Where compressions are known, ``token_f1`` and F1 of ``rouge1``, ``rouge2``, ``rougeL`` (0 to 1), mean over texts;
     the same as ``lead_…`` of the first words of the text, as many as the model wrote, ``half_…`` of its first half and

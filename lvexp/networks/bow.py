@@ -104,6 +104,12 @@ class BowDecoder(nn.Module):
         logits = (self.norm((code @ self.weight).flatten(0, 1)) + self.bias).unflatten(0, (draws, texts))
         return torch.einsum("sbv,bv->sb", logits, counts) - counts.sum(-1) * logits.logsumexp(-1)
 
+    def words(self, code: Float[Tensor, "N W"]) -> Float[Tensor, "N V"]:
+        """log π(z) for each code."""
+        if self.mixed:
+            return (code @ self.topics()).clamp(min=1e-20).log()
+        return (self.norm(code @ self.weight) + self.bias).log_softmax(-1)
+
     def topics(self) -> Float[Tensor, "W V"]:
         """Each entry's weight for every word: a row of W or, with ``mixture=words``, the topic's distribution."""
         return (self.norm(self.weight) + self.bias).softmax(-1) if self.mixed else self.weight

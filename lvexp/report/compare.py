@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from lvexp.data.settings import DataSettings
 from lvexp.errors import LvexpError, RunError
@@ -100,11 +103,25 @@ def _below(source: Path, left: dict[str, list[str]]) -> Iterable[Result]:
     for path in sorted(source.glob(f"**/{RESULT}")):
         if EVALUATIONS in path.relative_to(source).parts:  # a later evaluation of a run, which is there itself
             continue
-        result = _result(path.read_text(encoding="utf-8"), str(path))
-        data = dict(result.get("data") or {})
-        if (settings := _settings(path.parent / ".hydra" / "config.yaml")) is not None:
-            data["settings"] = settings
-        yield {**result, "folder": str(path.parent), **({"data": data} if data else {})}
+        yield read(path.parent)
+
+
+def read(folder: Path) -> Result:
+    """The result of a finished run, with its ``folder`` and its corpus's settings.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = folder / RESULT
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read\n{_TRY}") from error
+    result = _result(text, str(path))
+    data = dict(result.get("data") or {})
+    if (settings := _settings(folder / ".hydra" / "config.yaml")) is not None:
+        data["settings"] = settings
+    return {**result, "folder": str(folder), **({"data": data} if data else {})}
 
 
 def _result(text: str, where: str) -> Result:
@@ -120,12 +137,23 @@ def _result(text: str, where: str) -> Result:
     return result
 
 
-def _settings(file: Path) -> dict[str, Any] | None:
+def _settings(file: Path) -> Result | None:
     """What the run's configuration says of its texts and tokens, as JSON has it; None where that is not known."""
     try:
-        plain = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    # the part on data alone: most runs of a sweep share it, and reading a whole configuration takes 50 ms
+    part = re.search(r"^data:\n(?:(?: .*)?\n)+", text, re.MULTILINE)
+    return _compared(part[0] if part else text)
+
+
+@functools.lru_cache(maxsize=64)
+def _compared(text: str) -> Result | None:
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
         return json.loads(json.dumps(DataSettings.of(plain["data"]).compared()))  # type: ignore[index, call-overload]
-    except (OSError, OmegaConfBaseException, LvexpError, KeyError, TypeError, ValueError):
+    except (OmegaConfBaseException, YAMLError, LvexpError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -22,7 +22,7 @@ def projection_figure(
     """The figure that :func:`lvexp.report.figures.projection` writes."""
     import numpy as np
 
-    points, explained = _principal(np.asarray(means, dtype=float))
+    points, explained = principal(np.asarray(means, dtype=float))
     shown = [f"component {axis} ({share:.0%} of the variance)" for axis, share in enumerate(explained, 1)]
     title = f"Posterior means of {len(points):,} texts, principal components"
     # At least three times the deviation from which a dimension is active, so that a collapsed posterior appears as a
@@ -58,7 +58,7 @@ def scatter_figure(
     return figure
 
 
-def _principal(means: np.ndarray) -> tuple[np.ndarray, list[float]]:
+def principal(means: np.ndarray) -> tuple[np.ndarray, list[float]]:
     """Coordinates on the first two principal components, and their shares of the variance."""
     import numpy as np
     from sklearn.decomposition import PCA

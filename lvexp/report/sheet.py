@@ -47,7 +47,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
         titles = ["run", "seeds", *(column.label for column in sheet.columns), *_title(sheet)]
         lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
         for group, cells in sheet.rows():
-            shown = [_cell(cell, column) for cell, column in zip(cells, sheet.columns, strict=True)]
+            shown = [cell(value, column) for value, column in zip(cells, sheet.columns, strict=True)]
             name = group.name.replace("|", "\\|")
             lines.append(f"| {' | '.join([name, str(len(group.runs)), *shown, *_interval(sheet, group)])} |")
         if sheet.paired is not None:
@@ -56,10 +56,11 @@ def markdown(sheets: Sequence[Sheet]) -> str:
     return "\n".join(parts)
 
 
-def _cell(cell: Spread, column: Column, between: str = " ± ") -> str:
-    if cell is None:
+def cell(value: Spread, column: Column, between: str = " ± ") -> str:
+    """A figure as it is printed, mean ± standard deviation."""
+    if value is None:
         return "–"
-    mean, deviation = cell
+    mean, deviation = value
     if column.key == "seconds":  # of machines, rather than of models
         return f"{mean:,.0f}"
     return f"{mean:z,.{column.digits}f}" + (f"{between}{deviation:,.{column.digits}f}" if deviation is not None else "")
@@ -95,7 +96,7 @@ def latex(sheets: Sequence[Sheet]) -> str:
         lines = [f"% {sheet.table.corpus}", r"\begin{tabular}{l" + "r" * (len(titles) - 1) + "}", r"\toprule"]
         lines += [" & ".join(_escaped(title) for title in titles) + r" \\", r"\midrule"]
         for group, cells in sheet.rows():
-            shown = [_cell(cell, column, r" \pm ") for cell, column in zip(cells, sheet.columns, strict=True)]
+            shown = [cell(value, column, r" \pm ") for value, column in zip(cells, sheet.columns, strict=True)]
             math_cells = [_math(cell) for cell in (*shown, *_interval(sheet, group))]
             lines.append(" & ".join([_escaped(group.name), str(len(group.runs)), *math_cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]

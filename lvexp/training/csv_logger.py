@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import os
@@ -14,11 +13,9 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 
 from lvexp.durable import replace_durably
-from lvexp.errors import RunError
-
-Row = dict[str, float | int]
-
-METRICS = "metrics.csv"
+from lvexp.report.history import METRICS as METRICS
+from lvexp.report.history import Row as Row
+from lvexp.report.history import read_metrics as read_metrics
 
 
 class CsvLogger(Logger):
@@ -96,33 +93,6 @@ class CsvLogger(Logger):
     def finalize(self, status: str) -> None:
         if self.stale or self.written < len(self.rows):
             self.flush()
-
-
-def read_metrics(path: str | Path) -> list[Row]:
-    """The rows of a ``metrics.csv``, without empty cells. A row that was cut off by a crash is omitted.
-
-    Raises:
-        RunError: the file is damaged.
-    """
-    rows: list[Row] = []
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(line for line in file if line.endswith("\n"))
-            if table.fieldnames and table.fieldnames[0] != "step":
-                raise ValueError("its first column is not the step")
-            for cells in table:
-                with contextlib.suppress(ValueError, TypeError):
-                    row: Row = {name: float(cell) for name, cell in cells.items() if cell != ""}
-                    row["step"] = int(row["step"])
-                    if "epoch" in row:
-                        row["epoch"] = int(row["epoch"])
-                    rows.append(row)
-    except (ValueError, KeyError, csv.Error) as error:
-        raise RunError(
-            f"{path}: this file is damaged\ntry  rm {path}; the curves then begin where the run continues | "
-            "force=true, which trains anew"
-        ) from error
-    return rows
 
 
 def _columns(rows: Iterable[Row]) -> list[str]:
