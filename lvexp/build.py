@@ -143,7 +143,9 @@ def data(config: Mapping[str, Any], known: Known | None = None) -> TextData:
     """The data module of a resolved configuration, which must be the user's own; ``known`` is what a finished run
     knows already, by default the run that ``data.vocabulary.run`` names."""
     run = parent.vocabulary_of(config["data"])
-    if known is None and run is not None:
+    if known is None and (file := parent.tokenizer(run)) is not None:
+        known = Known(f"data.vocabulary.run={run}", Vocabulary.of_file(file))
+    elif known is None and run is not None:
         # classes are parameters of a model that looks at labels
         labels = config.get("finetune") is not None and "labels" in (config["model"].get("requires") or ())
         known = checkpoints.known(run, f"data.vocabulary.run={run}", labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,8 +39,16 @@ def checkpoint(folder: str | Path) -> Path:
 
 
 def run_id(folder: str | Path | None) -> str:
-    """The id of the run in a folder, even if the folder was renamed; the folder itself if it holds no run."""
+    """The id of the run in a folder, even if the folder was renamed; the folder itself if it holds no run; of a file of
+    a tokenizer, a hash of its content."""
+    if (file := tokenizer(folder)) is not None and file.is_file():
+        return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
     return str(_result(folder or "").get("run_id", folder))
+
+
+def tokenizer(folder: str | Path | None) -> Path | None:
+    """The file of a tokenizer, if one is named in place of a run."""
+    return Path(folder).expanduser() if folder is not None and str(folder).endswith(".json") else None
 
 
 def named(node: Mapping[str, Any]) -> list[tuple[str, str | None]]:
@@ -95,6 +104,9 @@ def vocabulary(plain: Mapping[str, Any]) -> None:
     if folder is None:
         return
     typed = f"data.vocabulary.run={folder}"
+    if (file := tokenizer(folder)) is not None:
+        _tokenizer(typed, file, data)
+        return
     was = _node(_finished(typed, folder), typed, "data")
     for key in _keys(data):
         mine, other = (_at(node, key, READING[key]) for node in (data, was))
@@ -102,6 +114,25 @@ def vocabulary(plain: Mapping[str, Any]) -> None:
             raise Refusal(
                 f"data.{key}={limits.typed(mine)}: the run in {folder} has data.{key}={limits.typed(other)}\n"
                 f"try  data.{key}={limits.typed(other)} | another run"
+            )
+
+
+def _tokenizer(typed: str, file: Path, data: Mapping[str, Any]) -> None:
+    """Rejects a file that is no tokenizer, and settings that it decides itself."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        assert isinstance(known, dict)
+        assert "model" in known
+    except Exception as error:
+        raise ConfigError(f"{typed}: is no file of a tokenizer\ntry  a tokenizer.json of Hugging Face") from error
+    fixed: dict[str, Any] = {"view": "tokens", "lowercase": False}
+    if "vocabulary.joint" in _keys(data):
+        fixed["vocabulary.joint"] = True
+    for key, value in fixed.items():
+        if (mine := _at(data, key, value)) != value:
+            raise Refusal(
+                f"data.{key}={limits.typed(mine)}: {typed} reads all texts as the tokenizer does\n"
+                f"try  data.{key}={limits.typed(value)} | leave out data.vocabulary.run"
             )
 
 

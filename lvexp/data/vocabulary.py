@@ -8,10 +8,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, SupportsInt
 
 from lvexp.data.batch import Batch
 from lvexp.data.special import BOS, EOS, SPECIAL, TOKENS, UNK
+from lvexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -31,6 +33,7 @@ class Vocabulary:
     wordpunct     runs of letters, digits and ``_``, and runs of other signs, white space or not between them
     characters    code points; a literal ``<unk>`` in the text is one symbol
     bpe           byte-level byte-pair encoding: no text is unknown
+    tokenizer     as the tokenizer of a file does (:meth:`of_file`)
     ============  ====================================================================================
 
     Ids 0–3 are the special tokens of :mod:`lvexp.data.special`. A literal ``<unk>`` in the text (Penn Treebank) is the
@@ -38,7 +41,8 @@ class Vocabulary:
 
     Args:
         tokenizer: maps text to ids, without ``<bos>`` and ``<eos>``.
-        kind: ``words``, ``wordpunct``, ``characters`` or ``bpe``.
+        kind: ``words``, ``wordpunct``, ``characters``, ``bpe`` or ``tokenizer``. Ids of the last are shifted by four, and
+            its unknown token is that of this project.
         lowercase: whether text is lower-cased first.
     """
 
@@ -49,9 +53,10 @@ class Vocabulary:
         self.kind = kind
         self.lowercase = lowercase
         # For words and characters a table look-up gives the same ids as the tokenizer, several times faster.
-        entries = tokenizer.get_vocab() if kind != "bpe" else {}
+        entries = tokenizer.get_vocab() if kind not in ("bpe", "tokenizer") else {}
         special = set(TOKENS) - {UNKNOWN} if kind == "words" else set()
         self._ids = {entry: number for entry, number in entries.items() if entry not in special}
+        self._unknown = _unknown(tokenizer) if kind == "tokenizer" else None
 
     @classmethod
     def train(cls, texts: Iterable[str], kind: str, max_size: int, min_count: int, lowercase: bool) -> Vocabulary:
@@ -74,16 +79,38 @@ class Vocabulary:
         entries = [*TOKENS, *kept[: max_size - len(TOKENS)]]
         return cls(_table(entries, kind, lowercase), kind, lowercase)
 
+    @classmethod
+    def of_file(cls, path: str | Path) -> Vocabulary:
+        """The vocabulary of a file that Hugging Face's ``tokenizers`` wrote. Its own special tokens are not added.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises nothing more precise
+            raise ConfigError(f"{path}: is no tokenizer: {error}\ntry  a tokenizer.json of Hugging Face") from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return cls(tokenizer, "tokenizer", lowercase=False)
+
     @property
     def size(self) -> int:
         """Number of entries, including the special tokens."""
+        if self.kind == "tokenizer":
+            return len(TOKENS) + max(self.tokenizer.get_vocab().values()) + 1
         return self.tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text between ``<bos>`` and ``<eos>``."""
-        if self.kind == "bpe":
+        if self.kind in ("bpe", "tokenizer"):
             found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-            return [[BOS, *encoding.ids, EOS] for encoding in found]
+            if self.kind == "bpe":
+                return [[BOS, *encoding.ids, EOS] for encoding in found]
+            shift, unknown = len(TOKENS), self._unknown
+            return [[BOS, *(UNK if one == unknown else one + shift for one in part.ids), EOS] for part in found]
         if self.lowercase:
             texts = [_lower(text) for text in texts]
         get, unknown = self._ids.get, itertools.repeat(UNK)
@@ -98,11 +125,18 @@ class Vocabulary:
         kept = list(_words(ids))
         if self.kind == "bpe":
             return self.tokenizer.decode(kept, skip_special_tokens=False).strip()
+        if self.kind == "tokenizer":
+            own = [self._unknown if one == UNK else one - len(TOKENS) for one in kept]
+            return self.tokenizer.decode([one for one in own if one is not None], skip_special_tokens=False).strip()
         return ("" if self.kind == "characters" else " ").join(self.tokens(kept))
 
     def tokens(self, ids: Iterable[SupportsInt]) -> list[str]:
         """The entry of each id, including special tokens."""
-        found = [self.tokenizer.id_to_token(int(number)) for number in ids]
+        if self.kind == "tokenizer":
+            shift = len(TOKENS)
+            found = [TOKENS[n] if n < shift else self.tokenizer.id_to_token(n - shift) for n in map(int, ids)]
+        else:
+            found = [self.tokenizer.id_to_token(int(number)) for number in ids]
         return [UNKNOWN if entry is None else entry for entry in found]
 
     def to_json(self) -> str:
@@ -120,6 +154,13 @@ class Vocabulary:
         saved = json.loads(text)
         tokenizer = Tokenizer.from_str(json.dumps(saved["tokenizer"], ensure_ascii=False))
         return cls(tokenizer, saved["kind"], saved["lowercase"])
+
+
+def _unknown(tokenizer: Tokenizer) -> int | None:
+    """The id of a tokenizer's unknown token; None if it has none."""
+    model = json.loads(tokenizer.to_str())["model"]
+    token = model.get("unk_token")
+    return model.get("unk_id") if token is None else tokenizer.token_to_id(token)
 
 
 def _words(ids: Iterable[SupportsInt]) -> Iterator[int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers import SMALL
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lvexp.__main__ import MENU, main
 
@@ -41,6 +42,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "authors.csv").write_text(f"text,author\n{table}")
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "train.csv").write_text("body\n" + "".join(f"{text} {n}\n" for n, text in enumerate(texts)))
+    tokenizer = Tokenizer(
+        models.WordPiece({"[UNK]": 0, **{word: n for n, word in enumerate(words, 1)}}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     return tmp_path
