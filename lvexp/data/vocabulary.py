@@ -41,8 +41,8 @@ class Vocabulary:
 
     Args:
         tokenizer: maps text to ids, without ``<bos>`` and ``<eos>``.
-        kind: ``words``, ``wordpunct``, ``characters``, ``bpe`` or ``tokenizer``. Ids of the last are shifted by four, and
-            its unknown token is that of this project.
+        kind: ``words``, ``wordpunct``, ``characters``, ``bpe`` or ``tokenizer``. Ids of the last are shifted by four,
+            and its unknown token is that of this project.
         lowercase: whether text is lower-cased first.
     """
 
