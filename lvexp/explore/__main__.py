@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -42,12 +43,13 @@ def _explore(asked: argparse.Namespace) -> None:
 
         mail.write(shelf, asked.to)
         return
-    with Server(shelf, asked.trust, asked.port) as server:
+    # a shell starts what is in the background with interrupts ignored, which would leave only a kill
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Server(shelf, asked.trust, asked.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"{shelf.root}\n{server.url}\nCtrl-C ends it", flush=True)
         if not asked.no_browser:
             webbrowser.open(server.url)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -294,11 +294,15 @@ def test_the_command_prints_the_address_and_ends_with_ctrl_c(runs: Path):
     words = [sys.executable, "-m", "lvexp.explore", str(runs), "--no-browser"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        folder, url = process.stdout.readline().strip(), process.stdout.readline().strip()
-        with urllib.request.urlopen(f"{url}tables", timeout=30) as answer:
-            found = json.load(answer)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        try:
+            folder, url = process.stdout.readline().strip(), process.stdout.readline().strip()
+            with urllib.request.urlopen(f"{url}tables", timeout=30) as answer:
+                found = json.load(answer)
+            assert process.stdout.readline().startswith("Ctrl-C")
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()  # or leaving the block would wait for ever
     assert folder == str(runs)
     assert len(found["tables"][0]["rows"]) == 2
     assert (process.returncode, errors) == (0, "")
