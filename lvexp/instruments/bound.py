@@ -46,7 +46,7 @@ class Bound(Instrument):
             "distortion",
             *(("rate",) if model.latent.has_prior else ()),
             *(("nelbo",) if bounded else ()),
-            *(("ppl",) if bounded and "bound" in model.reported else ()),
+            *(("ppl",) if bounded and "bound" in model.reported and model.unit == "text" else ()),
         )
 
     def update(self, look: Look) -> None:

@@ -310,7 +310,7 @@ def test_a_language_model_whose_configuration_is_damaged_is_named(damage: Damage
     (tmp_path / ".hydra" / "config.yaml").write_text("latent: {provides: [no_latent]}\ndecoder: {cell: lstm}\n")
     damage(tmp_path / ".hydra" / "config.yaml")
     with pytest.raises(ConfigError, match=r"(?s)lm_init.run=.*config.yaml is missing or damaged\ntry  .*force=true"):
-        parent.check("regularizer.lm_init.run", str(tmp_path), {"cell": "lstm"})
+        parent.check("regularizer.lm_init.run", str(tmp_path), "encoder", {"cell": "lstm"})
 
 
 def test_a_disk_that_fills_keeps_the_last_checkpoint_and_the_job_goes_on_from_it(

@@ -14,7 +14,9 @@ from lvexp.report.findings import Group, Row
 
 def grouped(scores: Mapping[str, Any]) -> list[Group]:
     """The parts of the table that the usual instruments make of a sentence model's scores."""
-    made = [part for part in shipped() if hasattr(part, "rows")]
+    made = [part for part in shipped() if hasattr(part, "rows") and part.__name__ not in ("Sampler", "Toy")]
+    if scores.get("hole") is None:
+        made = [part for part in made if part.__name__ != "Hole"]
     if scores.get("latent_dim") is None:
         made = [Bound, Likelihood, Samples]
     if scores.get("rate") is None:

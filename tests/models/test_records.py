@@ -22,7 +22,7 @@ from lvexp.reading import Reading
 
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
 TEXTS = ["a b c d e f a", "f", "d e", "b", "c c c"]
-COMMON = ["encode", "decode", "write", "n_best", "sample", "reconstruct", "interpolate", "score"]
+COMMON = ["encode", "decode", "write", "n_best", "sample", "fit", "reconstruct", "interpolate", "score"]
 
 
 @pytest.fixture
