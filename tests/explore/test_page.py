@@ -67,7 +67,13 @@ def answer(page: Any) -> list[str]:
     return page.locator(".answer tbody td:last-child").all_inner_texts()
 
 
-@pytest.mark.parametrize("kind", [*KINDS])
+#: the others are slow, as each is trained first
+SOON = ("svae", "prodlda", "nasm", "categoricals", "msved")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in SOON else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_a_run_of_every_kind_is_opened_and_asked(kind: str, trained: Callable[[str], Path], serve, page: Any):
     tool, typed, greyed = KINDS[kind]
     page.goto(serve(trained(kind)).url)

@@ -56,7 +56,13 @@ def question(room: Room, tool: Any) -> dict[str, Any]:
     return asked
 
 
-@pytest.mark.parametrize("kind", [*made.KINDS])
+#: trained for this test alone, with reports that take long
+LATE = ("symbols", "vmf", "m2", "game", "control", "cvae", "codec")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in LATE else kind for kind in made.KINDS]
+)
 def test_every_tool_answers_or_says_why_not(kind: str, trained: Callable[[str], Path]):
     shelf = Shelf(trained(kind))
     (run,) = shelf.runs()

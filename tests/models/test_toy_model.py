@@ -126,6 +126,7 @@ def test_points_are_drawn_from_the_model(linear: ToyModel):
     torch.testing.assert_close(clean.T.cov(), a @ a.T, atol=0.05, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_job_runs_from_the_command_line_to_its_report(lvexp: Command, tmp_path: Any):
     small = ("data.points.train=300", "data.points.valid=40", "data.points.test=30", "trainer.max_epochs=2")
     done = lvexp("model=toy", *small, "trainer.check_val_every_n_epoch=1", "logger=csv", "evaluation.iw_samples=10")

@@ -477,6 +477,7 @@ def test_heads_that_do_not_share_the_width_are_named(part: str, composed: Compos
         build.model(config, WORDS)
 
 
+@pytest.mark.slow
 def test_a_job_runs_from_the_command_line_to_its_report(small: list[str], lvexp: Command, tmp_path: Any):
     done = lvexp(*small, "encoder=transformer", "decoder=transformer", "trainer.max_steps=3")
     assert done.returncode == 0, done.stderr
