@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
@@ -18,10 +17,8 @@ from lvexp.explore import texts
 from lvexp.explore.shelf import Shelf
 from lvexp.instruments.base import seeded
 from lvexp.latents.base import AbstractLatent
-from lvexp.latents.dirichlet import Dirichlet
 from lvexp.latents.mixed import Mixed
 from lvexp.latents.sequence import AbstractSequence
-from lvexp.latents.spherical import Spherical
 from lvexp.loading import Run, load
 from lvexp.models.attributes import AttributeModel
 from lvexp.models.base import LatentModel
@@ -138,7 +135,6 @@ class Room:
         silent = None if model.writes or isinstance(model, DocumentModel) else "the model writes no texts"
         discrete = "z is discrete: between two of its values lies nothing"
         line = placed or silent or (None if latent.continuous else discrete)
-        plain = "sums of proportions are no proportions" if isinstance(latent, Dirichlet) else None
         sequence = "z is a sequence" if isinstance(latent, AbstractSequence) else None
         record, steps = _field("a", "record", "text"), _number("steps", 7, 2, 25)
         found = [
@@ -165,7 +161,7 @@ class Room:
             Tool(
                 "sum", "Vector arithmetic", "a − b + c, written out, and the nearest texts",
                 [{**record, "name": name, "label": name} for name in "abc"],
-                line or plain,
+                line,
             ),
         ]  # fmt: skip
         for name, tool in _OWN.items():
@@ -312,28 +308,17 @@ class Room:
         if part.values:
             settings = [float(k) for k in range(part.values[index])]
         else:
-            low, high = self._range(part, split[name], index)
+            points = [_split(latent, point)[name] for point in self.texts.points]
+            low, high = part.span(index, torch.stack(points))
             steps = _whole(asked.get("steps", 7), 2, _MOST)
             settings = [low + (high - low) * step / (steps - 1) for step in range(steps)]
         for setting in settings:
-            moved.append(_joined(latent, {**split, name: _set(part, split[name], index, setting)}))
+            moved.append(_joined(latent, {**split, name: part.moved(split[name], index, setting)}))
         written = self._written(torch.stack(moved), reading)
         form = "{:.0f}" if part.values else "{:.2f}"
         now = int(split[name][index].argmax() if split[name].ndim > 1 else split[name][index]) if part.values else None
         own = f"the text itself has {now}" if part.values else f"the text itself is at {float(split[name][index]):.2f}"
         return _rows(["z", "text"], [[form.format(x), text] for x, text in zip(settings, written, strict=True)], own)
-
-    def _range(self, part: AbstractLatent, value: Tensor, index: int) -> tuple[float, float]:
-        """Where a dimension of z lies: three standard deviations about the mean; of the prior, where it is near 1."""
-        if isinstance(part, Dirichlet):
-            return 0.02, 0.98
-        if isinstance(part, Spherical):
-            return -0.98, 0.98
-        points = [_split(self.model.latent, point) for point in self.texts.points]
-        name = next(name for name, one in _parts(self.model.latent).items() if one is part)
-        column = torch.stack([point[name][index] for point in points])
-        middle, half = float(column.mean()), 3 * float(column.std())
-        return (min(-3.0, middle - half), max(3.0, middle + half)) if part.units else (middle - half, middle + half)
 
     def _near(self, asked: Mapping[str, Any]) -> Answer:
         _, place, _ = self._point(asked.get("a"))
@@ -344,7 +329,7 @@ class Room:
         latent = self.model.latent
         each = [_split(latent, value) for value in (a, b, c)]
         total = {
-            name: each[0][name] if part.values else _fit(part, each[0][name] - each[1][name] + each[2][name])
+            name: each[0][name] if part.values else part.onto(each[0][name] - each[1][name] + each[2][name])
             for name, part in _parts(latent).items()
         }
         (text,) = self._written(_joined(latent, total)[None], reading)
@@ -400,26 +385,6 @@ def _split(latent: AbstractLatent, value: Tensor) -> dict[str, Tensor]:
 
 def _joined(latent: AbstractLatent, parts: Mapping[str, Tensor]) -> Tensor:
     return latent.prior().joined(parts) if isinstance(latent, Mixed) else parts[""]
-
-
-def _set(part: AbstractLatent, value: Tensor, index: int, to: float) -> Tensor:
-    """The value of a block with one dimension, or variable, as it is asked for; the rest gives way on a sphere or among
-    proportions."""
-    value = value.clone()
-    if part.values and value.ndim > 1:  # one-hot
-        value[index] = F.one_hot(torch.tensor(int(to)), value.shape[-1]).to(value)
-        return value
-    if isinstance(part, Spherical | Dirichlet):
-        others = torch.arange(len(value)) != index
-        power = 2 if isinstance(part, Spherical) else 1
-        there = value[others].abs().pow(power).sum().clamp(min=1e-12)
-        value[others] *= ((1 - abs(to) ** power) / there) ** (1 / power)
-    value[index] = to
-    return value
-
-
-def _fit(part: AbstractLatent, value: Tensor) -> Tensor:
-    return F.normalize(value, dim=-1) if isinstance(part, Spherical) else value
 
 
 # --- questions and answers ---------------------------------------------------------------------------------------

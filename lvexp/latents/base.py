@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
 from lvexp.priors.base import AbstractPrior
@@ -24,6 +25,7 @@ class AbstractLatent(nn.Module, abc.ABC):
         values: number of values of each discrete variable in z; empty if no part of z is discrete.
         units: whether dimensions can be counted as active: their posterior means are known, and the prior has a
             variance near 1 in each, for which the usual threshold is meant.
+        flat: whether every vector is a value of z: it is neither a direction nor proportions.
         compared: largest number of texts for which q(z|x) of each can be evaluated at draws of all others in a short
             time; None for no limit.
     """
@@ -32,6 +34,7 @@ class AbstractLatent(nn.Module, abc.ABC):
     dim: int | None
     values: tuple[int, ...] = ()
     units: bool = True
+    flat: bool = True
     compared: int | None = None
 
     @property
@@ -83,11 +86,27 @@ class AbstractLatent(nn.Module, abc.ABC):
 
     def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
         """The value at ``share`` of the line from one to another; of a discrete variable, the first."""
-        return start if self.values else start.lerp(end, share)
+        return start if self.values else self.onto(start.lerp(end, share))
 
     def near(self, value: Float[Tensor, "N D"], size: float) -> Float[Tensor, "N D"]:
         """The values plus Gaussian noise with the standard deviation ``size``."""
-        return value + size * torch.randn_like(value)
+        return self.onto(value + size * torch.randn_like(value))
+
+    def onto(self, vector: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        """The value of z that a vector stands for, which it is itself where z is :attr:`flat`."""
+        return vector
+
+    def moved(self, value: Shaped[Tensor, "*event"], index: int, to: float) -> Shaped[Tensor, "*event"]:
+        """A value with dimension, or variable, ``index`` at ``to``."""
+        value = value.clone()
+        value[index] = F.one_hot(torch.tensor(int(to)), value.shape[-1]).to(value) if value.ndim > 1 else to
+        return value
+
+    def span(self, index: int, values: Float[Tensor, "N D"]) -> tuple[float, float]:
+        """Where a dimension lies, given values of many texts: three standard deviations about their mean, and as many
+        of a prior with a variance near 1."""
+        middle, half = float(values[:, index].mean()), 3 * float(values[:, index].std())
+        return (min(-3.0, middle - half), max(3.0, middle + half)) if self.units else (middle - half, middle + half)
 
     def means(self, q: Distribution) -> Float[Tensor, "B D"] | None:
         """The means of the continuous part of z, for active units and figures; None if there is none, or if they are

@@ -28,6 +28,8 @@ class Dirichlet(AbstractLatent):
         batch_norm: whether the linear map's outputs are standardised.
     """
 
+    flat = False
+
     def __init__(self, features: int, dim: int = 50, alpha: float = 0.1, batch_norm: bool = True):
         super().__init__()
         self.dim = self.width = dim
@@ -47,6 +49,20 @@ class Dirichlet(AbstractLatent):
 
     def code(self, value: Shaped[Tensor, "S B *event"]) -> Float[Tensor, "S B W"]:
         return value
+
+    def onto(self, vector: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        """The positive entries, in proportion."""
+        kept = vector.clamp(min=torch.finfo(torch.float32).tiny)
+        return kept / kept.sum(-1, keepdim=True)
+
+    def moved(self, value: Float[Tensor, " D"], index: int, to: float) -> Float[Tensor, " D"]:
+        """The proportions with one as it is asked for; the others keep theirs to each other."""
+        rest = value.clone()
+        rest[index] = 0
+        return super().moved((1 - to) * self.onto(rest), index, to)
+
+    def span(self, index: int, values: Float[Tensor, "N D"]) -> tuple[float, float]:
+        return 0.02, 0.98
 
 
 class _Inside(Proportions):

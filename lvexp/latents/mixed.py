@@ -39,7 +39,7 @@ class Mixed(AbstractClassLatent):
         self.width = sum(part.width for part in parts)
         self.dim = sum(part.dim or 0 for part in parts)
         self.values = tuple(itertools.chain(*(part.values for part in parts)))
-        self.units = all(part.units for part in parts)
+        self.units, self.flat = all(part.units for part in parts), all(part.flat for part in parts)
         self.compared = min((part.compared for part in parts if part.compared), default=None)
 
     @property

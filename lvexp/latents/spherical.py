@@ -15,6 +15,7 @@ from lvexp.latents.base import AbstractLatent
 from lvexp.shapes import Float, Shaped, Tensor
 
 _LEAST = 1e-3  # concentration
+_MOST = 0.98  # of a coordinate that is shown
 
 
 class Spherical(AbstractLatent, abc.ABC):
@@ -31,7 +32,7 @@ class Spherical(AbstractLatent, abc.ABC):
         learned: whether κ is computed for each text.
     """
 
-    units = False
+    units = flat = False
 
     def __init__(self, features: int, dim: int = 32, kappa: float = 50.0, learned: bool = False):
         super().__init__()
@@ -71,8 +72,14 @@ class Spherical(AbstractLatent, abc.ABC):
         assert isinstance(q, Axial)
         return q.loc
 
-    def near(self, value: Float[Tensor, "N D"], size: float) -> Float[Tensor, "N D"]:
-        return F.normalize(super().near(value, size), dim=-1)
+    def onto(self, vector: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        return F.normalize(vector, dim=-1)
 
-    def between(self, start: Shaped[Tensor, ...], end: Shaped[Tensor, ...], share: float) -> Shaped[Tensor, ...]:
-        return F.normalize(start.lerp(end, share), dim=-1)
+    def moved(self, value: Float[Tensor, " D"], index: int, to: float) -> Float[Tensor, " D"]:
+        """The direction with one coordinate as it is asked for; the others keep their proportions."""
+        rest = value.clone()
+        rest[index] = 0
+        return super().moved(math.sqrt(1 - to**2) * F.normalize(rest, dim=-1), index, to)
+
+    def span(self, index: int, values: Float[Tensor, "N D"]) -> tuple[float, float]:
+        return -_MOST, _MOST

@@ -11,7 +11,6 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, Mu
 
 from lvexp.errors import ConfigError
 from lvexp.latents.base import AbstractLatent
-from lvexp.latents.spherical import Spherical
 from lvexp.priors.flow import Flow
 from lvexp.shapes import Float, Tensor
 
@@ -21,8 +20,8 @@ _EPOCHS, _BATCH, _RATE = 20, 256, 2e-3
 
 
 def fits(latent: AbstractLatent) -> bool:
-    """Whether z is a vector with a density in its space: neither discrete nor a direction."""
-    return latent.dim is not None and not latent.values and not isinstance(latent, Spherical)
+    """Whether z is a vector with a density in its space: neither discrete, nor a direction, nor proportions."""
+    return latent.dim is not None and not latent.values and latent.flat
 
 
 def fitted(kind: str, draws: Float[Tensor, "N D"], seed: int = 0) -> Distribution:

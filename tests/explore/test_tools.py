@@ -27,7 +27,7 @@ OFFERED = {
     "m2": "sample between along near sum transfer attributes",
     "control": "sample between along near sum transfer attributes",
     "prodlda": "between along near sum topics",
-    "dirichlet": "between along near topics",
+    "dirichlet": "between along near sum topics",
     "nasm": "near rank",
     "seq2seq": "sample write",
     "cvae": "sample between along near sum write",
