@@ -22,7 +22,7 @@ _EXAMPLES = """\
 """
 #: key of result.json → name and unit in the model card
 _FIGURES = {
-    "nelbo": ("−ELBO", "nats per text"),
+    "elbo": ("ELBO", "nats per text"),
     "nll": ("NLL", "nats per text"),
     "rate": ("rate", "nats per text"),
     "mi": ("mutual information", "nats"),

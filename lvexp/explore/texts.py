@@ -127,12 +127,15 @@ def read(run: Run, trust: Collection[str] = (), most: int = MOST) -> Texts:
 
 
 def shown(model: LatentModel, batch: Batch) -> str:
-    """The text of a batch of one; of a model that reads a source, both."""
+    """The text of a batch of one; of a model that reads a source, both; of points, the numbers."""
     vocabulary = model.vocabulary
     if isinstance(vocabulary, Bag):
         assert batch.counts is not None
         words = [place for place in batch.counts[0].argsort(descending=True)[:_WORDS] if batch.counts[0, place] > 0]
         return vocabulary.decode(words)
+    if isinstance(vocabulary, Features):
+        assert batch.vectors is not None
+        return vocabulary.decode(batch.vectors[0].tolist())
     text = vocabulary.decode(batch.tokens[0])
     if batch.source is None or "source" not in model.reads:
         return text
@@ -147,7 +150,7 @@ def shown(model: LatentModel, batch: Batch) -> str:
 
 
 def _length(batch: Batch) -> int:
-    return int(batch.counts.sum()) if batch.counts is not None else int(batch.lengths[0]) - 2
+    return int(batch.counts.sum()) if batch.counts is not None else max(0, int(batch.lengths[0]) - 2)
 
 
 def _classes(data: TextData, batches: Sequence[Batch]) -> dict[str, tuple[Sequence[str], list[int]]]:

@@ -12,6 +12,7 @@ import torch
 
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
+from lvexp.data.vocabulary import Vocabulary
 from lvexp.errors import LvexpError, RunError
 from lvexp.explore import texts
 from lvexp.explore.shelf import Shelf
@@ -225,7 +226,7 @@ class Room:
             return known.batches[_whole(asked["row"], 0, len(known.batches) - 1)]
         typed, model = str(asked["typed"]).strip(), self.model
         if isinstance(model.sources, Features):
-            raise RunError("the sources are vectors, which cannot be typed\ntry  click a text on the map")
+            raise RunError("the model reads vectors, which cannot be typed\ntry  click on the map")
         record: dict[str, Any] = {"text": typed}
         if "source" in model.reads:
             source, _, text = typed.partition(_BESIDE)
@@ -242,19 +243,14 @@ class Room:
         value, place, _ = texts.places(self.model, batch)
         return value[0], place[0], self.model.read(batch) if "source" in self.model.reads else None
 
-    def _written(
-        self,
-        values: Tensor,
-        reading: Reading | None,
-    ) -> list[str]:
+    def _written(self, values: Tensor, reading: Reading | None) -> list[str]:
         """A text for each value of z; of a document model, its most probable words."""
         model = self.model
         code = model.latent.code(values[None])[0]
         if isinstance(model, DocumentModel):
-            return [
-                model.vocabulary.decode(row)
-                for row in model.decoder.words(code).topk(min(10, model.vocabulary.size)).indices
-            ]
+            best = model.decoder.words(code).topk(min(10, model.vocabulary.size)).indices
+            return [model.vocabulary.decode(row) for row in best.tolist()]
+        assert isinstance(model.vocabulary, Vocabulary), "a model that writes texts"
         given = None if reading is None else reading[torch.zeros(len(code), dtype=torch.long)]
         return [model.vocabulary.decode(ids) for ids in model.write(code, Decoding(max_length=LONGEST), given)]
 

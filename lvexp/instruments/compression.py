@@ -157,13 +157,8 @@ class Compression(Instrument):
 
     def _told(self, ids: Sequence[int], of: str) -> str:
         """A text in which an unknown word equals no word of a text of another kind."""
-        special = self.model.vocabulary.special
-        unknown = self.model.vocabulary.decode([special.unk])
-        return (
-            self.model.vocabulary.decode(ids).replace(unknown, f"unknown{of}")
-            if special.unk in ids
-            else self.model.vocabulary.decode(ids)
-        )
+        unknown = self.model.vocabulary.decode([self.model.vocabulary.special.unk])
+        return self._plain(ids).replace(unknown, f"unknown{of}")
 
     # --- the report ----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from lvexp.metrics.bleu import corpus_bleu
 from lvexp.metrics.diversity import spaced
 from lvexp.models.base import LatentModel
 from lvexp.report.findings import Findings, Group, Score, Section, number, row
-from lvexp.shapes import Tensor
+from lvexp.shapes import Shaped, Tensor
 
 
 class Reconstruction(Instrument):
@@ -42,11 +42,8 @@ class Reconstruction(Instrument):
 
     def report(self, scores: Scores) -> Findings:
         model, settings, points = self.model, self.settings, torch.cat(self.points)
-        spelled = model.vocabulary.kind == "characters"
-        rows = spread(len(points), settings.bleu_sentences)
-        originals = [model.vocabulary.decode(self.texts[at]) for at in rows]
-        written = reconstruct(model, points[rows], settings.max_decode)
-        bleu = corpus_bleu(spaced(written), spaced(originals)) if spelled else corpus_bleu(written, originals)
+        rows, originals = self._sentences()
+        written, bleu = self._again(points[rows], originals)
         shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
         paths = []
         for first, last in pairs(self.texts, settings.interpolations if model.latent.continuous else 0):
@@ -61,6 +58,18 @@ class Reconstruction(Instrument):
             groups=[self.rows({**scores, **found})] if "use" in model.reported else (),
             sections=sections + ([interpolations(paths)] if paths else []),
         )
+
+    def _sentences(self) -> tuple[list[int], list[str]]:
+        """The texts that are reconstructed, by row and as they are."""
+        rows = spread(len(self.texts), self.settings.bleu_sentences)
+        return rows, [self.model.vocabulary.decode(self.texts[at]) for at in rows]
+
+    def _again(self, values: Shaped[Tensor, "N ..."], originals: Sequence[str]) -> tuple[list[str], float]:
+        """The texts that greedy decoding writes from values of z, and their BLEU with the originals."""
+        written = reconstruct(self.model, values, self.settings.max_decode)
+        if self.model.vocabulary.kind == "characters":
+            return written, corpus_bleu(spaced(written), spaced(originals))
+        return written, corpus_bleu(written, originals)
 
     @staticmethod
     def rows(scores: Scores) -> Group:

@@ -19,7 +19,7 @@ from lvexp.latents.pointer import PointerLatent
 from lvexp.models import records
 from lvexp.models.base import LatentModel, Turn
 from lvexp.networks.base import AbstractDecoder, StateEncoder
-from lvexp.networks.pointer import Given
+from lvexp.networks.pointer import Given, as_words
 from lvexp.networks.speaker import NEVER
 from lvexp.networks.writing import Decoding, write
 from lvexp.reading import Memory, Reading
@@ -106,14 +106,11 @@ class Codec(LatentModel):
         return (share * words).round().clamp(max(1, self.latent.speaker.least), self.latent.dim)
 
     def _reading(self, batch: Batch, wanted: Float[Tensor, " B"] | None) -> Reading:
-        states = self.encoder.states(batch.tokens, batch.lengths)
-        given = Given(self.encoder.summary(states, batch.lengths), states, self._pointed(batch), _free(batch, wanted))
+        special, states = self.vocabulary.special, self.encoder.states(batch.tokens, batch.lengths)
+        pointed = batch.tokens.masked_fill(batch.tokens == special.bos, special.pad)
+        free = torch.zeros_like(batch.lengths) if wanted is None else wanted
+        given = Given(self.encoder.summary(states, batch.lengths), states, pointed, free)
         return Reading(given.packed(), None if wanted is None else wanted[:, None].float())
-
-    def _pointed(self, batch: Batch) -> Int[Tensor, "B T"]:
-        """The words to point at."""
-        special = self.vocabulary.special
-        return batch.tokens.masked_fill(batch.tokens == special.bos, special.pad)
 
     def log_likelihood(
         self, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], inputs: Int[Tensor, "B T_1"] | None = None
@@ -135,7 +132,7 @@ class Codec(LatentModel):
         special, value = self.vocabulary.special, code.unflatten(-1, (self.latent.speaker.length, -1))
         ids = value.argmax(-1)
         count = (ids != special.eos).cumprod(1).sum(1) + 2
-        words = value if value.requires_grad else ids
+        words = as_words(value)
         first, last = (_column(words, token) for token in (special.bos, special.eos))
         states = self.listener.states(torch.cat([first, words, last], 1), count)
         mask = torch.arange(states.shape[1], device=states.device) < count[:, None]
@@ -238,10 +235,6 @@ def known(batch: Batch, vocabulary: Vocabulary) -> Bool[Tensor, " B"]:
         return torch.zeros(len(batch), dtype=torch.bool, device=batch.tokens.device)
     special = vocabulary.special
     return ~torch.isin(batch.source, batch.source.new_tensor(special.silent)).all(1)
-
-
-def _free(batch: Batch, wanted: Float[Tensor, " B"] | None) -> Float[Tensor, " B"]:
-    return batch.lengths * 0.0 if wanted is None else wanted
 
 
 def _column(words: Int[Tensor, "N L"] | Float[Tensor, "N L K"], token: int) -> Tensor:

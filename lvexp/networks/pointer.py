@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from lvexp.data.special import Special
 from lvexp.networks.attention import Alignment
-from lvexp.networks.base import WordDecoder
+from lvexp.networks.base import WordDecoder, WordVectors
 from lvexp.networks.speaker import NEVER
 from lvexp.shapes import Bool, Float, Int, Tensor
 
@@ -114,7 +113,7 @@ class Pointer(Texts):
     ):
         super().__init__(vocabulary, special, length, least)
         self.width = width
-        self.embedding = nn.Linear(vocabulary, embedding, bias=False)
+        self.embedding = WordVectors(vocabulary, embedding)
         self.first, self.cell = nn.Linear(width, hidden), nn.GRUCell(embedding + 1, hidden)
         self.align = Alignment("dot", hidden, width)
         self.join = nn.Linear(hidden + width, hidden) if mixed else None
@@ -144,7 +143,7 @@ class Pointer(Texts):
     def listen(self, symbol: Float[Tensor, "N K"], state: Pointing) -> Pointing:
         wanted, step = state.given.wanted, state.step + 1
         left = ((wanted - step) / self.length).clamp(min=0)[:, None]
-        heard = torch.cat([_embedded(self.embedding, symbol), left.to(state.hidden)], -1)
+        heard = torch.cat([self.embedding(as_words(symbol)), left.to(state.hidden)], -1)
         return state._replace(hidden=self.cell(heard, state.hidden), step=step)
 
 
@@ -199,12 +198,11 @@ class Language(Texts):
     def listen(self, symbol: Float[Tensor, "N K"], state: Knowing) -> Knowing:
         if self.network is None:
             return state._replace(step=state.step + 1)
-        words = symbol if symbol.requires_grad else symbol.argmax(-1)
-        log_p, inner = self.network.step(words, state.inner)
+        log_p, inner = self.network.step(as_words(symbol), state.inner)
         return Knowing(log_p, inner, state.wanted, state.step + 1)
 
 
-def _embedded(layer: nn.Linear, symbol: Float[Tensor, "N K"]) -> Float[Tensor, "N E"]:
-    """The vectors of words, or the expected vectors of mixtures. A symbol that carries no gradient is one-hot: that its
-    vector is looked up saves a product with the whole vocabulary."""
-    return layer(symbol) if symbol.requires_grad else F.embedding(symbol.argmax(-1), layer.weight.T)
+def as_words(symbols: Float[Tensor, "*N K"]) -> Int[Tensor, "*N"] | Float[Tensor, "*N K"]:
+    """Symbols for a network that reads words: ids, or mixtures if they carry a gradient. Without one a symbol is
+    one-hot, and looking its vector up saves a product with the whole vocabulary."""
+    return symbols if symbols.requires_grad else symbols.argmax(-1)

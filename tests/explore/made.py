@@ -51,6 +51,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "cvae": ("model=cvae", *_SOURCES, "data.columns.label=null", *_TINY),
     "msved": ("model=msved", *_SOURCES, "data.columns.label=null", "data.columns.tags=tags", *_TINY),
     "codec": ("model=codec", "data.columns.label=null", *_SYMBOLS, *_TINY),
+    "toy": (
+        *("model=toy", "data.points.train=64", "data.points.valid=32", "data.points.test=32", "trainer.max_epochs=1"),
+        *("trainer.check_val_every_n_epoch=1", "encoder.hidden=8", "decoder.hidden=8", "logger=csv"),
+        "evaluation.iw_samples=2",
+    ),
     "game": (
         "model=game",
         "data=world",
@@ -85,7 +90,7 @@ def made(kind: str, file: Path, outputs: Path) -> Path:
     typed = [f"data.root={file.parent}", f"data.files.train={file.name}", *columns]
     if not any(word.startswith("data=") for word in KINDS[kind]):
         typed.append("data=text")
-    typed = [] if kind == "game" else typed
+    typed = [] if kind in ("game", "toy") else typed
     run = train(*typed, *KINDS[kind], f"name={kind}", f"paths.outputs={outputs}", "trainer.threads=1")
     assert run.folder is not None
     return run.folder

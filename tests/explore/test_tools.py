@@ -33,6 +33,7 @@ OFFERED = {
     "cvae": "sample between along near sum write",
     "msved": "sample between along near sum inflect analyse",
     "codec": "sample compress",
+    "toy": "near",
     "game": "sample near",
 }
 TYPED = {
