@@ -99,7 +99,7 @@ def _card(result: Mapping[str, Any], config: Mapping[str, Any], name: str) -> st
     scores = result.get("test") or {}
     model = str((result.get("choices") or {}).get("model") or config["model"]["_target_"].rpartition(".")[2])
     rows = [
-        f"| {title} | {scores[key]:.2f} | {unit} |"
+        f"| {title} | {scores[key]:{'d' if isinstance(scores[key], int) else '.2f'}} | {unit} |"
         for key, (title, unit) in _FIGURES.items()
         if isinstance(scores.get(key), int | float)
     ]

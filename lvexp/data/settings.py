@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 from lvexp.errors import ConfigError
 
+SPLITS = ("train", "valid", "test")
+UNLABELLED = "unlabelled"  # a file of more texts for train, without sources and classes
+JUDGE = "judge"  # a split of its own, with a file: labelled texts for the classifiers of a report
 PATTERN = r"(?u)\b\w\w+\b"
 #: settings that change an encoded corpus, and those that also change a counted one
 ENCODED = ("format", "header", "columns", "split", "lowercase", "vocabulary", "max_length", "long", "answered")
