@@ -152,5 +152,3 @@ _COMMANDS = {
 }
 #: word without a value → what to type for it; with ``=``, the folder of a run follows
 COMMANDS = {name: answer for names, answer in _COMMANDS.items() for name in names.split()}
-#: commands on finished runs, ``python -m lvexp.NAME``
-TOOLS = ("compare", "compress", "encode", "explore", "export", "inflect", "transfer", "translate")

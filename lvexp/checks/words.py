@@ -193,6 +193,13 @@ def _override(word: str, words: list[str], menu: Menu, many: bool) -> _Part:
     return _Part(word, [quoted(word)])
 
 
+def _is_tool(word: str) -> bool:
+    """Whether ``python -m lvexp.WORD`` is a command on finished runs."""
+    package = Path(__file__).parents[1]
+    files = [package / f"{word}.py", package / word / "__main__.py"] if word.isidentifier() else []
+    return any(file.is_file() and "command.carry_out(" in file.read_text(encoding="utf-8") for file in files)
+
+
 def _special(word: str) -> bool:
     return "=" in word or word.startswith(("-", "~"))
 
@@ -212,7 +219,7 @@ def _bare(word: str, words: list[str], menu: Menu) -> _Part:
     if "/" in word and word.partition("/")[0] in menu.groups and not Path(word).exists():
         group, _, value = word.partition("/")
         return _Part(word, [f"{group}={value}"], _NO_KEY)
-    if word in synonyms.TOOLS:
+    if _is_tool(word):
         words.clear()
         return _Part(word, [f"python -m lvexp.{word} --help"], "is a command of its own")
     answer = synonyms.COMMANDS.get(lower)

@@ -66,6 +66,8 @@ ANSWERS = {
     "--config my.yaml": "--config-dir DIR experiment=NAME",
     "--cfg": "--cfg job",
     "compare": "python -m lvexp.compare --help",
+    "explore outputs": "python -m lvexp.explore --help",
+    "compress RUN FILE": "python -m lvexp.compress --help",
     "WANDB_MODE=offline": "WANDB_MODE=offline python -m lvexp",
     # other tools' names
     "epochs=3": "trainer.max_epochs=3",
