@@ -6,35 +6,38 @@ import functools
 
 import torch
 
-from lvexp.instruments.base import Look, Scores
+from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.reconstruction import Reconstruction
 from lvexp.models.base import LatentModel
 from lvexp.report import figures
 from lvexp.report.findings import Findings
 
 
-class Noise(Reconstruction):
+class Noise(Instrument):
     r"""With ``evaluation.noise=[0,0.5,1]``: BLEU of greedy reconstruction from :math:`z + s\,\varepsilon`, with z as
     for ``recon_bleu`` and :math:`\varepsilon \sim N(0, I)`, for each s, as ``noise_bleu_<s>``, and a curve. Directions
     are normalised again. A flat curve at a low BLEU is a z that is not used; a steep one, isolated codes."""
 
     order = 43
-    figures = ()
+
+    def __init__(self, context: Context):
+        super().__init__(context)
+        self.clean = Reconstruction(context)
 
     @classmethod
     def applies(cls, model: LatentModel) -> bool:
-        return super().applies(model) and not model.latent.values
+        return Reconstruction.applies(model) and not model.latent.values
 
     def update(self, look: Look) -> None:
         if self.settings.noise and self.context.alone:
-            super().update(look)
+            self.clean.update(look)
 
     def report(self, scores: Scores) -> Findings:
         if not self.settings.noise:
             return Findings()
-        points, (rows, originals) = torch.cat(self.points), self._sentences()
+        points, (rows, originals) = torch.cat(self.clean.points), self.clean.sentences()
         curve = [
-            (size, self._again(self.model.latent.near(points[rows], size), originals)[1])
+            (size, self.clean.again(self.model.latent.near(points[rows], size), originals)[1])
             for size in self.settings.noise
         ]
         said = ", ".join(f"{size:g}: {bleu:.1f}" for size, bleu in curve)

@@ -42,8 +42,8 @@ class Reconstruction(Instrument):
 
     def report(self, scores: Scores) -> Findings:
         model, settings, points = self.model, self.settings, torch.cat(self.points)
-        rows, originals = self._sentences()
-        written, bleu = self._again(points[rows], originals)
+        rows, originals = self.sentences()
+        written, bleu = self.again(points[rows], originals)
         shown = [(originals[at], written[at]) for at in spread(len(rows), settings.reconstructions)]
         paths = []
         for first, last in pairs(self.texts, settings.interpolations if model.latent.continuous else 0):
@@ -59,12 +59,12 @@ class Reconstruction(Instrument):
             sections=sections + ([interpolations(paths)] if paths else []),
         )
 
-    def _sentences(self) -> tuple[list[int], list[str]]:
+    def sentences(self) -> tuple[list[int], list[str]]:
         """The texts that are reconstructed, by row and as they are."""
         rows = spread(len(self.texts), self.settings.bleu_sentences)
         return rows, [self.model.vocabulary.decode(self.texts[at]) for at in rows]
 
-    def _again(self, values: Shaped[Tensor, "N ..."], originals: Sequence[str]) -> tuple[list[str], float]:
+    def again(self, values: Shaped[Tensor, "N ..."], originals: Sequence[str]) -> tuple[list[str], float]:
         """The texts that greedy decoding writes from values of z, and their BLEU with the originals."""
         written = reconstruct(self.model, values, self.settings.max_decode)
         if self.model.vocabulary.kind == "characters":
