@@ -30,6 +30,7 @@ from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import again, checkpoints, identity, preflight
 from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
+from lvexp.job.machine import Busy, crowded, processors
 from lvexp.models.base import LatentModel
 from lvexp.report.result import RESULT, write_result
 from lvexp.report.table import on_output, show
@@ -126,7 +127,7 @@ def _record(result: Mapping[str, Any], status: str, config: Mapping[str, Any]) -
 def _execute(
     config: Mapping[str, Any], place: Folder, console: Console, job: dict[str, Any], written: Mapping[str, Any]
 ) -> dict[str, Any]:
-    began, folder = time.perf_counter(), place.path
+    began, folder, busy = time.perf_counter(), place.path, Busy()
     quiet()
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
@@ -159,6 +160,8 @@ def _execute(
         start(model, list(config["regularizer"] or {}), saved, typed)
         console.print(f"starts from {config['finetune']}", highlight=False)
     _announce(config, folder, console, training, data)
+    if (crowd := crowded(torch.get_num_threads(), busy.others(), len(processors()))) is not None:
+        console.print(f"[yellow]machine[/yellow] {crowd}", highlight=False)
     if resumed is not None and rank_zero_only.rank == 0:
         console.print(f"resumes after step {resumed:,}", highlight=False)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import random
 import subprocess
@@ -8,8 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
+import yaml
+from forked import Forks
 from helpers import SMALL, Command, Compose, Said, plain
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -20,6 +24,28 @@ from lvexp.job import identity, sweep
 
 # on a busy machine several threads wait for each other more than they work
 torch.set_num_threads(int(os.environ.get("LVEXP_TEST_THREADS", "1")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def yaml_read_once() -> Iterator[None]:
+    """Keeps what each yaml file says: composing thousands of configurations is mostly reading the same few files."""
+    known, load = {}, yaml.load
+
+    def kept(stream: Any, Loader: Any) -> Any:
+        text = stream.read() if hasattr(stream, "read") else stream
+        try:
+            if (text, Loader.__name__) not in known:
+                known[text, Loader.__name__] = load(text, Loader)
+        except yaml.YAMLError:  # which names the file
+            if hasattr(stream, "seek"):
+                stream.seek(0)
+                return load(stream, Loader)
+            raise
+        return copy.deepcopy(known[text, Loader.__name__])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "load", kept)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -64,17 +90,27 @@ def composed() -> Iterator[Compose]:
         yield lambda *overrides: compose("config", overrides=list(overrides), return_hydra_config=True)
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    started = Forks()
+    yield started
+    started.close()
+
+
 @pytest.fixture
-def lvexp(tmp_path: Path) -> Command:
+def lvexp(tmp_path: Path, forks: Forks) -> Command:
     """Runs ``python -m lvexp`` in an empty folder, writing to ``tmp_path/outputs``."""
 
     def run(*overrides: str, **options: Any) -> subprocess.CompletedProcess[str]:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
+        words = [f"paths.outputs={tmp_path / 'outputs'}", *overrides]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **options}
+        if forked.can_run(options):
+            return forks.run(*words, cwd=elsewhere, env=environment)
         return subprocess.run(
-            [sys.executable, "-m", "lvexp", f"paths.outputs={tmp_path / 'outputs'}", *overrides],
-            cwd=elsewhere, capture_output=True, text=True, timeout=300, check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **options},
+            [sys.executable, "-m", "lvexp", *words],
+            cwd=elsewhere, capture_output=True, text=True, timeout=300, check=False, env=environment,
         )  # fmt: skip
 
     return run

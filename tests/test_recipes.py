@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from forked import Forks
 from helpers import SMALL
 
 import lvexp
@@ -17,6 +19,7 @@ from lvexp.training.csv_logger import read_metrics
 
 RECIPES = (Path(lvexp.__file__).parent / "models" / "README.md").read_text()
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL))
+Run = Callable[..., dict]
 QUICK = (*SMALL, "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.threads=1")
 
 
@@ -30,15 +33,33 @@ def folder(tmp_path: Path, corpus: Path) -> Path:
     return tmp_path / "mine"
 
 
-def run(folder: Path, start: list[str], *overrides: str) -> dict:
-    command = [*start, "--config-dir", "conf", *QUICK, *overrides, f"paths.outputs={folder / 'out'}"]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (result,) = (folder / "out").rglob("result.json")
-    return json.loads(result.read_text())
+@pytest.fixture
+def started(folder: Path, forks: Forks) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``lvexp`` in the user's folder, or another command that starts it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(*words: str, command: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        words = ("--config-dir", "conf", *words)
+        if not command:
+            return forks.run(*words, cwd=folder, env=environment)
+        return subprocess.run(
+            [*command, *words], cwd=folder, capture_output=True, text=True, check=False, timeout=300, env=environment
+        )
+
+    return start
+
+
+@pytest.fixture
+def run(folder: Path, started: Callable[..., subprocess.CompletedProcess[str]]) -> Run:
+    """The result of a small run."""
+
+    def read(*overrides: str, command: Sequence[str] = ()) -> dict:
+        done = started(*QUICK, *overrides, f"paths.outputs={folder / 'out'}", command=command)
+        assert done.returncode == 0, done.stderr
+        (file,) = (folder / "out").rglob("result.json")
+        return json.loads(file.read_text())
+
+    return read
 
 
 MODULE = [sys.executable, "-m", "lvexp"]
@@ -60,12 +81,17 @@ NO_SCRIPT = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason="no script")
 
 
 @pytest.mark.parametrize(
-    "start", [MODULE, pytest.param(SCRIPT, marks=[pytest.mark.slow, NO_SCRIPT])], ids=["module", "script"]
+    "command",
+    [
+        [],
+        pytest.param(MODULE, marks=pytest.mark.slow),
+        pytest.param(SCRIPT, marks=[pytest.mark.slow, NO_SCRIPT]),
+    ],
+    ids=["fork", "module", "script"],
 )
-def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Path, start: list[str]):
-    result = run(
-        folder, start, *text(corpus), "latent=laplace", "encoder=average", "instrument=longest", "regularizer=none"
-    )
+def test_a_latent_a_network_and_a_figure_of_a_users_own(corpus: Path, command: list[str], run: Run):
+    chosen = ("latent=laplace", "encoder=average", "instrument=longest", "regularizer=none")
+    result = run(*text(corpus), *chosen, command=command)
     assert result["test"]["rate"] > 0
     assert result["test"]["nll_kind"] == "importance-weighted"
     assert "longest_rate" in result["test"]
@@ -75,21 +101,21 @@ def test_a_latent_a_network_and_a_figure_of_a_users_own(folder: Path, corpus: Pa
     assert bool(shown) == (result["test"]["longest_rate"] is not None)
 
 
-def test_a_regularizer_of_a_users_own(folder: Path, corpus: Path):
-    result = run(folder, MODULE, *text(corpus), "regularizer=[small_means,free_bits]")
+def test_a_regularizer_of_a_users_own(corpus: Path, run: Run):
+    result = run(*text(corpus), "regularizer=[small_means,free_bits]")
     assert result["choices"]["regularizer"] == ["free_bits", "small_means"]
 
 
-def test_a_prior_of_a_users_own(folder: Path, corpus: Path):
-    result = run(folder, MODULE, *text(corpus), "prior=heavy_tails", "prior.degrees=3.0")
+def test_a_prior_of_a_users_own(corpus: Path, run: Run):
+    result = run(*text(corpus), "prior=heavy_tails", "prior.degrees=3.0")
     assert result["test"]["rate_exact"] is False
     assert result["choices"]["prior"] == "heavy_tails"
 
 
-def test_a_schedule_and_a_callback_of_a_users_own(folder: Path, corpus: Path):
+def test_a_schedule_and_a_callback_of_a_users_own(folder: Path, corpus: Path, run: Run):
     typed = ["callbacks=parameter_norm", "optimizer.lr=0.5", "trainer.log_every_n_steps=1"]
     own = [*typed, "scheduler=inverse_root", "scheduler.warmup=4", "trainer.limit_train_batches=3"]
-    run(folder, MODULE, *text(corpus), *own)
+    run(*text(corpus), *own)
     rows = read_metrics(next((folder / "out").rglob("metrics.csv")))
     assert [row["train/lr"] for row in rows if "train/lr" in row] == pytest.approx([0.125, 0.25, 0.375])
     norms = [row["train/norm_decoder"] for row in rows if "train/norm_decoder" in row]
@@ -97,26 +123,25 @@ def test_a_schedule_and_a_callback_of_a_users_own(folder: Path, corpus: Path):
     assert min(norms) > 0
 
 
-def test_a_schedule_of_torch_needs_only_its_yaml(folder: Path, corpus: Path):
-    run(folder, MODULE, *text(corpus), "scheduler=polynomial", "optimizer.lr=0.01", "trainer.log_every_n_steps=1")
+def test_a_schedule_of_torch_needs_only_its_yaml(folder: Path, corpus: Path, run: Run):
+    run(*text(corpus), "scheduler=polynomial", "optimizer.lr=0.01", "trainer.log_every_n_steps=1")
     rows = read_metrics(next((folder / "out").rglob("metrics.csv")))
     assert [row["train/lr"] for row in rows if "train/lr" in row] == pytest.approx([0.01, 0.0025])
 
 
-def test_an_option_of_a_users_own_is_refused_for_what_it_declares(folder: Path, corpus: Path):
-    command = [*MODULE, "--config-dir", "conf", *text(corpus), "latent=categorical", "regularizer=small_means"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+def test_an_option_of_a_users_own_is_refused_for_what_it_declares(corpus: Path, started):
+    done = started(*text(corpus), "latent=categorical", "regularizer=small_means")
     assert done.returncode == 2
     assert "regularizer=small_means   needs a Gaussian posterior" in done.stderr
 
 
-def test_a_kind_of_model_of_a_users_own_and_what_a_finished_run_of_it_writes(folder: Path, monkeypatch):
+def test_a_kind_of_model_of_a_users_own_and_what_a_finished_run_of_it_writes(folder: Path, monkeypatch, run: Run):
     words = ["cat", "dog", "bird", "cup", "box", "hat"]
     pairs = [(a, b) for a in words for b in words]
     (folder / "pairs.tsv").write_text("".join(f"{a} and {b}\t{b} and {a}\n" for a, b in pairs))
     data = ["data=text", f"data.files.train={folder / 'pairs.tsv'}", "data.columns.text=1", "data.columns.source=0"]
     data += ["data.vocabulary.min_count=1", "data.batch_size=8", "data.split.valid=0.2", "data.split.test=0.2"]
-    result = run(folder, MODULE, *data, "model=given", "regularizer=free_bits")
+    result = run(*data, "model=given", "regularizer=free_bits")
     assert result["test"]["rate"] > 0
     assert result["verdict"]
     monkeypatch.syspath_prepend(str(folder))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -14,6 +13,7 @@ from lvexp.data import lines
 from lvexp.data.batch import Batch
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.exhibits import decode, spread
+from lvexp.instruments.fluency import perplexity
 from lvexp.metrics.bleu import mean_bleu
 from lvexp.metrics.judge import Judge
 from lvexp.metrics.rewriting import geometric, rewriting
@@ -21,7 +21,6 @@ from lvexp.models.attributes import AttributeModel, observed
 from lvexp.models.base import LatentModel
 from lvexp.models.control import ControlModel
 from lvexp.models.records import batch as gathered
-from lvexp.models.records import parts
 from lvexp.networks.writing import Decoding
 from lvexp.report.findings import Findings, Group, Row, Score, Section, number
 from lvexp.report.verdict import verdict
@@ -217,13 +216,7 @@ class Attributes(Instrument):
     def _perplexity(self, texts: Sequence[str]) -> float | None:
         """Per token, under the language model; None without one."""
         model = self.context.language_model
-        if model is None or not texts:
-            return None
-        nats, tokens = 0.0, 0
-        for rows in parts(texts):
-            batch = gathered(model.vocabulary, [texts[row] for row in rows]).to(model.device)
-            nats, tokens = nats + float(model.terms(batch).distortion.sum()), tokens + batch.predicted()
-        return math.exp(nats / tokens)
+        return None if model is None or not texts else perplexity(model, texts)
 
     @classmethod
     def groups(cls, scores: Scores) -> list[Group]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lvexp.instruments.base import Context, Instrument, Look, Scores
 from lvexp.instruments.exhibits import sample
+from lvexp.instruments.fluency import perplexity
 from lvexp.metrics.bleu import self_bleu
 from lvexp.metrics.diversity import distinct, share_unknown, spaced
 from lvexp.models.base import LatentModel
@@ -13,12 +14,17 @@ from lvexp.report.findings import Findings, Group, Score, Section, number, row
 
 
 class Samples(Instrument):
-    """``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
+    r"""``distinct_1``, ``distinct_2``, ``self_bleu`` of ``samples`` texts drawn from the model: z from the prior, words
     from p(x|z) without truncation; for language models too. ``unk``, ``samples_unk``: share of ``<unk>`` among the
-    words (all tokens except ``<eos>``) of the test set and of the samples."""
+    words (all tokens except ``<eos>``) of the test set and of the samples. With ``evaluation.language_model``,
+    ``sample_perplexity``, theirs per token under that model ("forward perplexity"; Zhao et al. 2018): the lower, the
+    more fluent, and lowest for samples that are all alike."""
 
     order = 40
-    figures = ("distinct_1", "distinct_2", "self_bleu", "samples", "unk", "samples_unk", "text_unit")
+    figures = (
+        *("distinct_1", "distinct_2", "self_bleu", "samples", "sample_perplexity"),
+        *("unk", "samples_unk", "text_unit"),
+    )
 
     def __init__(self, context: Context):
         super().__init__(context)
@@ -45,6 +51,8 @@ class Samples(Instrument):
         words = spaced(texts) if scores["text_unit"] == "characters" else texts
         found: dict[str, Score] = {"distinct_1": distinct(words, 1), "distinct_2": distinct(words, 2)}
         found |= {"self_bleu": self_bleu(words), "samples": len(texts), "samples_unk": share_unknown(words)}
+        if self.context.language_model is not None:
+            found["sample_perplexity"] = perplexity(self.context.language_model, texts)
         drawn = "drawn from the model" if latent.dim is None else "decoded from draws of the prior"
         return Findings(scores=found, groups=[self.rows({**scores, **found})], sections=[section(texts, drawn)])
 
@@ -61,6 +69,9 @@ class Samples(Instrument):
                 f"samples{by}" if spelled else "samples against each other", lacks,
             ),
         ]  # fmt: skip
+        if scores.get("sample_perplexity") is not None:
+            fluent = number(scores["sample_perplexity"], ".1f")
+            rows.append(("perplexity", fluent, "per token", "of the samples, under the language model"))
         if scores.get("unk") is not None:
             known = scores.get("samples_unk")
             drawn = "" if known is None else f"; samples {number(known, '.1%')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -42,21 +41,22 @@ def mutual_information(
     """
     if value is None:
         return exact_mutual_information(posterior, params, numbers)
-    return float(_each(posterior, params, value, numbers).mean())
+    return float(_each(posterior, params, value[None], numbers).mean())
 
 
 def _each(
-    posterior: Posterior, params: Float[Tensor, "N P"], value: Shaped[Tensor, "N ..."], numbers: int = _NUMBERS
-) -> Float[Tensor, " N"]:
-    """The term of each text in :func:`mutual_information`, which depends on its own draw only."""
-    q, texts = posterior(params), len(params)
+    posterior: Posterior, params: Float[Tensor, "N P"], values: Shaped[Tensor, "M N ..."], numbers: int = _NUMBERS
+) -> Float[Tensor, "M N"]:
+    """The term of each text in :func:`mutual_information` for each of its draws; it depends on that draw only."""
+    q, (draws, texts) = posterior(params), values.shape[:2]
+    value, own = values.flatten(0, 1), torch.arange(texts, device=values.device).repeat(draws)[:, None]
     log_density, size = (_gaussian(q), 1) if _is_gaussian(q) else (_any(q), value[0].numel())
     rows = max(1, numbers // (texts * max(1, size)))
     terms = []
-    for start in range(0, texts, rows):
+    for start in range(0, len(value), rows):
         log_q = log_density(value[start : start + rows])  # [rows, N]
-        terms.append(log_q.diagonal(start) - log_q.logsumexp(1) + math.log(texts))
-    return torch.cat(terms)
+        terms.append(log_q.gather(1, own[start : start + rows])[:, 0] - log_q.logsumexp(1) + math.log(texts))
+    return torch.cat(terms).view(draws, texts)
 
 
 def _any(q: Distribution) -> Callable[[Tensor], Tensor]:
@@ -101,7 +101,7 @@ def exact_mutual_information(posterior: Posterior, params: Float[Tensor, "N P"],
 def minibatch_mutual_information(
     posterior: Posterior,
     params: Float[Tensor, "N P"],
-    value: Shaped[Tensor, "N ..."] | None,
+    values: Shaped[Tensor, "M N ..."] | None,
     lengths: Int[Tensor, " N"],
     size: int = 32,
 ) -> float:
@@ -111,15 +111,18 @@ def minibatch_mutual_information(
     Their code uses the entropy of q(z|x) in closed form, we use the draw: the two are equal in expectation.
 
     Args:
-        posterior, params, value: as in :func:`mutual_information`.
+        posterior, params: as in :func:`mutual_information`. values: M draws of each text, or None as there.
         lengths: of the texts; groups are formed in order of length, the last may be smaller.
         size: texts in a group.
     """
     order = lengths.argsort(stable=True)
     total = 0.0
     for rows in order.split(size):
-        part = None if value is None else value[rows]
-        total += mutual_information(posterior, params[rows], part) * len(rows)
+        if values is None:
+            found = exact_mutual_information(posterior, params[rows])
+        else:
+            found = float(_each(posterior, params[rows], values[:, rows]).mean())
+        total += found * len(rows)
     return total / len(order)
 
 
@@ -177,24 +180,21 @@ class MutualInformation(Metric):
     def compute(self) -> dict[str, Any]:
         _, params, value, lengths = self._kept()
         exact = (configurations(self.posterior(params[:1])) or math.inf) <= ENUMERATED
-        values, error = [None], 0.0 if exact else None
+        values, error = None, 0.0 if exact else None
         if exact:
             information = exact_mutual_information(self.posterior, params)
         else:
             q = self.posterior(params)
             draws = 1 if self.draws is None else max(2, self.draws // len(params))
-            values = [value, *(q.sample() for _ in range(draws - 1))]
-            each = torch.stack([_each(self.posterior, params, value) for value in values])  # [M, N]
+            values = torch.stack([value, *(q.sample() for _ in range(draws - 1))])
+            each = _each(self.posterior, params, values)
             information = float(each.mean())
             if draws > 1:
                 error = math.sqrt(float(each.var(0).sum()) / draws) / len(params)
-        in_groups = [
-            minibatch_mutual_information(self.posterior, params, value, lengths, self.size) for value in values
-        ]
         return {
             "mi": information,
             "mi_se": error,
             "mi_n": len(params),
             "mi_exact": exact,
-            "mi_batch": statistics.fmean(in_groups),
+            "mi_batch": minibatch_mutual_information(self.posterior, params, values, lengths, self.size),
         }

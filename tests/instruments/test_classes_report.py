@@ -237,20 +237,6 @@ def test_fluency_is_the_perplexity_of_a_language_model(usual):
     assert usual.scores["transfer_perplexity"] is None
 
 
-def test_perplexity_is_over_all_tokens_of_all_batches():
-    import tiny
-
-    known = tiny.model("none").eval()
-    instrument = Attributes(Context(model(), SMALL, language_model=known))
-    texts = ["good", "the food was bad and the staff was good", "bad staff"] * 50
-    with torch.no_grad():
-        batches = [Batch.of(known.vocabulary.encode([text])) for text in texts[:3]]
-        nats = sum(known.terms(batch).distortion.sum().item() for batch in batches)
-        perplexity = instrument._perplexity(texts)
-    assert perplexity == pytest.approx(math.exp(nats / sum(batch.predicted() for batch in batches)), rel=1e-4)
-    assert instrument._perplexity([]) is None
-
-
 def test_the_mean_of_sentence_bleu_is_unsmoothed():
     written, references = ["a b c d e", "a b c", "x y z w"], ["a b c d f", "a b c", "a b c d"]
     first = (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25 * 100

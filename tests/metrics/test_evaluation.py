@@ -45,11 +45,12 @@ CODED = {"code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "c
     "ppl_marginal"
 }
 REFINED = {"elbo_refined", "rate_refined", "rate_floor", "rate_floor_by", "hole_fitted"}
+ASKED = {"sample_perplexity"}  # which needs a language model
 PROBED = {"probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples", "samples_unk"}
 EVERYWHERE = {"distortion", "sentences", "tokens", "unk", "text_unit"}
 #: what every report has, as a figure or as None
-NAMED = PRICED | CODED | REFINED | PROBED | WRITTEN | EVERYWHERE
+NAMED = ASKED | PRICED | CODED | REFINED | PROBED | WRITTEN | EVERYWHERE
 NAMED |= {"elbo", "ppl", "nll", "nll_kind", "active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"}
 #: the same, in the order of the instruments
 SCORES = tuple(dict.fromkeys(name for instrument in shipped() for name in instrument.figures))
@@ -82,11 +83,16 @@ def found():
 @pytest.mark.parametrize(
     ("latent", "missing"),
     [
-        ("gaussian", REFINED | CODED | PROBED),
-        ("point", REFINED | CODED | PROBED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
+        ("gaussian", ASKED | REFINED | CODED | PROBED),
+        ("point", ASKED | REFINED | CODED | PROBED | PRICED | WRITTEN | {"elbo", "ppl", "nll", "nll_kind"}),
         (
             "none",
-            REFINED | CODED | PROBED | PRICED | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"},
+            ASKED
+            | REFINED
+            | CODED
+            | PROBED
+            | PRICED
+            | {"active_units", "latent_dim", "recon_bleu", "recon_bleu_sentences"},
         ),
     ],
 )

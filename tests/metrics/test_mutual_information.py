@@ -16,6 +16,7 @@ from lvexp.distributions.support import support
 from lvexp.latents.gaussian import Gaussian
 from lvexp.metrics.mutual_information import (
     MutualInformation,
+    _each,
     exact_mutual_information,
     minibatch_mutual_information,
     mutual_information,
@@ -127,7 +128,7 @@ def test_the_metric_sums_over_a_small_z_and_draws_of_a_large_one():
                 metric.update(model.terms(batch))
         found, (_, params, value, lengths) = metric.compute(), metric._kept()
         assert found["mi_exact"] is exact
-        used = None if exact else value
+        used = None if exact else value[None]
         assert found["mi_batch"] == minibatch_mutual_information(model.latent.posterior, params, used, lengths, 4)
         by_draw = mutual_information(model.latent.posterior, params, value)
         assert found["mi"] == (exact_mutual_information(model.latent.posterior, params) if exact else by_draw)
@@ -145,13 +146,13 @@ def test_minibatches_by_hand():
         return float(sum(log_q[i, i] - m for i, m in zip(rows, mixed, strict=True)))
 
     by_hand = (group(1, 3) + group(0, 4) + group(2)) / 5  # in order of length, ties in order of text
-    assert minibatch_mutual_information(POSTERIOR, some, value, lengths, 2) == pytest.approx(by_hand, abs=1e-6)
+    assert minibatch_mutual_information(POSTERIOR, some, value[None], lengths, 2) == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_minibatch_figure_is_capped_at_the_size():
     apart = params(100.0 * torch.arange(64))
     lengths = torch.full((64,), 5)
-    assert minibatch_mutual_information(POSTERIOR, apart, draw(apart), lengths, 32) == pytest.approx(math.log(32))
+    assert minibatch_mutual_information(POSTERIOR, apart, draw(apart)[None], lengths, 32) == pytest.approx(math.log(32))
 
 
 @pytest.mark.parametrize("size", [7, 100])
@@ -180,6 +181,19 @@ def test_metric_measures_what_the_functions_do():
     assert found["mi_n"] == 11
     assert len(params) == 11
     assert found["mi"] == mutual_information(model.latent.posterior, params, value)
-    assert found["mi_batch"] == minibatch_mutual_information(model.latent.posterior, params, value, lengths, 4)
+    assert found["mi_batch"] == minibatch_mutual_information(model.latent.posterior, params, value[None], lengths, 4)
     assert 0 < found["mi_batch"] < math.log(4)
     assert found["mi_batch"] < found["mi"] <= math.log(11)
+
+
+@pytest.mark.parametrize("numbers", [1, 40, 2**21])
+def test_several_draws_of_each_text_are_taken_each_by_itself(numbers: int):
+    some = torch.randn(5, 2)
+    values = torch.stack([POSTERIOR(some).sample() for _ in range(3)])
+    each = _each(POSTERIOR, some, values, numbers)
+    assert each.shape == (3, 5)
+    for found, value in zip(each, values, strict=True):
+        assert float(found.mean()) == pytest.approx(mutual_information(POSTERIOR, some, value), abs=1e-9)
+    lengths = torch.tensor([3, 1, 2, 5, 4])
+    alone = [minibatch_mutual_information(POSTERIOR, some, value[None], lengths, 2) for value in values]
+    assert minibatch_mutual_information(POSTERIOR, some, values, lengths, 2) == pytest.approx(sum(alone) / 3, abs=1e-9)
