@@ -23,7 +23,7 @@ from lvexp.checks.mistakes import explain, of_launcher
 from lvexp.data import source
 from lvexp.data.settings import DataSettings
 from lvexp.errors import ConfigError, Diverged, LvexpError, RunError
-from lvexp.job import again, environment, identity, sweep
+from lvexp.job import again, environment, identity, machine, sweep
 from lvexp.job.identity import version
 
 _HERE = Path(__file__).parent
@@ -31,6 +31,7 @@ _HERE = Path(__file__).parent
 MENU = next(path for path in (_HERE / "conf", _HERE.parent / "conf") if path.is_dir())
 _mistakes: list[Exception] = []
 _crashes: list[Exception] = []
+_busy = machine.Busy()
 #: what the last job of this process did, as in the table of a multirun
 last: dict[str, Any] = {}
 
@@ -86,6 +87,7 @@ def _checked(config: DictConfig, folder: Path) -> dict[str, Any]:
     )
     (folder / identity.REFUSED).unlink(missing_ok=True)
 
+    machine.spin_less(_busy)
     # these import torch and lightning, so not before the checks
     from lvexp.evaluation import evaluate_again
     from lvexp.run import run

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+#: rounds for which a waiting thread of GNU's OpenMP spins before it sleeps, where processors are scarce
+_PATIENCE = "1000"
 _STAT = Path("/proc/stat")
 _SHORTEST = 0.3  # seconds; over less, the system's clock ticks are too coarse
 
@@ -47,6 +50,21 @@ def spent(which: Sequence[int]) -> float | None:
     # user, nice, system, idle, iowait, irq, softirq, steal: all but idle and iowait
     ticks = [int(value) for row in rows if row[0] in names for at, value in enumerate(row[1:9]) if at not in (3, 4)]
     return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
+
+
+def spin_less(busy: Busy) -> bool:
+    """Lets threads that wait for each other sleep soon, if other processes keep half a processor busy. By default they
+    spin, which is fastest alone, and takes the time of those they wait for where processors are scarce (measured:
+    docs/performance.md). It must come before torch is loaded; what the user has set is left as it is.
+
+    Returns:
+        whether anything was changed.
+    """
+    asked = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+    if asked or "torch" in sys.modules or (busy.others() or 0) < 0.5:
+        return False
+    os.environ["GOMP_SPINCOUNT"] = _PATIENCE
+    return True
 
 
 def crowded(threads: int, others: float | None, count: int) -> str | None:

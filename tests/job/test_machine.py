@@ -70,3 +70,30 @@ def test_something_is_said_only_where_there_is_no_room(threads, others, count, s
     assert (found is None) if said is None else (said in found)
     if threads == 1 and found:
         assert "try" not in found
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "loaded", "found"),
+    [
+        (1.0, {}, False, "1000"),
+        (0.2, {}, False, None),
+        (None, {}, False, None),
+        (1.0, {"GOMP_SPINCOUNT": "7"}, False, "7"),
+        (1.0, {"OMP_WAIT_POLICY": "ACTIVE"}, False, None),
+        (1.0, {}, True, None),
+    ],
+)
+def test_threads_sleep_soon_where_others_need_the_processors(others, own, loaded, found, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Busy, "others", lambda _: others)
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+    changed = machine.spin_less(Busy())
+    try:
+        assert os.environ.get("GOMP_SPINCOUNT") == found
+        assert changed is (found == "1000")
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
