@@ -6,7 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -124,3 +128,59 @@ def test_a_side_of_pairs_does_a_window_of_work(kind: str, translated: list[str])
     ready, window, *_ = paired(kind, {"overrides": translated, "steps": 2})
     assert ready == {"ready": True}
     assert window["speed"] > 0
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    loader = SourceFileLoader("bench", str(MENU.parent / "scripts" / "bench"))
+    spec = spec_from_loader("bench", loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def measured(commit: str, *ratio: float, **more: Any) -> dict[str, Any]:
+    row = {"work": "train small", "cores": 2, "machine": "x", "against": "textbook", "commit": commit}
+    return row | ({"ratio": list(ratio)} if ratio else {}) | more
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (measured("c", 1.2, 1.1, 1.3), "×1.200 against ×1.400 at a, b"),
+        (measured("c", 1.3, 1.1, 1.45), None),  # the range reaches what was usual
+        (measured("c", 1.6, 1.5, 1.7), None),
+        (measured("b", 1.2, 1.1, 1.3), "×1.200 against ×1.400 at a"),  # a commit is not compared with itself
+        (measured("c", 1.2, 1.1, 1.3, cores=8), None),
+        (measured("c", 1.2, 1.1, 1.3, against="HEAD~1"), None),
+        (measured("c"), None),
+    ],
+)
+def test_a_ratio_that_fell_is_said(bench: ModuleType, now: dict[str, Any], said: str | None):
+    earlier = [
+        measured("a", 1.4, 1.3, 1.5),
+        measured("b", 1.4, 1.2, 1.5),
+        measured("a"),
+        measured("a", 9, 9, 9, work="iw"),
+    ]
+    found = bench.worse(now, earlier)
+    assert found is None if said is None else said in found
+
+
+def test_only_the_last_five_count(bench: ModuleType):
+    earlier = [measured(f"old {n}", 2.0, 2.0, 2.0) for n in range(9)] + [
+        measured(f"{n}", 1.0, 1.0, 1.0) for n in range(5)
+    ]
+    assert bench.worse(measured("now", 1.1, 1.0, 1.2), earlier) is None
+    assert bench.worse(measured("now", 0.8, 0.7, 0.9), earlier) is not None
+
+
+def test_history_is_kept(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    for ratio in (1.5, 1.1):
+        bench.keep({"work": "train small", "against": "textbook", "ratio": [ratio, ratio, ratio]})
+    rows = [json.loads(line) for line in (tmp_path / "outputs" / "bench.jsonl").read_text().splitlines()]
+    assert [row["ratio"][0] for row in rows] == [1.5, 1.1]
+    assert {"commit", "when", "cores", "machine"} <= rows[0].keys()
+    assert "WORSE" not in capsys.readouterr().out, "of the same commit"
