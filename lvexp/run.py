@@ -34,6 +34,7 @@ from lvexp.job.machine import Busy, crowded, processors
 from lvexp.models.base import LatentModel
 from lvexp.report.result import RESULT, write_result
 from lvexp.report.table import on_output, show
+from lvexp.training import precision
 from lvexp.training.checkpoints import Best, LastCheckpoint
 from lvexp.training.csv_logger import METRICS
 from lvexp.training.decay import DecayAndReload, Plateau
@@ -159,6 +160,12 @@ def _execute(
         saved = checkpoints.read(parent.checkpoint(config["finetune"]), "another run")
         start(model, list(config["regularizer"] or {}), saved, typed)
         console.print(f"starts from {config['finetune']}", highlight=False)
+    if config["trainer"]["precision"] == "auto":
+        places = [folder, *([Path(config["resume"]).expanduser()] if config["resume"] else [])]
+        on_gpu = config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
+        found, why = precision.chosen(places, training, data.train_dataloader(), on_gpu)
+        config = {**config, "trainer": {**config["trainer"], "precision": found}}
+        console.print(f"trainer.precision=auto: {found} ({why})", highlight=False)
     _announce(config, folder, console, training, data)
     if (crowd := crowded(torch.get_num_threads(), busy.others(), len(processors()))) is not None:
         console.print(f"[yellow]machine[/yellow] {crowd}", highlight=False)
@@ -178,6 +185,7 @@ def _execute(
                 **job, **found, "seed": config["seed"], "valid": validation.best, "monitor": model.monitor[0],
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
                 "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step,
+                "precision": config["trainer"]["precision"],
             }  # fmt: skip
             report(place, result, evaluation, console, loggers)
             result["folder"] = str(folder)

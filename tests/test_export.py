@@ -58,11 +58,14 @@ def test_a_trained_run_is_shared_with_its_figures_and_without_paths(
     for file in (tmp_path / "shared").glob("*.[jm]*"):
         if file.suffix in (".json", ".md"):
             assert str(tmp_path) not in file.read_text(), file.name
+            assert "corpus.tsv" not in file.read_text(), file.name
 
 
 @pytest.fixture
 def lvexp_run(small: list[str], tmp_path: Path, lvexp: Callable) -> Path:
-    done = lvexp(*small, "trainer.max_epochs=1")
+    places = [f"data.root={tmp_path}", "data.files.train=corpus.tsv", f"data.cache={tmp_path / 'encoded'}"]
+    typed = [word for word in small if not word.startswith("data.files.train=")]
+    done = lvexp(*typed, *places, "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     (result,) = (tmp_path / "outputs").rglob("result.json")
     return result.parent

@@ -14,6 +14,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 import lvexp
 from lvexp.errors import ConfigError, RunError
 from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.reconstruction import Reconstruction
 from lvexp.instruments.settings import EvaluationSettings
 from lvexp.job import identity
 from lvexp.latents.vmf import VMF
@@ -75,6 +76,30 @@ def test_the_hole_of_a_fitted_prior_and_noise_in_the_report(monkeypatch: pytest.
     assert found.scores["hole_fitted"] < found.scores["hole"]
     assert "noise" in found.pictures
     assert [section.title for section in found.sections].count("Samples of the fitted prior") == 1
+
+
+def test_texts_are_decoded_from_z_with_noise_of_each_size(monkeypatch: pytest.MonkeyPatch):
+    model, sizes, decoded = tiny.model(dim=3), [], []
+    near, again = type(model.latent).near, Reconstruction.again
+
+    def watched(self, point, size):
+        sizes.append(size)
+        return near(self, point, size) + 100 * size
+
+    def kept(self, values, originals):
+        decoded.append(values)
+        return again(self, values, originals)
+
+    monkeypatch.setattr(type(model.latent), "near", watched)
+    monkeypatch.setattr(Reconstruction, "again", kept)
+    evaluate(model, tiny.corpus(), dataclasses.replace(SETTINGS, noise=[0.0, 0.5, 2.0]))
+    plain, *noisy = decoded
+    assert sizes == [0.0, 0.5, 2.0]
+    assert torch.equal(noisy[0], plain)
+    for size, values in zip(sizes[1:], noisy[1:], strict=True):
+        moved = (values - plain - 100 * size) / size
+        assert 0.4 < moved.std() < 1.8, "of unit size for each unit of noise"
+        assert abs(moved.mean()) < 1
 
 
 def test_a_finished_run_samples_from_what_is_fitted(tmp_path: Path, composed: Compose):

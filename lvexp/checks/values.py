@@ -222,7 +222,8 @@ _ONE_OF = {
     "trainer.accelerator": ("cpu", "gpu", "cuda", "mps", "tpu", "auto"),
     "trainer.gradient_clip_algorithm": ("norm", "value"),
     "trainer.precision": (
-        "32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine",
+        *("32-true", "32", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "64", "transformer-engine"),
+        "auto",
     ),
     "trainer.profiler": ("null", "simple", "advanced", "pytorch"),
 }  # fmt: skip

@@ -24,7 +24,7 @@ MARK = ".lvexp.json"
 _FOUND = (RESULT, "metrics.csv", "samples.txt", *FILES, "checkpoints/*.ckpt", "figures/*.png")
 #: other files that it leaves
 _REST = (
-    MARK, DONE, REFUSED, "error.txt", ".*.part", "checkpoints/.*.part",
+    MARK, DONE, REFUSED, "error.txt", "precision.txt", ".*.part", "checkpoints/.*.part",
     *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # written by Lightning's profilers
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
 )  # fmt: skip

@@ -40,8 +40,13 @@ def device(trainer: Mapping[str, Any]) -> None:
 
 
 def precision(config: Mapping[str, Any]) -> None:
-    """Rejects bf16 on a processor without an LSTM in bf16, which only a trial shows."""
+    """Rejects bf16 on a processor without an LSTM in bf16, which only a trial shows, and a choice among processes."""
     kind, cells = config["trainer"]["precision"], {config[part].get("cell") for part in ("encoder", "decoder")}
+    if kind == "auto" and config["trainer"]["devices"] != 1:
+        raise ConfigError(
+            f"trainer.precision=auto trainer.devices={config['trainer']['devices']}: each process would choose for "
+            "itself\ntry  trainer.precision=bf16-mixed | trainer.precision=32-true"
+        )
     if config["trainer"]["accelerator"] != "cpu" or not kind.startswith("bf16") or "lstm" not in cells:
         return
     try:

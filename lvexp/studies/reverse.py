@@ -13,6 +13,7 @@ A run that is in the file already is left out.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -23,7 +24,8 @@ from typing import Any
 from lvexp import build
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.errors import LvexpError
+from lvexp.errors import LvexpError, RunError
+from lvexp.instruments.exhibits import spread
 from lvexp.job import identity
 from lvexp.loading import Run, load
 from lvexp.python import train
@@ -48,10 +50,10 @@ def main() -> None:
     arguments.to.parent.mkdir(parents=True, exist_ok=True)
     for folder, real in [*((folder, False) for folder in folders), *([(folders[0], True)] if arguments.real else [])]:
         run = load(folder)
-        key = {"run": "real texts" if real else run.folder.name, "texts": arguments.texts, "overrides": overrides}
+        key = {"run": "real texts" if real else folder.resolve().name, "texts": arguments.texts, "overrides": overrides}
         if any(key.items() <= row.items() for row in done):
             continue
-        row = key | measured(run, arguments.texts, overrides, real) | {"commit": identity.commit()}
+        row = key | measured(run, folder.resolve(), arguments.texts, overrides, real) | {"commit": identity.commit()}
         with arguments.to.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(f"{key['run']}  reverse perplexity {row['reverse_perplexity']:.1f}", flush=True)
@@ -61,46 +63,53 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def measured(run: Run, count: int, overrides: list[str], real: bool) -> dict[str, Any]:
-    """Perplexity per token of the run's test texts under a language model of ``count`` texts that it wrote, or of real
-    training texts.
+def measured(run: Run, folder: Path, count: int, overrides: list[str], real: bool) -> dict[str, Any]:
+    """Perplexity per token of the test texts of the run in ``folder``, under a language model of ``count`` texts that
+    it wrote, or of real training texts.
 
     Raises:
         RunError: the run writes no texts of its own. DataError: its corpus is not there.
     """
     data = build.data(run.config)
-    name = f"{'real' if real else run.folder.name}-{count}"
-    place = Path("outputs/reverse") / name
+    assert isinstance(run.vocabulary, Vocabulary)
+    texts = {split: decoded(data.in_order(split), run.vocabulary) for split in ("train", "valid", "test")}
+    if real:  # evenly from the whole corpus, which may be in an order
+        texts["train"] = [texts["train"][row] for row in spread(len(texts["train"]), count)]
+    else:
+        texts["train"] = list(itertools.islice(written(run), count))
+    place = Path("outputs/reverse") / f"{'real' if real else folder.name}-{count}"
     place.mkdir(parents=True, exist_ok=True)
-    texts = decoded(data.in_order("train"), run.vocabulary) if real else written(run, count)
-    splits = {split: decoded(data.in_order(split), run.vocabulary) for split in ("valid", "test")}
-    for split, lines in {"train": texts, **splits}.items():
-        kept = (line for line in lines if line.strip())
-        chosen = [line for line, _ in zip(kept, range(count if split == "train" else sys.maxsize), strict=False)]
-        (place / f"{split}.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
-    files = [f"data.files.{split}={(place / f'{split}.txt').absolute()}" for split in ("train", "valid", "test")]
+    for split, lines in texts.items():
+        (place / f"{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    files = [f"data.files.{split}={(place / f'{split}.txt').absolute()}" for split in texts]
     judge = train(
-        *("model=rnnlm", "data=text", *files, f"data.vocabulary.run={run.folder}"),
+        *("model=rnnlm", "data=text", *files, f"data.vocabulary.run={folder}"),
         *(f"data.vocabulary.kind={run.vocabulary.kind}", "name=reverse", *overrides),
     )
+    assert judge.folder is not None
     scores = judge.result["test"]
-    return {
-        "judge": judge.folder.name,
-        "reverse_perplexity": math.exp(scores["nll"] * scores["sentences"] / scores["tokens"]),
-    }
+    per_token = scores["nll"] * scores["sentences"] / scores["tokens"]
+    return {"judge": judge.folder.name, "reverse_perplexity": math.exp(per_token)}
 
 
-def written(run: Run, count: int) -> Iterator[str]:
-    """Texts that the run draws, without the empty ones, of which there may be as many again."""
-    for part in range(2 * math.ceil(count / _AT_ONCE)):
-        yield from run.sample(_AT_ONCE, seed=part)
+def written(run: Run) -> Iterator[str]:
+    """Texts that the run draws, without the empty ones.
+
+    Raises:
+        RunError: it writes empty texts alone.
+    """
+    for seed in itertools.count():
+        if not (texts := list(filter(str.strip, run.sample(_AT_ONCE, seed=seed)))):
+            raise RunError(
+                f"{run.folder}: {_AT_ONCE} texts drawn from it are empty\ntry  a run that was trained longer"
+            )
+        yield from texts
 
 
-def decoded(batches: Iterable[Batch], vocabulary: Vocabulary) -> Iterator[str]:
+def decoded(batches: Iterable[Batch], vocabulary: Vocabulary) -> list[str]:
     """Texts as the model reads them, with ``<unk>``."""
-    for batch in batches:
-        for text in batch.tokens.tolist():
-            yield vocabulary.decode(text)
+    texts = [vocabulary.decode(text) for batch in batches for text in batch.tokens.tolist()]
+    return [text for text in texts if text.strip()]
 
 
 if __name__ == "__main__":
