@@ -6,14 +6,14 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lvexp import build
 from lvexp.__main__ import MENU
-from lvexp.checks import refusals
+from lvexp.checks import keys, refusals
 from lvexp.data.vocabulary import Vocabulary
 
 SMALL = (
@@ -62,5 +62,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def checked(config: DictConfig) -> None:
-    """What the command line does before it loads torch."""
-    refusals.check(plain(config), dict(config.hydra.runtime.choices), MENU)
+    """What the command line does before it reads a corpus and loads torch."""
+    choices = {str(key): value for key, value in config.hydra.runtime.choices.items()}
+    raw = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+    settled = plain(config)
+    keys.check(raw, choices, MENU)
+    refusals.check(settled, choices, MENU)

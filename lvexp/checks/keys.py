@@ -30,7 +30,7 @@ TRAINER = (
 #: arguments that `build` passes to the classes, independent of the configuration
 GIVEN = (
     *("vocabulary", "special", "features", "states", "code", "encoder", "decoder", "latent", "estimator", "anneal"),
-    *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources", "context"),
+    *("regularizers", "optimizer", "steps_per_epoch", "params", "new_encoder", "new_decoder", "sources"),
     *("info", "known", "attributes", "reader", "inference", "memories", "words"),
 )
 #: keys of a node in addition to the arguments of its class
@@ -44,13 +44,27 @@ def check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> Non
         raw: the configuration, unresolved, with its ``hydra`` node; a key that another value refers to counts as read.
         choices: group → option. menu: the folder of the options.
     """
+    task = ((raw.get("hydra") or {}).get("overrides") or {}).get("task") or []
+    asked = {str(word).lstrip("+~").partition("=")[0] for word in task}
+    try:
+        _check(raw, choices, menu)
+    except _Unread as error:
+        path, value, by, known = error.args
+        raise _unread(path, value, by, known, path in asked or not task) from None
+
+
+class _Unread(Exception):
+    """A key that nothing reads: its path, its value, what does not read it, and the keys that this reads."""
+
+
+def _check(raw: Mapping[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
     config = yaml(menu / "config.yaml")[1]
     groups, referred = (*GROUPS, *AROUND, *SEVERAL, "hydra"), set(_referred(raw))
     for key, node in raw.items():
         if key in groups:
             continue
         if key not in config and key not in referred:
-            raise _unread(key, node, "nothing", [*config, *groups])
+            raise _Unread(key, node, "nothing", [*config, *groups])
         if isinstance(node, Mapping) and isinstance(config.get(key), Mapping):
             _among(key, node, list(config[key]))
         elif isinstance(node, Mapping):  # a key of an option, such as the embeddings of a model
@@ -105,7 +119,7 @@ def _class(path: str, node: Mapping[str, Any], option: str, folder: Path, inner:
         if isinstance(value, Mapping) and "_target_" in value:
             _class(f"{path}.{key}", value, f"{path}.{key}", folder, (*inner, key))
         elif key not in free and key not in names:
-            raise _unread(f"{path}.{key}", value, option, names)
+            raise _Unread(f"{path}.{key}", value, option, names)
         elif isinstance(value, Mapping) and key not in DECLARED and (shown := list(_shown(folder, (*inner, key)))):
             _among(f"{path}.{key}", value, shown)
             if path == "optimizer":
@@ -139,7 +153,7 @@ def _shown(folder: Path, path: tuple[str, ...]) -> Iterator[str]:
 def _among(path: str, node: Mapping[str, Any], known: list[str]) -> None:
     for key, value in node.items():
         if key not in known and key not in DECLARED:
-            raise _unread(f"{path}.{key}", value, path, known)
+            raise _Unread(f"{path}.{key}", value, path, known)
 
 
 def _all(path: str, node: Mapping[str, Any], wanted: list[str]) -> None:
@@ -150,12 +164,13 @@ def _all(path: str, node: Mapping[str, Any], wanted: list[str]) -> None:
             )
 
 
-def _unread(path: str, value: Any, by: str, known: list[str]) -> ConfigError:
+def _unread(path: str, value: Any, by: str, known: list[str], asked: bool) -> ConfigError:
+    """The message about a key, which was typed (``asked``) or is set by a preset."""
     *outer, last = path.split(".")
     names = sorted({name for name in known if name not in DECLARED and not name.startswith("_")})
     near = [".".join([*outer, name]) for name in difflib.get_close_matches(last, names, 1, 0.7)]
     reads = f"{by} reads {', '.join(names) or 'no keys'}" if outer else "nothing reads it"
-    advice = " | ".join([*(f"{name}=…" for name in near), f"leave out {path}"])
+    advice = " | ".join([*(f"{name}=…" for name in near), f"leave out {path}" if asked else f"~{path}"])
     return ConfigError(f"{path}={typed(value)}: there is no such key; {reads}\ntry  {advice}")
 
 

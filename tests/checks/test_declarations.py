@@ -232,3 +232,11 @@ def test_what_is_declared_is_not_handed_to_a_class():
 @pytest.mark.parametrize("file", sorted(MENU.glob("*/*.yaml")), ids=lambda file: f"{file.parent.stem} {file.stem}")
 def test_every_declaration_of_the_menu_can_be_read(file: Path):
     declarations.check({file.parent.stem: values.yaml(file)[1]}, TRAITS)
+
+
+def test_a_key_that_a_preset_sets_is_taken_out_with_a_tilde(composed: Compose):
+    with pytest.raises(ConfigError, match=r"encoder.norm=false: there is no such key.*\ntry  ~encoder.norm$"):
+        checked(composed("experiment=remedies", "encoder=transformer", "decoder=transformer"))
+    checked(composed("experiment=remedies", "encoder=transformer", "decoder=transformer", "~encoder.norm"))
+    with pytest.raises(ConfigError, match=r"leave out encoder.normx$"):
+        checked(composed("experiment=remedies", "+encoder.normx=3"))
