@@ -182,7 +182,8 @@ def _execute(
             _load_best(model, best)
             evaluation, found = measured(config, model, data, more, console)
             result = {
-                **job, **found, "seed": config["seed"], "valid": validation.best, "monitor": model.monitor[0],
+                **job, **found, "seed": config["seed"], "monitor": model.monitor[0],
+                "valid": {name: finite_or_none(value) for name, value in validation.best.items()},
                 "seconds": round(time.perf_counter() - began, 1), "tokens_per_second": progress.tokens_per_second,
                 "epochs": trainer.fit_loop.epoch_progress.current.ready, "steps": trainer.global_step,
                 "precision": config["trainer"]["precision"],

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from lvexp.shapes import Float, Tensor
 
+_FAR = 1e30  # the largest coordinate of an inverse: its square is not finite in 32 bits, sums of a few are
+
 
 class InverseAutoregressive(Transform):
     r""":math:`y = s \odot x + (1 - s) \odot m` with :math:`s = \sigma(g(x, h))`, :math:`m = m(x, h)`, where output d of
@@ -52,15 +54,17 @@ class InverseAutoregressive(Transform):
         return s * x + (1 - s) * m
 
     def _inverse(self, y: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        dim, total, found = y.shape[-1], self.hidden, []
+        # At a point that the transformation hardly reaches, each dimension multiplies the error of those before it:
+        # in 64 bits, and bounded, its density is 0 and not undefined.
+        inputs, outputs, bias = self.inputs.double(), self.outputs.double(), self.bias.double()
+        dim, total, far, found = y.shape[-1], self.hidden.double(), y.double(), []
         for d in range(dim):
-            units = total.relu()
-            rows = torch.stack([self.outputs[d], self.outputs[dim + d]])
-            m, g = F.linear(units, rows, self.bias[[d, dim + d]]).unbind(-1)
-            x = y[..., d] * (1 + (-g).exp()) - m * (-g).exp()  # 1/s and (1 - s)/s
+            rows = torch.stack([outputs[d], outputs[dim + d]])
+            m, g = F.linear(total.relu(), rows, bias[[d, dim + d]]).unbind(-1)
+            x = (far[..., d] + (far[..., d] - m) * (-g.clamp(min=-60)).exp()).clamp(-_FAR, _FAR)
             found.append(x)
-            total = total + x[..., None] * self.inputs[:, d]
-        return self._turned(torch.stack(torch.broadcast_tensors(*found), -1))
+            total = total + x[..., None] * inputs[:, d]
+        return self._turned(torch.stack(torch.broadcast_tensors(*found), -1)).to(y.dtype)
 
     def log_abs_det_jacobian(self, x: Float[Tensor, "... D"], y: Tensor) -> Float[Tensor, ...]:
         return F.logsigmoid(self._parts(self._turned(x))[1]).sum(-1)

@@ -176,7 +176,7 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
         scores |= diverged(bound, broken) | {"sentences": sentences, "tokens": tokens}
         known = {name: finite_or_none(score) for name, score in scores.items()}
         return Evaluation(known, verdict(scores), reported=reported, monitor=model.monitor)
-    scores |= walk.measure()
+    scores |= {name: finite_or_none(score) for name, score in walk.measure().items()}
     groups: dict[str, list[Row]] = {}
     sections: list[Section] = []
     pictures: dict[str, Callable[[Path], None]] = {}

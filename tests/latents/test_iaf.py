@@ -174,3 +174,20 @@ def test_a_vamp_prior_of_it():
     assert p.log_prob(z).shape == (6,)
     assert p.log_prob(z).isfinite().all()
     assert made.given.inputs.requires_grad
+
+
+@torch.no_grad()
+def test_far_from_its_draws_the_density_is_zero_and_not_undefined():
+    torch.manual_seed(3)
+    made = IAF(H, 32, depth=2, hidden=16, context=4)
+    for block in made.blocks:
+        torch.nn.init.normal_(block.outputs.weight, std=4.0)
+        torch.nn.init.normal_(block.outputs.bias, std=4.0)
+    params = 3 * torch.randn(40, 2 * 32 + 4)
+    q = made.posterior(params)
+    z = q.sample()
+    assert torch.isfinite(q.log_prob(z)).all()
+    crossed = q.log_prob(z[:, None])
+    assert not crossed.isnan().any()
+    assert (crossed == -torch.inf).any(), "otherwise nothing is tested"
+    assert not q.log_prob(1e6 * torch.ones(32)).isnan().any()
