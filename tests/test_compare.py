@@ -82,6 +82,7 @@ def test_files_are_written_and_compare_again(typed, folder: Path, kind: str):
 
 def test_kept_results_do_not_say_where_a_machine_has_its_files(typed, folder: Path):
     placed = ["arm=linear", "paths.outputs=/home/me", "data.root=/data", "+data.cache=/tmp/c"]
+    placed += ["evaluation.language_model=/home/me/run", "evaluation.references=/data/r.txt"]
     write(folder / "placed", [result("a", 1, placed)])
     assert typed("placed", "--to", "mine").code == 0
     assert json.loads((folder / "mine.jsonl").read_text())["overrides"] == ["arm=linear", "seed=1"]

@@ -25,7 +25,7 @@ KEPT = (
     *("run_id", "group_id", "seed", "commit", "overrides", "choices", "verdict"),
     *("seconds", "steps", "epochs", "tokens_per_second", "test", "valid", "data"),
 )
-_PLACES = ("paths.", "data.root=", "data.cache=", "hydra.")
+_PLACES = ("paths.", "data.root=", "data.cache=", "hydra.", "evaluation.language_model=", "evaluation.references=")
 #: what a comparison cannot do without
 _NEEDED = {"run_id": str, "group_id": str, "overrides": list, "choices": dict, "test": dict}
 _TRY = "try  the folder of a sweep, outputs/<name>"
