@@ -20,11 +20,13 @@ from lvexp.report.result import RESULT
 
 #: names the run of a folder: its id, and the code it began with
 MARK = ".lvexp.json"
+#: keeps what ``trainer.precision=auto`` chose: a resumed run goes on in the same precision
+PRECISION = "precision.txt"
 #: files that a run writes and would overwrite
 _FOUND = (RESULT, "metrics.csv", "samples.txt", *FILES, "checkpoints/*.ckpt", "figures/*.png")
 #: other files that it leaves
 _REST = (
-    MARK, DONE, REFUSED, "error.txt", "precision.txt", ".*.part", "checkpoints/.*.part",
+    MARK, DONE, REFUSED, "error.txt", PRECISION, ".*.part", "checkpoints/.*.part",
     *("fit-profile*", "validate-profile*", "[0-9]*_trace.json"),  # written by Lightning's profilers
     *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
 )  # fmt: skip

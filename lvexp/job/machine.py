@@ -52,19 +52,14 @@ def spent(which: Sequence[int]) -> float | None:
     return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
 
 
-def spin_less(busy: Busy) -> bool:
+def spin_less(busy: Busy) -> None:
     """Lets threads that wait for each other sleep soon, if other processes keep half a processor busy. By default they
     spin, which is fastest alone, and takes the time of those they wait for where processors are scarce (measured:
     docs/performance.md). It must come before torch is loaded; what the user has set is left as it is.
-
-    Returns:
-        whether anything was changed.
     """
     asked = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
-    if asked or "torch" in sys.modules or (busy.others() or 0) < 0.5:
-        return False
-    os.environ["GOMP_SPINCOUNT"] = _PATIENCE
-    return True
+    if not asked and "torch" not in sys.modules and (busy.others() or 0) >= 0.5:
+        os.environ["GOMP_SPINCOUNT"] = _PATIENCE
 
 
 def crowded(threads: int, others: float | None, count: int) -> str | None:

@@ -13,11 +13,10 @@ import torch
 from lvexp.data.batch import Batch
 from lvexp.durable import replace_durably
 from lvexp.errors import Diverged
+from lvexp.job.folder import PRECISION
 from lvexp.training.module import Training
 
 FULL, LOW = "32-true", "bf16-mixed"
-#: name of the file that keeps the choice: a resumed run goes on in the same precision
-CHOSEN = "precision.txt"
 _BATCHES, _SECONDS = 4, 1.0
 _WORTH = 0.9  # of the time in 32 bits: less is gained than the noise of the measurement
 
@@ -31,8 +30,8 @@ def chosen(places: Sequence[Path], training: Training, batches: Iterable[Batch],
         on_gpu: whether it trains on a GPU, where bf16 is used if the GPU has it.
     """
     for place in places:
-        if (place / CHOSEN).exists():
-            return (place / CHOSEN).read_text(encoding="utf-8").strip(), "as before"
+        if (place / PRECISION).exists():
+            return (place / PRECISION).read_text(encoding="utf-8").strip(), "as before"
     if on_gpu:
         found, said = (LOW, "this GPU has it") if torch.cuda.is_bf16_supported() else (FULL, "this GPU has no bf16")
     else:
@@ -41,7 +40,7 @@ def chosen(places: Sequence[Path], training: Training, batches: Iterable[Batch],
         said = "this processor cannot train it in bf16"
         if share is not None:
             said = f"a step in bf16 takes {share:.2f} of the time of one in 32 bits"
-    replace_durably(places[0] / CHOSEN, found.encode())
+    replace_durably(places[0] / PRECISION, found.encode())
     return found, said
 
 

@@ -91,9 +91,8 @@ def test_threads_sleep_soon_where_others_need_the_processors(others, own, loaded
     monkeypatch.setattr(Busy, "others", lambda _: others)
     if not loaded:
         monkeypatch.delitem(sys.modules, "torch", raising=False)
-    changed = machine.spin_less(Busy())
+    machine.spin_less(Busy())
     try:
         assert os.environ.get("GOMP_SPINCOUNT") == found
-        assert changed is (found == "1000")
     finally:
         os.environ.pop("GOMP_SPINCOUNT", None)

@@ -13,8 +13,9 @@ from helpers import Command, Compose, plain
 from lvexp import build
 from lvexp.errors import ConfigError
 from lvexp.job import preflight
+from lvexp.job.folder import PRECISION
 from lvexp.training import precision
-from lvexp.training.precision import CHOSEN, FULL, LOW, chosen, ratio
+from lvexp.training.precision import FULL, LOW, chosen, ratio
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_a_run_trains_in_what_it_chose(small: list[str], lvexp: Command, tmp_pat
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "outputs").rglob("result.json")
     found = json.loads(file.read_text())["precision"]
-    assert found == (file.parent / CHOSEN).read_text()
+    assert found == (file.parent / PRECISION).read_text()
     assert f"trainer.precision=auto: {found} (a step in bf16 takes" in " ".join(done.stdout.split())
 
 
