@@ -261,27 +261,53 @@ def stepper(side: SimpleNamespace) -> Callable[[Any], None]:
 def train_bare(settings: dict[str, Any]) -> None:
     """The difference to this is the cost of Lightning's loop."""
     side = prepared(settings)
+    bare(side, settings["steps"], flops(side))
+
+
+def train_textbook(settings: dict[str, Any]) -> None:
+    side = prepared(settings)
+    textbook(side, Textbook(side.model, dropout(side)), settings["steps"], flops(side))
+
+
+def dropout(side: SimpleNamespace) -> tuple[float, float]:
+    return side.config["decoder"]["dropout_in"], side.config["decoder"]["dropout_out"]
+
+
+def bare(side: SimpleNamespace, steps: int, per_token: int = 0) -> None:
+    """Windows of lvexp's training steps without Lightning."""
     step = stepper(side)
     answer(ready=True)
-    window = Window(settings["steps"], flops(side))
+    window = Window(steps, per_token)
     for batch in batches(side):
         step(batch)
         window.count(batch.tokens[:, 1:].numel())
 
 
-def train_textbook(settings: dict[str, Any]) -> None:
-    side = prepared(settings)
-    decoder = side.config["decoder"]
-    model = Textbook(side.model, (decoder["dropout_in"], decoder["dropout_out"]))
+def textbook(side: SimpleNamespace, model: nn.Module, steps: int, per_token: int = 0) -> None:
+    """Windows of plain training steps of a model that returns its loss."""
     optimizer = torch.optim.Adam(model.parameters(), lr=side.config["optimizer"]["lr"])
     answer(ready=True)
-    window = Window(settings["steps"], flops(side))
+    window = Window(steps, per_token)
     for batch in batches(side):
         optimizer.zero_grad()
         model(batch.tokens, 0.5).backward()
         nn.utils.clip_grad_norm_(model.parameters(), side.config["trainer"]["gradient_clip_val"])
         optimizer.step()
         window.count(batch.tokens[:, 1:].numel())
+
+
+def losses(side: SimpleNamespace, book: nn.Module, steps: int) -> list[tuple[float, float]]:
+    """Of some batches, ours and the textbook's, with the same noise and without dropout."""
+    side.model.eval()
+    book.eval()
+    found: list[tuple[float, float]] = []
+    with torch.no_grad():
+        for batch, _ in zip(batches(side), range(steps), strict=False):
+            torch.manual_seed(len(found))
+            terms = side.model.terms(batch)
+            torch.manual_seed(len(found))
+            found.append((float((terms.distortion + 0.5 * terms.rate).mean()), float(book(batch.tokens, 0.5))))
+    return found
 
 
 def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 import torch
-from bench_sides import Window, _linear, answer, batches, prepared, stepper
+from bench_sides import _linear, answer, bare, losses, prepared, textbook
 from torch import nn
 from torch.nn import functional as F
 
@@ -86,42 +86,18 @@ def _embedding(like: nn.Embedding) -> nn.Embedding:
 
 
 def transformer_lvexp(settings: dict[str, Any]) -> None:
-    """lvexp's training step without Lightning."""
-    side = prepared(settings)
-    step = stepper(side)
-    answer(ready=True)
-    window = Window(settings["steps"], 0)
-    for batch in batches(side):
-        step(batch)
-        window.count(batch.tokens[:, 1:].numel())
+    bare(prepared(settings), settings["steps"])
 
 
 def transformer_textbook(settings: dict[str, Any]) -> None:
     side = prepared(settings)
-    model = Textbook(side.model, side.config)
-    optimizer = torch.optim.Adam(model.parameters(), lr=side.config["optimizer"]["lr"])
-    answer(ready=True)
-    window = Window(settings["steps"], 0)
-    for batch in batches(side):
-        optimizer.zero_grad()
-        model(batch.tokens, 0.5).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), side.config["trainer"]["gradient_clip_val"])
-        optimizer.step()
-        window.count(batch.tokens[:, 1:].numel())
+    textbook(side, Textbook(side.model, side.config), settings["steps"])
 
 
 def same(settings: dict[str, Any]) -> None:
-    """The losses of some batches, ours and the textbook's, with the same noise."""
+    """The losses of some batches, ours and the textbook's."""
     side = prepared(settings)
-    book, found = Textbook(side.model, side.config).eval(), []
-    side.model.eval()
-    with torch.no_grad():
-        for batch, _ in zip(batches(side), range(settings["steps"]), strict=False):
-            torch.manual_seed(len(found))
-            terms = side.model.terms(batch)
-            torch.manual_seed(len(found))
-            found.append([float((terms.distortion + 0.5 * terms.rate).mean()), float(book(batch.tokens, 0.5))])
-    answer(losses=found)
+    answer(losses=losses(side, Textbook(side.model, side.config), settings["steps"]))
 
 
 if __name__ == "__main__":

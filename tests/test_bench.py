@@ -65,9 +65,14 @@ TRANSFORMERS = [
 ]
 
 
-def transformers(kind: str, settings: dict) -> list[dict]:
+FLOWS = [*TINY, "latent=iaf", "prior=flow", "latent.hidden=8", "latent.context=3"]
+#: what a file of scripts/ measures → settings of a small model
+NETWORKS = {"transformer": TRANSFORMERS, "flows": FLOWS}
+
+
+def other(name: str, kind: str, settings: dict) -> list[dict]:
     side = subprocess.run(
-        [sys.executable, str(MENU.parent / "scripts" / "bench_transformer.py"), kind, json.dumps(settings)],
+        [sys.executable, str(MENU.parent / "scripts" / f"bench_{name}.py"), kind, json.dumps(settings)],
         input="\n\n", capture_output=True, text=True, timeout=300, check=False, cwd=MENU.parent,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -75,17 +80,19 @@ def transformers(kind: str, settings: dict) -> list[dict]:
     return [json.loads(line) for line in side.stdout.splitlines()]
 
 
-def test_the_loss_of_torchs_transformers_is_ours():
-    (found,) = transformers("same", {"overrides": TRANSFORMERS, "steps": 4})
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_loss_of_the_reference_is_ours(name: str):
+    (found,) = other(name, "same", {"overrides": NETWORKS[name], "steps": 4})
     assert len(found["losses"]) == 4
-    for mine, other in found["losses"]:
-        assert mine == pytest.approx(other, rel=1e-5)
+    for mine, reference in found["losses"]:
+        assert mine == pytest.approx(reference, rel=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["transformer_lvexp", "transformer_textbook"])
-def test_a_side_of_transformers_does_a_window_of_work(kind: str):
-    ready, window, *_ = transformers(kind, {"overrides": TRANSFORMERS, "steps": 2})
+@pytest.mark.parametrize("side", ["lvexp", "textbook"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_side_of_networks_does_a_window_of_work(name: str, side: str):
+    ready, window, *_ = other(name, f"{name}_{side}", {"overrides": NETWORKS[name], "steps": 2})
     assert ready == {"ready": True}
     assert window["speed"] > 0
 
