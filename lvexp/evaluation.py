@@ -128,6 +128,7 @@ def evaluate_again(config: Mapping[str, Any], folder: Path, evaluation_id: str, 
         before = Folder(source, "").result()
         data, others, left_out = _texts(config, loaded, before)
         preflight.references(config["evaluation"], data)
+        preflight.answers(loaded.config["model"], data)
         for line in [*data.corpus.notes, *left_out]:
             console.print(f"[yellow]data[/yellow] {advised(line)}", highlight=False)
         evaluation, found = measured(config, loaded.model, data, build.instruments(config), console, others)

@@ -146,6 +146,7 @@ def _execute(
         console.print(f"[yellow]data[/yellow] {advised(line)}", highlight=False)
     preflight.batches(config["trainer"], data)
     preflight.references(config["evaluation"], data)
+    preflight.answers(config["model"], data)
     model = build.model(config, data.vocabulary, data.sources, data.classes)
     training = build.training(config, model, data.steps_per_epoch, kept=written)
     more = build.instruments(config)

@@ -28,10 +28,10 @@ class Textbook(nn.Module):
         super().__init__()
         encoder, decoder, attention = like.encoder, like.decoder, like.decoder.attention
         self.read, self.say = (_embedding(part.embedding) for part in (encoder, decoder))
-        self.encoder = nn.LSTM(
-            encoder.rnn.input_size, encoder.rnn.hidden_size, batch_first=True, bidirectional=True
-        )  # fmt: skip
-        self.encoder.load_state_dict(encoder.rnn.state_dict())
+        forwards, backwards = encoder.rnn
+        self.encoder = nn.LSTM(forwards.input_size, forwards.hidden_size, batch_first=True, bidirectional=True)
+        turned = {f"{name}_reverse": value for name, value in backwards.state_dict().items()}
+        self.encoder.load_state_dict({**forwards.state_dict(), **turned})
         self.cell = nn.LSTMCell(decoder.rnn.input_size, decoder.rnn.hidden_size)
         self.cell.load_state_dict({name.removesuffix("_l0"): part for name, part in decoder.rnn.state_dict().items()})
         self.initial, self.output = _linear(decoder.initial), _linear(decoder.output)

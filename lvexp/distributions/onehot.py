@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.distributions import OneHotCategorical
+from torch.distributions import Categorical, Distribution, OneHotCategorical
 
 from lvexp.shapes import Float, Shaped, Tensor
 
@@ -15,6 +15,12 @@ class OneHot(OneHotCategorical):
     log mass, and at a relaxed z it has a gradient with respect to z, instead of being the log mass of the nearest
     value.
     """
+
+    def __init__(self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None):
+        # torch's class checks the values of every one that is made, whatever validate_args says
+        self._categorical = Categorical(probs, logits, validate_args=validate_args)
+        batch, event = self._categorical.batch_shape, self._categorical.param_shape[-1:]
+        Distribution.__init__(self, batch, event, validate_args=validate_args)
 
     def log_prob(self, value: Shaped[Tensor, "... K"]) -> Float[Tensor, "*shape"]:
         return (value * self.logits).sum(-1)

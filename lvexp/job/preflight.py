@@ -11,7 +11,7 @@ import torch
 
 from lvexp.data import lines
 from lvexp.data.module import TextData
-from lvexp.errors import ConfigError
+from lvexp.errors import ConfigError, DataError
 from lvexp.job import checkpoints
 from lvexp.job.folder import Folder
 
@@ -96,6 +96,24 @@ def batches(trainer: Mapping[str, Any], data: TextData) -> None:
             f"trainer.val_check_interval={every}: an epoch has {counts['train']:,} batches\n"
             "try  trainer.val_check_interval=1.0, once in an epoch"
         )
+
+
+def answers(model: Mapping[str, Any], data: TextData) -> None:
+    """Rejects a corpus some of whose answers are not judged, or not with one of two labels, if the model learns to."""
+    if "relevance" not in (model.get("requires") or ()):
+        return
+    if len(data.labels) != 2:
+        raise DataError(
+            f"an answer is right or wrong, and the labels here are {len(data.labels)}: {', '.join(data.labels[:5])}\n"
+            "try  data.columns.label=COLUMN, a column of two values, the last in sorted order for right ones"
+        )
+    for name, split in data.corpus.splits.items():
+        missing = len(split) if split.labels is None else int((split.labels < 0).sum())
+        if missing:
+            raise DataError(
+                f"{missing:,} of the {len(split):,} answers of {name} have no label\n"
+                "try  leave them out | data.files: files whose answers are all judged"
+            )
 
 
 def references(evaluation: Mapping[str, Any], data: TextData) -> None:

@@ -139,7 +139,7 @@ class MSVED(LatentModel):
         if batch.source is None or batch.attributes is None:
             raise DataError("this model writes forms of words given their tags\ntry  data.columns.tags=COLUMN")
         source, unknown = batch.source, ~_known(batch)
-        if unknown.any():
+        if unknown.device.type != "cpu" or unknown.any():  # a GPU would be waited for
             width, pad = max(source.shape[1], batch.tokens.shape[1]), self.vocabulary.special.pad
             source, own = (F.pad(part, (0, width - part.shape[1]), value=pad) for part in (source, batch.tokens))
             source = torch.where(unknown[:, None], own, source)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lvexp.networks.base import StateEncoder, Words, WordVectors
 from lvexp.networks.dropout import Dropout
-from lvexp.networks.recurrent import CELLS, WEIGHTS
+from lvexp.networks.recurrent import CELLS
 from lvexp.shapes import Float, Int, Tensor
 
 
@@ -38,36 +39,33 @@ class BidirectionalEncoder(StateEncoder):
         self.width = 2 * hidden
         self.embedding = WordVectors(vocabulary, embedding)
         self.drop = Dropout(dropout)
-        self.rnn = CELLS[cell](embedding, hidden, layers, batch_first=True, bidirectional=True)
+        widths = [embedding] + [2 * hidden] * (layers - 1)
+        # of each layer the forward network, then the backward one
+        self.rnn = nn.ModuleList(CELLS[cell](width, hidden, batch_first=True) for width in widths for _ in range(2))
+        self.register_load_state_dict_pre_hook(_renamed)
 
     def states(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
-        words = self.drop(self.embedding(tokens))
-        if bool((lengths == tokens.shape[1]).all()):
-            return self.rnn(words)[0]
-        if words.device.type == "cpu":
-            return self._unpacked(words, lengths)
-        packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])[0]
-
-    def _unpacked(self, states: Float[Tensor, "B T I"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
-        """The states of padded texts, each direction as a network of its own: the backward one reads every text
-        reversed in place, with its padding still at the end. On a CPU, packed sequences are several times slower."""
-        at = torch.arange(states.shape[1], device=lengths.device)
+        # The backward network reads each text reversed in place, its padding still at the end. torch's bidirectional
+        # networks would need packed sequences for padded texts: slow on a CPU, and a wait for the lengths on a GPU.
+        at = torch.arange(tokens.shape[1], device=lengths.device)
         turned = torch.where(at < lengths[:, None], lengths[:, None] - 1 - at, at)[..., None]
-        run = torch.lstm if isinstance(self.rnn, nn.LSTM) else torch.gru
-        zero = states.new_zeros(1, len(states), self.rnn.hidden_size)
-        start = [zero, zero] if isinstance(self.rnn, nn.LSTM) else zero
-        for layer in range(self.rnn.num_layers):
-            ends = []
-            for suffix in ("", "_reverse"):
-                weights = [getattr(self.rnn, f"{kind}_l{layer}{suffix}") for kind in WEIGHTS]
-                words = states.take_along_dim(turned, 1) if suffix else states
-                found = run(words, start, weights, True, 1, 0.0, self.training, False, True)[0]  # pyright: ignore
-                ends.append(found.take_along_dim(turned, 1) if suffix else found)
-            states = torch.cat(ends, -1)
+        states = self.drop(self.embedding(tokens))
+        for forwards, backwards in zip(self.rnn[::2], self.rnn[1::2], strict=True):
+            back = backwards(states.take_along_dim(turned, 1))[0].take_along_dim(turned, 1)
+            states = torch.cat([forwards(states)[0], back], -1)
         return states
 
     def summary(self, states: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         forward, backward = states.chunk(2, -1)
         last = torch.arange(len(lengths), device=lengths.device), lengths - 1
         return torch.cat([forward[last], backward[:, 0]], -1)
+
+
+def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Names of checkpoints from when all networks were one of torch's bidirectional ones."""
+    for name in [name for name in state if name.startswith(f"{prefix}rnn.") and "_l" in name]:
+        kind, _, place = name.removeprefix(f"{prefix}rnn.").partition("_l")
+        layer = place.removesuffix("_reverse")
+        if not kind[0].isdigit():
+            number = 2 * int(layer) + place.endswith("_reverse")
+            state[f"{prefix}rnn.{number}.{kind}_l0"] = state.pop(name)

@@ -92,7 +92,7 @@ class TransformerEncoder(StateEncoder):
 
     def states(self, tokens: Words, lengths: Int[Tensor, " B"]) -> Float[Tensor, "B T H"]:
         beyond = torch.arange(tokens.shape[1], device=lengths.device) >= lengths[:, None]
-        padding = beyond if bool(beyond.any()) else None
+        padding = beyond if beyond.device.type != "cpu" or bool(beyond.any()) else None  # a GPU would be waited for
         x = self.positions(self.embedding(tokens))
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=padding)

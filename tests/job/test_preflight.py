@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import Command
 
-from lvexp.errors import ConfigError
+from lvexp.data.module import TextData
+from lvexp.errors import ConfigError, DataError
 from lvexp.job import preflight
 
 UNLIMITED: dict[str, Any] = {
@@ -42,3 +45,43 @@ def test_every_objective_must_be_measured(wanted: str | list[str]):
         preflight.objective(wanted, figures)
     with pytest.raises(ConfigError, match="objective=step"):
         preflight.objective("step", figures)
+
+
+JUDGES = {"requires": ["source", "relevance"]}
+
+
+def answers(folder: Path, *labels: str) -> TextData:
+    """A corpus whose answers have these labels, in each split."""
+    folder.mkdir()
+    rows = [f"where is it?\tthere it is\t{label}" for label in labels]
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.tsv").write_text("Question\tSentence\tLabel\n" + "\n".join(rows) + "\n")
+    return TextData(
+        name="text", files={split: str(folder / f"{split}.tsv") for split in ("train", "valid", "test")},
+        cache=str(folder), columns={"text": "Sentence", "label": "Label", "source": "Question"}, header=True, batch_size=2,
+        eval_batch_size=2, lowercase=True, max_length=9,
+        vocabulary={"kind": "words", "max_size": 50, "min_count": 1, "joint": True},
+    )  # fmt: skip
+
+
+def test_every_answer_must_be_judged(tmp_path: Path):
+    preflight.answers(JUDGES, answers(tmp_path / "whole", "0", "1", "1"))
+    with pytest.raises(DataError, match=r"1 of the 3 answers of train have no label\ntry"):
+        preflight.answers(JUDGES, answers(tmp_path / "partly", "0", "", "1"))
+    three = answers(tmp_path / "three", "0", "1", "2")
+    with pytest.raises(DataError, match=r"the labels here are 3: 0, 1, 2\ntry  data\.columns\.label"):
+        preflight.answers(JUDGES, three)
+    preflight.answers({"requires": ["rate"]}, three)
+
+
+@pytest.mark.parametrize("unjudged", ["train", "test"])
+def test_a_run_with_an_answer_that_is_not_judged_ends_before_training(unjudged: str, tmp_path: Path, lvexp: Command):
+    rows = [f"Q{n}\twhere is it?\tit is {'here' if n % 2 else 'there'}\t{n % 2}" for n in range(12)]
+    for split in ("train", "valid", "test"):
+        kept = [*rows[:-1], rows[-1][:-1]] if split == unjudged else rows
+        (tmp_path / f"{split}.tsv").write_text("QuestionID\tQuestion\tSentence\tLabel\n" + "\n".join(kept) + "\n")
+    files = [f"data.files.{split}={tmp_path / split}.tsv" for split in ("train", "valid", "test")]
+    found = lvexp("model=nasm", "data=wikiqa", "data.root=.", "data.answered=null", *files, "logger=csv")
+    assert found.returncode == 2
+    assert f"1 of the 12 answers of {unjudged} have no label" in found.stderr
+    assert not list(tmp_path.rglob("*.ckpt"))

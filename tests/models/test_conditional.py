@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from typing import Any
@@ -24,9 +25,10 @@ from lvexp.loading import Run, load
 from lvexp.metrics.likelihood import importance_weighted, marginal
 from lvexp.models.conditional import ConditionalModel
 from lvexp.networks.attention import Attention
+from lvexp.networks.base import WordVectors
 from lvexp.networks.bidirectional import BidirectionalEncoder
 from lvexp.networks.perceptron import PerceptronEncoder
-from lvexp.networks.recurrent import RecurrentDecoder
+from lvexp.networks.recurrent import CELLS, RecurrentDecoder
 from lvexp.networks.writing import Decoding, write
 from lvexp.reading import Memory
 
@@ -331,18 +333,34 @@ def test_the_perceptron_reads_each_vector_by_itself():
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_padded_texts_are_read_backwards_from_their_own_end(cell: str, layers: int):
-    torch.manual_seed(0)
     encoder = BidirectionalEncoder(9, cell=cell, embedding=4, hidden=3, layers=layers)
+    torchs = CELLS[cell](4, 3, layers, batch_first=True, bidirectional=True)
+    # also how checkpoints of earlier versions are opened
+    encoder.load_state_dict({"embedding.weight": encoder.embedding.weight}
+                            | {f"rnn.{name}": value for name, value in torchs.state_dict().items()})  # fmt: skip
     lengths = torch.tensor([5, 1, 3])
     tokens = torch.randint(4, 9, (3, 5)) * (torch.arange(5) < lengths[:, None])
     states, summary = encoder.states(tokens, lengths), encoder(tokens, lengths)
     for row, length in enumerate(lengths.tolist()):
-        alone = encoder.rnn(encoder.embedding(tokens[row : row + 1, :length]))[0]
+        alone = torchs(encoder.embedding(tokens[row : row + 1, :length]))[0]
         torch.testing.assert_close(states[row, :length], alone[0], **F32)
         wanted = torch.cat([alone[0, -1, :3], alone[0, 0, 3:]])
         torch.testing.assert_close(summary[row], wanted, **F32)
+    again = copy.deepcopy(encoder)
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(tokens, lengths), summary)
     summary.sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in encoder.parameters())
+
+
+def test_it_begins_as_torchs_bidirectional_network_does():
+    torch.manual_seed(0)
+    encoder = BidirectionalEncoder(9, embedding=4, hidden=3, layers=2)
+    torch.manual_seed(0)
+    WordVectors(9, 4)
+    torchs = torch.nn.LSTM(4, 3, 2, bidirectional=True)
+    for mine, other in zip(encoder.rnn.parameters(), torchs.parameters(), strict=True):
+        assert torch.equal(mine, other)
 
 
 def test_sources_that_are_vectors_have_no_likelihood_and_no_vocabulary(composed: Compose):
