@@ -58,7 +58,8 @@ def answers(folder: Path, *labels: str) -> TextData:
         (folder / f"{split}.tsv").write_text("Question\tSentence\tLabel\n" + "\n".join(rows) + "\n")
     return TextData(
         name="text", files={split: str(folder / f"{split}.tsv") for split in ("train", "valid", "test")},
-        cache=str(folder), columns={"text": "Sentence", "label": "Label", "source": "Question"}, header=True, batch_size=2,
+        cache=str(folder),
+        columns={"text": "Sentence", "label": "Label", "source": "Question"}, header=True, batch_size=2,
         eval_batch_size=2, lowercase=True, max_length=9,
         vocabulary={"kind": "words", "max_size": 50, "min_count": 1, "joint": True},
     )  # fmt: skip
