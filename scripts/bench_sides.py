@@ -31,21 +31,34 @@ def answer(**what: Any) -> None:
     print(json.dumps(what), file=_ANSWERS, flush=True)
 
 
+#: where all sides of this process work
+DEVICE = torch.device("cpu")
+
+
+def clock() -> float:
+    """Seconds, when the device has done what was asked of it."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def wait() -> None:
-    """Waits until the other side has had its turn; ends the process when nothing more is requested."""
+    """Waits until the other side has had its turn; ends the process when nothing more is requested. The peak is that of
+    the process or, on a GPU, of its memory."""
     if not sys.stdin.readline():
-        answer(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        answer(peak_mib=torch.cuda.max_memory_allocated() / 2**20 if DEVICE.type == "cuda" else peak)
         os._exit(0)
 
 
 def gemm() -> float:
     """GFLOP/s of a float32 matrix product of 1536 × 1536, the best of eight."""
-    a, b, out = (torch.rand(1536, 1536) for _ in range(3))
+    a, b, out = (torch.rand(1536, 1536, device=DEVICE) for _ in range(3))
     best = float("inf")
     for _ in range(8):
-        began = time.perf_counter()
+        began = clock()
         torch.mm(a, b, out=out)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, clock() - began)
     return 2 * 1536**3 / best / 1e9
 
 
@@ -127,9 +140,12 @@ def _linear(layer: nn.Linear) -> nn.Linear:
 
 def prepared(settings: dict[str, Any]) -> SimpleNamespace:
     """Configuration, data, a model with parameters from seed 1, and what trains it."""
+    global DEVICE
     from lvexp import build
 
     config = composed(settings["overrides"])
+    if config["trainer"]["accelerator"] in ("gpu", "cuda"):
+        DEVICE = torch.device("cuda")
     if config["trainer"]["threads"]:
         torch.set_num_threads(config["trainer"]["threads"])
     data = build.data(config)
@@ -150,7 +166,8 @@ def flops(side: SimpleNamespace) -> int:
 def batches(side: SimpleNamespace) -> Iterator[Any]:
     loader = side.data.train_dataloader()
     while True:
-        yield from loader
+        for batch in loader:
+            yield batch.to(DEVICE)
 
 
 class Window:
@@ -163,12 +180,12 @@ class Window:
     def start(self) -> None:
         wait()
         self.rate = gemm()
-        self.tokens, self.steps, self.inside, self.began = 0, 0, 0.0, time.perf_counter()
+        self.tokens, self.steps, self.began = 0, 0, clock()
 
     def count(self, tokens: int, **more: Any) -> None:
         self.tokens, self.steps = self.tokens + tokens, self.steps + 1
         if self.steps == self.size:
-            speed = self.tokens / (time.perf_counter() - self.began)
+            speed = self.tokens / (clock() - self.began)
             if self.per_token:  # otherwise it is not known
                 more["of_gemm"] = speed * self.per_token / self.rate / 1e9
             answer(speed=speed, gemm=self.rate, **more)
@@ -246,7 +263,8 @@ class Watched:
 
 def stepper(side: SimpleNamespace) -> Callable[[Any], None]:
     """lvexp's training step without Lightning."""
-    training, optimizer = side.training, side.training.configure_optimizers()
+    training = side.training.to(DEVICE)
+    optimizer = training.configure_optimizers()
 
     def step(batch: Any) -> None:
         optimizer.zero_grad()
@@ -285,6 +303,7 @@ def bare(side: SimpleNamespace, steps: int, per_token: int = 0) -> None:
 
 def textbook(side: SimpleNamespace, model: nn.Module, steps: int, per_token: int = 0) -> None:
     """Windows of plain training steps of a model that returns its loss."""
+    model = model.to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=side.config["optimizer"]["lr"])
     answer(ready=True)
     window = Window(steps, per_token)
