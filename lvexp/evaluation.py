@@ -81,7 +81,7 @@ def report(
         if isinstance(logger, CsvLogger):
             logger.flush()
     history = read_metrics(folder / METRICS) if (folder / METRICS).exists() else []
-    drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor)
+    drawn = figures.draw(folder / "figures", history, evaluation.pictures, evaluation.monitor, evaluation.unit)
     write_result(folder / RESULT, result)
     (folder / identity.DONE).touch()
     # last: the run is done even if this fails

@@ -105,6 +105,7 @@ class Evaluation:
         reported: the parts of the usual report that make sense for the model, a subset of
             :data:`lvexp.report.findings.PARTS`.
         monitor: the figure that selected the best validation, see :attr:`LatentModel.monitor`.
+        unit: what one x is called, see :attr:`LatentModel.unit`.
     """
 
     scores: Mapping[str, Score]
@@ -115,6 +116,7 @@ class Evaluation:
     reported: Sequence[str] = PARTS
     monitor: tuple[str, str] = BOUND
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unit: str = "text"
 
 
 def evaluate(
@@ -175,7 +177,7 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
         (bound,) = (instrument for instrument in walk.instruments if type(instrument) is Bound)
         scores |= diverged(bound, broken) | {"sentences": sentences, "tokens": tokens}
         known = {name: finite_or_none(score) for name, score in scores.items()}
-        return Evaluation(known, verdict(scores), reported=reported, monitor=model.monitor)
+        return Evaluation(known, verdict(scores), reported=reported, monitor=model.monitor, unit=model.unit)
     scores |= {name: finite_or_none(score) for name, score in walk.measure().items()}
     groups: dict[str, list[Row]] = {}
     sections: list[Section] = []
@@ -194,7 +196,7 @@ def _evaluate(context: Context, makes: Sequence[Make]) -> Evaluation:
         line = found.verdict or line
     return Evaluation(
         scores, line or verdict(scores), [(title, rows) for title, rows in groups.items() if rows],
-        sorted(sections, key=lambda section: section.place), pictures, reported, model.monitor, files,
+        sorted(sections, key=lambda section: section.place), pictures, reported, model.monitor, files, model.unit,
     )  # fmt: skip
 
 

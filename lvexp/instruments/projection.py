@@ -40,5 +40,6 @@ class Projection(Instrument):
         means = torch.cat(self.means) if self.means else torch.empty(0)
         if len(means) < 2 or not means.isfinite().all():
             return Findings()
-        drawn = functools.partial(figures.projection, means.tolist(), self.labels or None, self.context.labels)
+        shown = (means.tolist(), self.labels or None, self.context.labels)
+        drawn = functools.partial(figures.projection, *shown, unit=self.model.unit)
         return Findings(pictures={"projection": drawn})

@@ -57,7 +57,8 @@ class Units(Instrument):
         if rates is None or not all(map(math.isfinite, rates)) or (len(rates) < 2 and self.model.latent.values):
             return Findings(groups=groups)
         whole = self.variances is not None and len(self.variances) == len(rates)  # false if part of z is discrete
-        drawn = functools.partial(figures.rate_per_dimension, rates, self.variances if whole else None)
+        variances = self.variances if whole else None
+        drawn = functools.partial(figures.rate_per_dimension, rates, variances, unit=self.model.unit)
         return Findings(groups=groups, pictures={"rate_per_dimension": drawn})
 
     @staticmethod

@@ -52,9 +52,9 @@ def along_figure(table: Table, key: str) -> Figure:
 
     found = along(table, key)
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-    panels = (("What z carries", _ABOVE), ("What a text costs", _BELOW))
+    panels = (("What z carries", _ABOVE), (f"What a {table.unit} costs", _BELOW))
     for axes, (title, names) in zip(figure.subplots(1, 2), panels, strict=True):
-        dress(axes, title, key, "nats per text")
+        dress(axes, title, key, f"nats per {table.unit}")
         for (name, label), colour in zip(names, COLOURS, strict=False):
             _line(axes, [columns.spread(group.runs, name) for _, group in found], label, colour)
         axes.set_xticks(range(len(found)), [value for value, _ in found])

@@ -50,6 +50,11 @@ class Table:
     corpus: str
     groups: tuple[Group, ...]
 
+    @property
+    def unit(self) -> str:
+        """What one x of the corpus is called."""
+        return str(self.groups[0].runs[0]["test"].get("unit") or "text")
+
 
 def finished(*sources: Path, note: Callable[[str], object] = lambda text: None) -> list[Result]:
     """The results of run folders, of all runs below other folders, and of kept ``.jsonl`` files; each run once. Where

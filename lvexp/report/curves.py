@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 Row = Mapping[str, float | int]
 
 
-def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> Figure:
+def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND, unit: str = "text") -> Figure:
     """The figure that :func:`lvexp.report.figures.curves` writes."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    best, name = f"val/{monitor[0]}", monitor[1]
+    best, name, nats = f"val/{monitor[0]}", monitor[1], f"nats per {unit}"
     panels = [
-        ("Distortion D", "nats per text", ("train/distortion", "val/distortion")),
-        ("Rate R", "nats per text", ("train/rate", "val/rate")),
-        ("−ELBO, validation", "nats per text", (None, "val/nelbo")),
+        ("Distortion D", nats, ("train/distortion", "val/distortion")),
+        ("Rate R", nats, ("train/rate", "val/rate")),
+        ("−ELBO, validation", nats, (None, "val/nelbo")),
         *([] if monitor[0] in ("nelbo", "distortion") else [(f"{name}, validation", "", (None, best))]),
         ("β, weight of the rate", "", ("train/beta", None)),
         ("Active units, validation", "dimensions", (None, "val/active_units")),
@@ -35,20 +35,20 @@ def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> F
     ]
     priced = any(_series(history, key)[0] for key in ("train/rate", "val/rate"))
     drawn = []
-    for title, unit, keys in panels:
+    for title, measure, keys in panels:
         if keys == ("train/beta", None) and not priced:
             continue  # it weighs nothing
         if any(_series(history, key)[0] for key in keys):
-            drawn.append((title, unit, keys))
+            drawn.append((title, measure, keys))
     columns = 4 if len(drawn) > 6 else 3 if len(drawn) > 4 else 2 if len(drawn) > 1 else 1
     rows = max(1, -(-len(drawn) // columns))
     figure = Figure(figsize=(4.0 * columns, 2.9 * rows + 0.3), layout="constrained")
     smoothed = any(_series(history, key)[0] for key in ("train/distortion", "train/rate"))
     parts = ["Training, smoothed over the log entries in pale"] * smoothed + ["Validation" + " with β = 1" * priced]
     figure.suptitle("; ".join(parts), fontsize=10)
-    for place, (title, unit, (train, valid)) in enumerate(drawn, 1):
+    for place, (title, measure, (train, valid)) in enumerate(drawn, 1):
         axes = figure.add_subplot(rows, columns, place)
-        dress(axes, title, "step", unit)
+        dress(axes, title, "step", measure)
         axes.set_xlim(0, 1.02 * max(row["step"] for row in history) + 1)  # the same in all panels
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(_thousands)
@@ -67,7 +67,7 @@ def curves_figure(history: Sequence[Row], monitor: tuple[str, str] = BOUND) -> F
             axes.legend(fontsize=8, frameon=False)
         if valid == "val/active_units":
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        if unit != "nats per text" and valid != best:  # quantities with a meaningful zero
+        if measure != nats and valid != best:  # quantities with a meaningful zero
             # and whose noise about zero is irrelevant
             least = {"val/active_units": 1.0, "val/mi": NEGLIGIBLE}.get(valid or "", 0.0)
             axes.set_ylim(bottom=min(0.0, *trained[1], *judged[1]), top=max(axes.get_ylim()[1], least))

@@ -29,13 +29,17 @@ DPI = 150
 
 
 def draw(
-    folder: str | Path, history: Sequence[Row], pictures: Mapping[str, Callable[[Path], None]], monitor: tuple[str, str]
+    folder: str | Path,
+    history: Sequence[Row],
+    pictures: Mapping[str, Callable[[Path], None]],
+    monitor: tuple[str, str],
+    unit: str = "text",
 ) -> list[Path]:
     """Writes the curves of the training and all pictures of the report, and returns their files."""
     folder, drawn = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
     if history:
-        curves(history, folder / "curves.png", monitor)
+        curves(history, folder / "curves.png", monitor, unit)
         drawn.append(folder / "curves.png")
     for stem, picture in pictures.items():
         picture(folder / f"{stem}.png")
@@ -43,19 +47,23 @@ def draw(
     return drawn
 
 
-def curves(history: Sequence[Row], path: str | Path, monitor: tuple[str, str] = BOUND) -> None:
+def curves(history: Sequence[Row], path: str | Path, monitor: tuple[str, str] = BOUND, unit: str = "text") -> None:
     """How D, R, -ELBO, beta, active units and mutual information went over training.
 
     Args:
         history: rows of ``metrics.csv``: ``step``, ``epoch``, ``train/…`` and ``val/…``, each where it was logged.
         path: of the PNG.
-        monitor: the model's: its best value is marked.
+        monitor: the model's: its best value is marked. unit: what one x is called.
     """
-    _write(curves_figure(history, monitor), path)
+    _write(curves_figure(history, monitor, unit), path)
 
 
 def rate_per_dimension(
-    rates: Sequence[float], variances: Sequence[float] | None, path: str | Path, threshold: float = ACTIVE
+    rates: Sequence[float],
+    variances: Sequence[float] | None,
+    path: str | Path,
+    threshold: float = ACTIVE,
+    unit: str = "text",
 ) -> None:
     """Each dimension's rate as a bar, the largest first, active dimensions in colour.
 
@@ -64,8 +72,9 @@ def rate_per_dimension(
         variances: Var_x of each dimension of the posterior mean; None where that is not known.
         path: of the PNG.
         threshold: variance above which a dimension is active.
+        unit: what one x is called.
     """
-    _write(rate_figure(rates, variances, threshold), path)
+    _write(rate_figure(rates, variances, threshold, unit), path)
 
 
 def projection(
@@ -73,6 +82,7 @@ def projection(
     labels: Sequence[int] | None,
     label_names: Sequence[str],
     path: str | Path,
+    unit: str = "text",
 ) -> None:
     """The posterior means on their first two principal components.
 
@@ -81,8 +91,9 @@ def projection(
         labels: class of each text, -1 where it is not observed; None or all -1 for a corpus without labels.
         label_names: names of the classes.
         path: of the PNG.
+        unit: what one x is called.
     """
-    _write(projection_figure(means, labels, label_names), path)
+    _write(projection_figure(means, labels, label_names, unit), path)
 
 
 def codes(
@@ -179,7 +190,9 @@ def noise(curve: Sequence[tuple[float, float]], path: str | Path) -> None:
     _write(noise_figure(curve), path)
 
 
-def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE) -> Figure:
+def rate_figure(
+    rates: Sequence[float], variances: Sequence[float] | None, threshold: float = ACTIVE, unit: str = "text"
+) -> Figure:
     """The figure that :func:`rate_per_dimension` writes."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -191,7 +204,7 @@ def rate_figure(rates: Sequence[float], variances: Sequence[float] | None, thres
     title = f"Rate per dimension: {sum(rates):z.2f} nats in all"
     if variances is not None:
         title += f", {sum(active)} of {len(order)} dimensions active"
-    dress(axes, title, "dimension of z, largest rate first", "mean rate, nats per text")
+    dress(axes, title, "dimension of z, largest rate first", f"mean rate, nats per {unit}")
     axes.bar(
         range(len(order)),
         [rates[dim] for dim in order],

@@ -68,13 +68,14 @@ def picture(table: Table, named: bool = False) -> Figure:
     figure = Figure(figsize=(13.6 if informed else 9.6, min(height, 9.5)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, *right = figure.subplots(1, 2 if informed else 1, squeeze=False)[0]
-    dress(left, "Rate and distortion on the test set", "rate R, nats per text", "distortion D, nats per text")
+    rate = f"rate R, nats per {table.unit}"
+    dress(left, "Rate and distortion on the test set", rate, f"distortion D, nats per {table.unit}")
     framed = [place for place in places if place not in far]
     _points(left, framed, "distortion")
     _bounds(left, places[0])
     labelled = [(left, framed, "distortion")]
     for axes in right:
-        dress(axes, "Rate and what z tells of the text", "rate R, nats per text", "mutual information, nats")
+        dress(axes, f"Rate and what z tells of the {table.unit}", rate, "mutual information, nats")
         _points(axes, informed, "mi")
         low, high = min(0.0, axes.get_xlim()[0]), axes.get_xlim()[1]
         top = 1.08 * max(max(place.at["mi"][0] + (place.at["mi"][1] or 0.0) for place in informed), 0.05)

@@ -18,16 +18,17 @@ def projection_figure(
     means: Sequence[Sequence[float]],
     labels: Sequence[int] | None,
     label_names: Sequence[str],
+    unit: str = "text",
 ) -> Figure:
     """The figure that :func:`lvexp.report.figures.projection` writes."""
     import numpy as np
 
     points, explained = principal(np.asarray(means, dtype=float))
     shown = [f"component {axis} ({share:.0%} of the variance)" for axis, share in enumerate(explained, 1)]
-    title = f"Posterior means of {len(points):,} texts, principal components"
+    title = f"Posterior means of {len(points):,} {unit}s, principal components"
     # At least three times the deviation from which a dimension is active, so that a collapsed posterior appears as a
     # dot and its noise is not magnified.
-    return scatter_figure(points, labels, label_names, title, shown, least=3 * ACTIVE**0.5)
+    return scatter_figure(points, labels, label_names, title, shown, least=3 * ACTIVE**0.5, unit=unit)
 
 
 def scatter_figure(
@@ -37,6 +38,7 @@ def scatter_figure(
     title: str,
     axes_labels: Sequence[str] = ("", ""),
     least: float = 0.0,
+    unit: str = "text",
 ) -> Figure:
     """Texts as ``points``, [N, 2], coloured by label; the axes extend at least to ``least``."""
     import numpy as np
@@ -48,7 +50,7 @@ def scatter_figure(
     dress(axes, title, *axes_labels)
     style: dict[str, Any] = {"s": 11 if len(points) > 500 else 22, "alpha": 0.7, "linewidths": 0}
     if classes is not None:
-        _scatter_classes(axes, points, classes, label_names, style)
+        _scatter_classes(axes, points, classes, label_names, style, unit)
     else:
         axes.scatter(*points.T, color=VALID, **style)
     half = max(1.05 * float(np.abs(points).max(initial=0.0)), least)
@@ -73,7 +75,7 @@ def principal(means: np.ndarray) -> tuple[np.ndarray, list[float]]:
 
 
 def _scatter_classes(
-    axes: Axes, points: np.ndarray, classes: Sequence[int], names: Sequence[str], style: dict[str, Any]
+    axes: Axes, points: np.ndarray, classes: Sequence[int], names: Sequence[str], style: dict[str, Any], unit: str
 ) -> None:
     import numpy as np
     from matplotlib.lines import Line2D
@@ -103,7 +105,7 @@ def _scatter_classes(
             axes.scatter(*points[rows].T, c=colours[rows].tolist(), marker=marker or "o", **style)
     axes.legend(
         handles=handles,
-        title="label (texts)",
+        title=f"label ({unit}s)",
         fontsize=8,
         title_fontsize=8,
         frameon=False,

@@ -51,7 +51,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
             name = group.name.replace("|", "\\|")
             lines.append(f"| {' | '.join([name, str(len(group.runs)), *shown, *_interval(sheet, group)])} |")
         if sheet.paired is not None:
-            lines += ["", _caption(sheet.paired)]
+            lines += ["", _caption(sheet.paired, sheet.table.unit)]
         parts.append("\n".join([*([f"**{sheet.table.corpus}**", ""] if len(sheets) > 1 else []), *lines]) + "\n")
     return "\n".join(parts)
 
@@ -81,10 +81,10 @@ def _interval(sheet: Sheet, group: Group) -> list[str]:
     return [f"{found.mean:+z.{digits}f} [{found.low:+z.{digits}f}, {found.high:+z.{digits}f}]"]
 
 
-def _caption(paired: Paired) -> str:
+def _caption(paired: Paired, unit: str) -> str:
     return (
-        f"Difference of {paired.figure} per text from {paired.against}, with a 95 % interval: paired bootstrap over "
-        f"{paired.texts:,} texts, seeds averaged first. It covers the choice of texts, not that of seeds."
+        f"Difference of {paired.figure} per {unit} from {paired.against}, with a 95 % interval: paired bootstrap over "
+        f"{paired.texts:,} {unit}s, seeds averaged first. It covers the choice of {unit}s, not that of seeds."
     )
 
 
@@ -100,7 +100,7 @@ def latex(sheets: Sequence[Sheet]) -> str:
             math_cells = [_math(cell) for cell in (*shown, *_interval(sheet, group))]
             lines.append(" & ".join([_escaped(group.name), str(len(group.runs)), *math_cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
-        lines += [f"% {_caption(sheet.paired)}"] if sheet.paired is not None else []
+        lines += [f"% {_caption(sheet.paired, sheet.table.unit)}"] if sheet.paired is not None else []
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,21 @@ import pytest
 import scipy.stats
 import torch
 from helpers import Command, Compose, plain
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 from lvexp import build
 from lvexp.data.batch import Batch
 from lvexp.data.features import Features
 from lvexp.data.points import as_batch
+from lvexp.instruments.evaluate import evaluate
+from lvexp.instruments.settings import EvaluationSettings
 from lvexp.loading import load
 from lvexp.metrics import evidence
 from lvexp.metrics.likelihood import importance_weighted
 from lvexp.models.toy import ToyModel
+from lvexp.report import figures
 
 SIGMA = 0.3
 
@@ -124,6 +130,24 @@ def test_points_are_drawn_from_the_model(linear: ToyModel):
     a = linear.decoder.mean.weight.detach()
     torch.testing.assert_close(x.T.cov(), a @ a.T + SIGMA**2 * torch.eye(2), atol=0.05, rtol=0)
     torch.testing.assert_close(clean.T.cov(), a @ a.T, atol=0.05, rtol=0)
+
+
+def test_no_picture_calls_points_texts(composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = plain(composed("model=toy", "data.points.train=40", "data.points.valid=4", "data.points.test=20"))
+    data, model = build.data(config), build.model(config, Features(1, 2))
+    found = evaluate(model, data.test_dataloader(), EvaluationSettings(iw_samples=2), data.labels)
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(figures, "_write", lambda figure, path: drawn.update({Path(path).stem: figure}))
+    rows = [{"step": step, "epoch": 0, "train/rate": 1.0, "val/distortion": 2.0, "val/nelbo": 3.0} for step in (1, 2)]
+    figures.draw(tmp_path, rows, found.pictures, found.monitor, found.unit)
+    assert set(drawn) == {"curves", "estimates", "plane", "projection", "rate_per_dimension"}
+    said = {name: [text.get_text() for text in figure.findobj(Text)] for name, figure in drawn.items()}
+    for name, words in said.items():
+        assert not [word for word in words if "text" in word], name
+    assert "Posterior means of 20 points, principal components" in said["projection"]
+    assert "label (points)" in said["projection"]
+    assert "mean rate, nats per point" in said["rate_per_dimension"]
+    assert said["curves"].count("nats per point") == 3
 
 
 @pytest.mark.slow

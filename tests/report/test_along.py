@@ -12,6 +12,7 @@ from lvexp import compare as command
 from lvexp.errors import ConfigError
 from lvexp.report.along import along, along_figure
 from lvexp.report.compare import finished, tables
+from lvexp.report.plane import picture
 
 
 def result(window: int | None, seed: int, rate: float) -> dict:
@@ -47,6 +48,20 @@ def test_lines_are_means_over_seeds(tmp_path: Path):
     assert lines["mutual information"][0].get_ydata().tolist() == pytest.approx([2.5, 0.75, 0.1])
     assert lines["−ELBO"][0].get_ydata().tolist() == pytest.approx([35.0, 31.5, 30.2])
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["0", "2", "16"]
+
+
+def test_points_are_not_called_texts(tmp_path: Path):
+    runs = finished(swept(tmp_path))
+    for unit in ("text", "point"):
+        (table,) = tables(
+            [{**run, "test": {**run["test"], **({"unit": unit} if unit == "point" else {})}} for run in runs]
+        )
+        for figure in (along_figure(table, "decoder.window"), picture(table)):
+            said = [
+                word for axes in figure.axes for word in (axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel())
+            ]
+            assert any(f"nats per {unit}" in word for word in said)
+            assert any("text" in word for word in said) is (unit == "text")
 
 
 def test_a_key_that_was_not_swept(tmp_path: Path):
