@@ -3,9 +3,9 @@
     scripts/saturation experiment=remedies anneal.beta=0
     scripts/saturation experiment=remedies anneal.beta=0 encoder.norm=true --steps 450 --every 150
 
-Each time it prints, over the first test texts, the distortion, the standard deviation over texts of the state (before a
-layer norm, if there is one) and the mean size of its entries. A state near ±1 that is the same for all texts carries
-no information to z, and no gradient back.
+Each time it prints, over the first test texts, the distortion, the rate, the standard deviation over texts of the state
+(before a layer norm, if there is one) and the mean size of its entries, and the mean size of the entries of z. A state
+near ±1 that is the same for all texts carries no information to z, and no gradient back.
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ class Look(L.Callback):
         norm, model.encoder.norm = model.encoder.norm, nn.Identity()
         state = torch.cat([model.read(batch).features for batch in self.batches])
         model.encoder.norm = norm
-        distortion = torch.cat([model.terms(batch).distortion for batch in self.batches]).mean()
+        terms = [model.terms(batch) for batch in self.batches]
         model.train()
+        distortion = torch.cat([each.distortion for each in terms]).mean()
+        rates = [each.rate for each in terms if each.rate is not None]
+        rate = f"{torch.cat(rates).mean():.2f}" if rates else "–"
+        z = torch.cat([each.code for each in terms], 1).abs().mean()
         print(
-            f"step {trainer.global_step:5d}  D {distortion:.2f}  sd of the state {state.std(0).mean():.4f}  "
-            f"mean size {state.abs().mean():.3f}",
+            f"step {trainer.global_step:5d}  D {distortion:.2f}  R {rate}  sd of the state {state.std(0).mean():.4f}  "
+            f"mean size {state.abs().mean():.3f}, of z {z:.3f}",
             flush=True,
         )
 
