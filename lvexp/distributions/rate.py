@@ -7,6 +7,7 @@ import dataclasses
 import torch
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from lvexp.distributions.chain import Chain
 from lvexp.distributions.joint import Joint
 from lvexp.distributions.sequences import Sequences
 from lvexp.draws import Draw, expect
@@ -20,11 +21,12 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
     draws are relaxed; otherwise :math:`E_q[\log q - \log p]` over the draws. The rate of a
     :class:`~lvexp.distributions.joint.Joint` is the sum over its blocks. That of
     :class:`~lvexp.distributions.sequences.Sequences` is the exact KL of each step, averaged over the draws of what
-    precedes it; the score of a step is that of the symbols before it alone, on which its KL depends.
+    precedes it; the score of a step is that of the symbols before it alone, on which its KL depends. So is that of
+    :class:`~lvexp.distributions.chain.Chain`, and it splits over the dimensions of both parts.
 
     Returns:
         the rate, [B], and the rate of each dimension, [B, D], which sums to it; None if the dimensions are not
-        independent in both distributions.
+        independent in both distributions, given what precedes them.
     """
     if isinstance(q, Joint) and isinstance(p, Joint):
         values = q.split(draw.value)
@@ -34,6 +36,8 @@ def rate(q: Distribution, p: Distribution, draw: Draw) -> tuple[Float[Tensor, " 
         return torch.stack([total for total, _ in parts]).sum(0), torch.cat(splits, -1) if whole else None
     if isinstance(q, Sequences) and isinstance(p, Sequences):
         return _of_steps(q, p, draw), None
+    if isinstance(q, Chain) and isinstance(p, Chain):
+        return _of_chain(q, p, draw)
     try:
         if isinstance(q, Independent) and isinstance(p, Independent):
             # expanded because torch's formula for Bernoulli variables does not broadcast
@@ -48,7 +52,7 @@ def in_closed_form(q: Distribution, p: Distribution) -> bool:
     """Whether :func:`rate` needs no draws."""
     if isinstance(q, Joint) and isinstance(p, Joint):
         return all(in_closed_form(q.blocks[name], p.blocks[name]) for name in q.blocks)
-    if isinstance(q, Sequences):
+    if isinstance(q, Sequences | Chain):
         return False
     try:
         if isinstance(q, Independent) and isinstance(p, Independent):
@@ -58,6 +62,20 @@ def in_closed_form(q: Distribution, p: Distribution) -> bool:
     except NotImplementedError:
         return False
     return True
+
+
+def _of_chain(q: Chain, p: Chain, draw: Draw) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"]]:
+    """KL(q(u)‖p(u)) + E_q(u) KL(q(v|u)‖p(v|u)), diagonal Gaussians all."""
+    u, _ = q.split(draw.value)
+    _, above = rate(q.first, p.first, draw)
+    one, other = q.second(u), p.second(u)
+    assert above is not None, "its first part is a diagonal Gaussian"
+    assert isinstance(one, Independent)
+    assert isinstance(other, Independent)
+    each = kl_divergence(one.base_dist, other.base_dist)
+    known = dataclasses.replace(draw, score=q.first.log_prob(u)) if draw.score.requires_grad else draw
+    split = torch.cat([above, torch.stack([expect(part, known) for part in each.unbind(-1)], -1)], -1)
+    return split.sum(-1), split
 
 
 def _of_steps(q: Sequences, p: Sequences, draw: Draw) -> Float[Tensor, " B"]:

@@ -21,7 +21,7 @@ class Plane:
 
     Attributes:
         points: of the test set. labels: the class of each.
-        means: the mean of q(z|x) of each; empty if z has not two dimensions.
+        means: the mean of q(z|x) of each; empty if z has not two dimensions or they are not known.
         samples: points drawn from the model.
         lines: of a grid in the plane of z. images: f(z) along each of them.
     """

@@ -150,6 +150,16 @@ def test_no_picture_calls_points_texts(composed: Compose, tmp_path: Path, monkey
     assert said["curves"].count("nats per point") == 3
 
 
+@pytest.mark.parametrize("typed", [("latent=iaf", "latent.dim=2"), ("latent=ladder", "latent.dim=1", "latent.top=1")])
+def test_where_the_means_of_q_are_not_known_the_report_has_all_else(typed: tuple[str, ...], composed: Compose):
+    config = plain(composed("model=toy", *typed, "data.points.train=4", "data.points.valid=4", "data.points.test=20"))
+    data, model = build.data(config), build.model(config, Features(1, 2))
+    found = evaluate(model, data.test_dataloader(), EvaluationSettings(iw_samples=2), data.labels)
+    assert float(found.scores["quadrature_error"]) < 0.02
+    assert {"plane", "estimates"} <= set(found.pictures)
+    assert found.scores.get("active_units") is None
+
+
 @pytest.mark.slow
 def test_a_job_runs_from_the_command_line_to_its_report(lvexp: Command, tmp_path: Any):
     small = ("data.points.train=300", "data.points.valid=40", "data.points.test=30", "trainer.max_epochs=2")
