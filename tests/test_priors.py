@@ -142,6 +142,29 @@ def test_pseudo_inputs_start_as_words_and_their_lengths_are_quantiles():
     assert torch.equal(prior.inputs[5, prior.lengths[5] - 1], words[WORDS.special.eos])
 
 
+def test_nothing_in_a_vamp_prior_holds_place_and_scale_of_z():
+    """The rate is the same after z was stretched and shifted, since p(z) moves with q(z|x)."""
+    torch.manual_seed(0)
+    prior = vamp(dim=3)
+    encoder, latent = prior.of
+    params = torch.randn(5, 6)
+    z = latent.posterior(params).sample((50,))
+    before, _ = rate(latent.posterior(params), prior(), Draw.equal(z))
+    stretch, shift = torch.tensor([3.0, 0.2, 1.5]), torch.tensor([10.0, -4.0, 2.0])
+
+    class Moved(Gaussian):
+        def posterior(self, params: torch.Tensor) -> torch.distributions.Distribution:
+            mean, log_variance = params.chunk(2, -1)
+            return super().posterior(torch.cat([stretch * mean + shift, log_variance + 2 * stretch.log()], -1))
+
+    moved = Moved(9, 3)
+    moved.load_state_dict(latent.state_dict())
+    prior.of = (encoder, moved)
+    after, _ = rate(moved.posterior(params), prior(), Draw.equal(stretch * z + shift))
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)
+    assert (before > 0.05).all(), "otherwise nothing is tested"
+
+
 def test_a_vamp_prior_does_not_hold_the_encoder_and_refuses_vectors_as_wide_as_the_vocabulary():
     assert set(vamp().state_dict()) == {"inputs", "lengths"}
     with pytest.raises(ConfigError, match="as wide as the vocabulary is large"):
