@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from lvexp.draws import Draw
 from lvexp.errors import ConfigError, Refusal
 from lvexp.latents.dirichlet import Dirichlet
 from lvexp.latents.gaussian import Gaussian
+from lvexp.latents.iaf import IAF
 from lvexp.networks.cnn import ConvolutionalEncoder
 from lvexp.networks.recurrent import RecurrentEncoder
 from lvexp.priors.base import AbstractPrior
@@ -32,7 +35,7 @@ TEXTS = ["a b c d", "c b", "d e f a", "f e e", "a a c f"]
 WORDS = Vocabulary.train(TEXTS, kind="words", max_size=50, min_count=1, lowercase=False)
 
 
-def vamp(components: int = 7, dim: int = 2, **how: float) -> Vamp:
+def vamp(components: int = 7, dim: int = 2, **how: Any) -> Vamp:
     encoder = RecurrentEncoder(WORDS.size, embedding=6, hidden=9)
     return Vamp(dim, encoder, Gaussian(9, dim), components, **how)
 
@@ -114,13 +117,15 @@ def test_a_mixture_by_hand():
     torch.testing.assert_close(prior().log_prob(z), each.logsumexp(-1) - math.log(5))
 
 
+@pytest.mark.parametrize("standardised", [False, True])
 @pytest.mark.parametrize("kind", [RecurrentEncoder, ConvolutionalEncoder])
-def test_a_vamp_prior_of_the_training_texts_is_the_aggregate_posterior(kind):
+def test_a_vamp_prior_of_the_training_texts_is_the_aggregate_posterior(kind, standardised: bool):
     torch.manual_seed(0)
     encoder = kind(WORDS.size, embedding=6, hidden=9).eval()
     latent = Gaussian(9, 3)
     batch = Batch.of(WORDS.encode(TEXTS))
-    prior = Vamp(3, encoder, latent, components=len(TEXTS))
+    prior = Vamp(3, encoder, latent, components=len(TEXTS), standardised=standardised)
+    latent.give(prior)
     with torch.no_grad():
         prior.lengths = batch.lengths.clone()
         prior.inputs = torch.nn.Parameter(encoder.embedding(batch.tokens))
@@ -128,6 +133,60 @@ def test_a_vamp_prior_of_the_training_texts_is_the_aggregate_posterior(kind):
         z = q.sample((40,))
         aggregate = q.log_prob(z[:, :, None]).logsumexp(-1) - math.log(len(TEXTS))
         torch.testing.assert_close(prior().log_prob(z), aggregate)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("latent", [lambda: Gaussian(9, 3), lambda: IAF(9, 3, hidden=8, context=4)])
+def test_a_standardised_vamp_prior_is_the_same_model_with_mean_0_and_variance_1(latent: Callable[[], Gaussian]):
+    torch.manual_seed(0)
+    encoder, made = RecurrentEncoder(WORDS.size, embedding=6, hidden=9), latent()
+    torch.nn.init.normal_(made.linear.weight, std=5.0)
+    prior = Vamp(3, encoder, made, components=6)
+    batch = Batch.of(WORDS.encode(TEXTS))
+    features = encoder(batch.tokens, batch.lengths)
+    made.give(prior)
+    free, plain_p = made.params(features), prior()
+    prior.standardised = True
+    params, p = made.params(features), prior()
+    means, log_variances = made.linear(encoder(prior.inputs, prior.lengths))[:, :6].chunk(2, -1)
+    m, s = means.mean(0), (means.var(0, correction=0) + log_variances.exp().mean(0)).sqrt()
+    assert m.abs().max() > 0.3, "otherwise nothing is tested"
+    torch.testing.assert_close(params[:, :3], (free[:, :3] - m) / s)
+    torch.testing.assert_close(params[:, 3:6], free[:, 3:6] - 2 * s.log())
+    torch.testing.assert_close(params[:, 6:], free[:, 6:])
+    if type(made) is Gaussian:
+        q, own = p.component_distribution.base_dist, plain_p.component_distribution.base_dist
+        torch.testing.assert_close(q.loc.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(q.loc.var(0, correction=0) + q.scale.square().mean(0), torch.ones(3))
+        torch.testing.assert_close(own.loc, q.loc * s + m)
+        z = made.posterior(params).sample((20,))
+        ours, _ = rate(made.posterior(params), p, Draw.equal(z))
+        theirs, _ = rate(made.posterior(free), plain_p, Draw.equal(s * z + m))
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_what_all_texts_share_does_not_reach_a_standardised_z():
+    """A shift of all means at once changes neither z nor, then, the loss: it gets no gradient."""
+    torch.manual_seed(0)
+    prior = vamp(standardised=True)
+    encoder, latent = prior.of
+    latent.give(prior)
+    shift = torch.zeros(2, requires_grad=True)
+    linear = latent.linear
+    latent.linear = torch.nn.Sequential(linear, Shifted(shift))
+    batch = Batch.of(WORDS.encode(TEXTS))
+    params = latent.params(encoder(batch.tokens, batch.lengths))
+    (gradient,) = torch.autograd.grad((params * torch.randn_like(params)).sum(), shift)
+    torch.testing.assert_close(gradient, torch.zeros(2), atol=1e-5, rtol=0)
+
+
+class Shifted(torch.nn.Module):
+    def __init__(self, shift: torch.Tensor):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, params: torch.Tensor) -> torch.Tensor:
+        return torch.cat([params[:, :2] + self.shift, params[:, 2:]], -1)
 
 
 def test_pseudo_inputs_start_as_words_and_their_lengths_are_quantiles():

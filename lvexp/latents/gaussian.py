@@ -45,7 +45,8 @@ class Gaussian(AbstractLatent):
         self.given = prior
 
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        return self.linear(features)
+        params = self.linear(features)
+        return params if self.given is None else self.given.placed(params)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
         return diagonal(params)

@@ -7,6 +7,8 @@ import abc
 from torch import nn
 from torch.distributions import Distribution
 
+from lvexp.shapes import Float, Tensor
+
 
 class AbstractPrior(nn.Module, abc.ABC):
     """p(z) over vectors, with parameters of its own, which belong to the generative model.
@@ -17,3 +19,8 @@ class AbstractPrior(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self) -> Distribution:
         """p(z), batch shape []."""
+
+    def placed(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """The parameters of q(z|x) in the coordinates of the prior: as they are, unless it has coordinates of its
+        own."""
+        return params

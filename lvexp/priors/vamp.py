@@ -10,10 +10,10 @@ from torch.distributions import Categorical, MixtureSameFamily
 
 from lvexp.data.special import SPECIAL, Special
 from lvexp.errors import ConfigError
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.gaussian import Gaussian
 from lvexp.networks.base import AbstractEncoder, WordVectors
 from lvexp.priors.base import AbstractPrior
-from lvexp.shapes import Float, Int, Tensor
+from lvexp.shapes import Float, Tensor
 
 
 class Vamp(AbstractPrior):
@@ -24,6 +24,10 @@ class Vamp(AbstractPrior):
     are read again in each step. Their lengths do not change: they are the quantiles of a normal distribution, at least
     one word each.
 
+    The rate does not change if z is shifted or stretched, since p(z) moves with q(z|x). If ``standardised``, z is
+    therefore :math:`(z' - m) / s`, with mean m and standard deviation s of :math:`\frac1K \sum_k q(z'|u_k)` in each
+    dimension: another parametrisation of the same model. Without, training may drive z far from 0 (docs/priors.md).
+
     Args:
         dim: D, dimensions of z.
         reader: the model's encoder, not a part of this module.
@@ -31,6 +35,8 @@ class Vamp(AbstractPrior):
         components: K.
         length: mean number of tokens, ``<bos>`` and ``<eos>`` included.
         deviation: standard deviation of the lengths.
+        standardised: whether p(z) has mean 0 and variance 1 in each dimension, before the transformations of an
+            inverse autoregressive posterior.
         special: tokens of the vocabulary.
     """
 
@@ -38,10 +44,11 @@ class Vamp(AbstractPrior):
         self,
         dim: int,
         reader: AbstractEncoder,
-        inference: AbstractLatent,
+        inference: Gaussian,
         components: int = 100,
         length: float = 11.0,
         deviation: float = 3.0,
+        standardised: bool = False,
         special: Special = SPECIAL,
     ):
         super().__init__()
@@ -49,6 +56,7 @@ class Vamp(AbstractPrior):
         if words is None or words.num_embeddings == words.embedding_dim:
             lacks = "has no word vectors" if words is None else "has word vectors as wide as the vocabulary is large"
             raise ConfigError(f"prior=vamp: the encoder {lacks}\ntry  prior=mixture | another encoder.embedding")
+        self.standardised = standardised
         self.of = (reader, inference)  # in a tuple, so that they do not become submodules
         lengths = torch.tensor([max(3, round(length + deviation * part)) for part in _quantiles(components)])
         self.lengths: Tensor
@@ -58,15 +66,28 @@ class Vamp(AbstractPrior):
         tokens[torch.arange(components), lengths - 1] = special.eos
         self.inputs = nn.Parameter(words.weight.detach()[tokens])
 
-    def read(self, inputs: Float[Tensor, "K T E"], lengths: Int[Tensor, " K"]) -> MixtureSameFamily:
-        """The aggregate posterior of sequences of word vectors."""
+    def _params(self) -> Float[Tensor, "K P"]:
+        """The parameters of q(z|u_k), in the coordinates of the encoder."""
         encoder, latent = self.of
-        q = latent.posterior(latent.params(encoder(inputs, lengths)))
-        equal = Categorical(logits=inputs.new_zeros(len(inputs)), validate_args=False)
-        return MixtureSameFamily(equal, q, validate_args=False)
+        return latent.linear(encoder(self.inputs, self.lengths))
+
+    def _in(self, own: Float[Tensor, "K P"], params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """Parameters in the coordinates of the prior, given those of q(z|u_k) before."""
+        if not self.standardised:
+            return params
+        dim = self.of[1].width
+        means, log_variances = own[:, :dim], own[:, dim : 2 * dim]
+        variance = means.var(0, correction=0) + log_variances.exp().mean(0)
+        mean, log_variance, rest = params.split([dim, dim, params.shape[-1] - 2 * dim], -1)
+        return torch.cat([(mean - means.mean(0)) * variance.rsqrt(), log_variance - variance.log(), rest], -1)
+
+    def placed(self, params: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        return self._in(self._params(), params) if self.standardised else params
 
     def forward(self) -> MixtureSameFamily:
-        return self.read(self.inputs, self.lengths)
+        own = self._params()
+        equal = Categorical(logits=own.new_zeros(len(own)), validate_args=False)
+        return MixtureSameFamily(equal, self.of[1].posterior(self._in(own, own)), validate_args=False)
 
 
 def _quantiles(count: int) -> list[float]:
