@@ -88,6 +88,17 @@ def test_kept_results_do_not_say_where_a_machine_has_its_files(typed, folder: Pa
     assert json.loads((folder / "mine.jsonl").read_text())["overrides"] == ["arm=linear", "seed=1"]
 
 
+def test_runs_are_found_at_any_depth_but_not_in_the_folders_of_a_run(typed, folder: Path):
+    runs = folder / "runs"
+    write(runs / "deeper" / "evaluations", [result("c", 1, ["arm=beta"], nll=31.0)])  # the name of a sweep
+    for inner in ("evaluations/x", "wandb/files"):
+        write(runs / "svae-a1" / inner, [result("d", 1, ["arm=other"], nll=1.0)])
+    assert len(compare.sheets(runs)[0]) == len(RUNS) + 1
+    table = typed("runs").out
+    assert "| beta |" in table
+    assert "other" not in table
+
+
 def test_each_corpus_has_a_picture_and_one_without_a_rate_is_told(typed, folder: Path):
     other = [{**RUNS[0], "run_id": "svae-c1", "group_id": "svae-c", "choices": {"model": "svae", "data": "ptb"}}]
     plain = [{**RUNS[2], "run_id": "svae-d1", "group_id": "svae-d", "choices": {"model": "rnnlm", "data": "text"}}]

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from lvexp.errors import DataError, RunError
 from lvexp.explore.shelf import Shelf
-from lvexp.report.style import COLOURS, dress
+from lvexp.report.style import COLOURS, QUIET, dress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: groups of runs whose pictures and samples are in the file; the tables and curves hold all
-SHOWN = 24
+SHOWN = 16
 _CURVES = ("val/nelbo", "val/distortion", "val/rate", "val/mi", "val/active_units", "val/map_loss", "val/ppl_document")
+_COLOURED = 2 * len(COLOURS)  # curves that all have a colour or dashes of their own; of more, the first ones have
 _LINES = 40  # of the samples
 _WIDE = 900  # pixels of a picture
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -76,6 +77,9 @@ def _page(shelf: Shelf, found: Mapping[str, Any]) -> Iterator[str]:
         curves = shelf.curves([run["id"] for row in table["rows"] for run in row["runs"]])
         if any(name in curves for name in _CURVES):
             figure = _drawn([(name, curves[name]) for name in _CURVES if name in curves])
+            count = len({curve["name"] for some in curves.values() for curve in some})
+            if count > _COLOURED:
+                yield f"<p class=quiet>Curves of {count:,} runs: the first {len(COLOURS)} in colour, others grey.</p>"
             yield f'<img alt="curves of the runs" src="{_embedded(_png(figure))}">'
     shown = [row for table in found["tables"] for row in table["rows"]]
     yield "<h2>Runs</h2>"
@@ -112,25 +116,28 @@ def _run(shelf: Shelf, run: str, row: Mapping[str, Any]) -> Iterator[str]:
 
 def _drawn(curves: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> Figure:
     """The curves of all runs over one another, a panel for each figure."""
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
     names = list(dict.fromkeys(curve["name"] for _, some in curves for curve in some))
-    few = len(names) <= 2 * len(COLOURS)
-    figure = Figure(figsize=(4.2 * columns, 2.9 * rows + (0.2 * len(names) if few else 0)), layout="constrained")
+    named = names if len(names) <= _COLOURED else names[: len(COLOURS)]
+    styles = {name: (COLOURS[at % len(COLOURS)], "--" if at >= len(COLOURS) else "-") for at, name in enumerate(named)}
+    figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.2 * len(named)), layout="constrained")
     for place, (title, some) in enumerate(curves, 1):
         axes = figure.add_subplot(rows, columns, place)
         dress(axes, title, "step", "")
-        for curve in some:
-            at = names.index(curve["name"])
-            colour, line = COLOURS[at % len(COLOURS)], "-" if at < len(COLOURS) else "--"
+        for curve in (curve for curve in some if curve["name"] in styles):
+            colour, line = styles[curve["name"]]
             axes.plot(curve["x"], curve["y"], linewidth=1.2, label=curve["name"], color=colour, linestyle=line)
-    if few:
-        handles = {
-            label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower left", fontsize=8, frameon=False)
+        others = [list(zip(curve["x"], curve["y"], strict=True)) for curve in some if curve["name"] not in styles]
+        axes.add_collection(LineCollection(others, colors=QUIET, linewidths=0.5, zorder=1))
+        axes.autoscale_view()
+    handles = {
+        label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", fontsize=8, frameon=False)
     return figure
 
 
@@ -141,12 +148,12 @@ def _png(figure: Figure) -> bytes:
 
 
 def _embedded(png: bytes) -> str:
-    """A picture as a data URL, smaller and in few colours."""
+    """A picture as a data URL, smaller and in few colours, which keep their hues: labels are told by them."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as picture:
         plain = picture.convert("RGB")
         plain.thumbnail((_WIDE, 4 * _WIDE))
         content = io.BytesIO()
-        plain.quantize(48).save(content, format="PNG", optimize=True)
+        plain.quantize(128, Image.Quantize.FASTOCTREE).save(content, format="PNG")
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

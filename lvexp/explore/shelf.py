@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Shelf:
         folder = self.root / run
         if "\0" in run + name or not self._inside(folder / RESULT):
             raise RunError(f"{run}: there is no such run in {self.root.name}")
-        if not self._inside(folder / name):
+        if name != RESULT and not self._inside(folder / name):
             raise RunError(f"{run}: there is no {name}")
         return folder / name
 
@@ -69,17 +69,16 @@ class Shelf:
 
     def result(self, run: str) -> Result:
         """The result of a run, read again if it has changed."""
-        changed = self.file(run, RESULT).stat().st_mtime_ns
+        file = self.file(run, RESULT)
+        changed = file.stat().st_mtime_ns
         if run not in self.known or self.known[run][0] != changed:
-            self.known[run] = changed, compare.read(self.folder(run))
+            self.known[run] = changed, compare.read(file.parent)
         return self.known[run][1]
 
-    def results(self, under: str = "") -> tuple[dict[str, Result], list[str]]:
-        """Path → result of the runs below a folder, and a note on each that is left out."""
+    def results(self, runs: Iterable[str]) -> tuple[dict[str, Result], list[str]]:
+        """Path → result of runs, and a note on each that is left out."""
         found, notes = {}, []
-        for run in self.runs():
-            if under and not f"{run}/".startswith(f"{under}/"):
-                continue
+        for run in runs:
             try:
                 result = self.result(run)
             except LvexpError as error:
@@ -93,7 +92,8 @@ class Shelf:
 
     def tables(self, under: str = "") -> dict[str, Any]:
         """A table for each corpus, a row for each group of runs that differ in their seed alone."""
-        found, notes = self.results(under)
+        there = self.runs()
+        found, notes = self.results(run for run in there if not under or f"{run}/".startswith(f"{under}/"))
         paths = {result["run_id"]: run for run, result in found.items()}
         made = []
         for table in compare.tables([*{result["run_id"]: result for result in found.values()}.values()]):
@@ -108,7 +108,7 @@ class Shelf:
                 })  # fmt: skip
             heads = [_head(column) for column in sheet.columns]
             made.append({"corpus": table.corpus, "columns": heads, "rows": rows})
-        sweeps = sorted({run.rpartition("/")[0] for run in self.runs()})
+        sweeps = sorted({run.rpartition("/")[0] for run in there})
         return {"folder": self.root.name, "tables": made, "sweeps": sweeps, "notes": notes}
 
     def page(self, run: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ABOVE = (("rate", "rate R"), ("mi", "mutual information"))
+_TICKS, _DOTS = 12, 60  # of more values not all are written below, or have a dot
 _BELOW = (("nelbo", "−ELBO"), ("nll", "NLL"), ("distortion", "distortion D"))
 
 
@@ -47,17 +49,19 @@ def along(table: Table, key: str) -> list[tuple[str, Group]]:
 
 def along_figure(table: Table, key: str) -> Figure:
     """Two panels with the values of the key evenly spaced: rate and mutual information; -ELBO, NLL and distortion. Bars
-    are standard deviations over seeds."""
+    are standard deviations over seeds. Of more than twelve values, only some are written below the axis."""
     from matplotlib.figure import Figure
 
     found = along(table, key)
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    every = math.ceil(len(found) / _TICKS)
+    label = key if every == 1 else f"{key}, one value of {every} written"
     panels = (("What z carries", _ABOVE), (f"What a {table.unit} costs", _BELOW))
     for axes, (title, names) in zip(figure.subplots(1, 2), panels, strict=True):
-        dress(axes, title, key, f"nats per {table.unit}")
-        for (name, label), colour in zip(names, COLOURS, strict=False):
-            _line(axes, [columns.spread(group.runs, name) for _, group in found], label, colour)
-        axes.set_xticks(range(len(found)), [value for value, _ in found])
+        dress(axes, title, label, f"nats per {table.unit}")
+        for (name, said), colour in zip(names, COLOURS, strict=False):
+            _line(axes, [columns.spread(group.runs, name) for _, group in found], said, colour)
+        axes.set_xticks(range(0, len(found), every), [value for value, _ in found[::every]])
         axes.legend(fontsize=8, frameon=False)
     figure.axes[0].set_ylim(bottom=0)
     return figure
@@ -68,4 +72,5 @@ def _line(axes, spreads: Sequence[columns.Spread], label: str, colour: str) -> N
     if there:
         at, means, deviations = zip(*there, strict=True)
         bars = [deviation or 0.0 for deviation in deviations]
-        axes.errorbar(at, means, bars, label=label, color=colour, marker="o", markersize=4, capsize=2)
+        dots = {"marker": "o", "markersize": 4, "capsize": 2} if len(spreads) <= _DOTS else {"linewidth": 0.8}
+        axes.errorbar(at, means, bars, label=label, color=colour, **dots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ KEPT = (
     *("seconds", "steps", "epochs", "tokens_per_second", "test", "valid", "data"),
 )
 _PLACES = ("paths.", "data.root=", "data.cache=", "hydra.", "evaluation.language_model=", "evaluation.references=")
+#: names a folder as that of a run, and folders of a run that hold no other run: later evaluations are of this one
+_MARK, _PARTS = ".lvexp.json", {EVALUATIONS, "checkpoints", "figures", "wandb", "tensorboard", ".hydra"}
 #: what a comparison cannot do without
 _NEEDED = {"run_id": str, "group_id": str, "overrides": list, "choices": dict, "test": dict}
 _TRY = "try  the folder of a sweep, outputs/<name>"
@@ -99,16 +102,14 @@ def _kept(source: Path) -> list[Result]:
 def _below(source: Path, left: dict[str, list[str]]) -> Iterable[Result]:
     if not source.is_dir():
         raise RunError(f"{source}: there is no such file or folder\n{_TRY}")
-    for mark in sorted(source.glob("**/.lvexp.json")):
-        if EVALUATIONS in mark.relative_to(source).parts:
-            continue
-        if not (mark.parent / RESULT).exists():
-            what = "failed" if (mark.parent / "error.txt").exists() else "unfinished"
-            left.setdefault(what, []).append(mark.parent.name)
-    for path in sorted(source.glob(f"**/{RESULT}")):
-        if EVALUATIONS in path.relative_to(source).parts:  # a later evaluation of a run, which is there itself
-            continue
-        yield read(path.parent)
+    for place, inside, files in os.walk(source):
+        folder = Path(place)
+        if RESULT in files:
+            yield read(folder)
+        elif _MARK in files:
+            what = "failed" if "error.txt" in files else "unfinished"
+            left.setdefault(what, []).append(folder.name)
+        inside[:] = sorted({*inside} - _PARTS if _MARK in files or RESULT in files else inside)
 
 
 def read(folder: Path) -> Result:

@@ -29,10 +29,15 @@ def names(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         group: {key: _value(groups[group], words, key) for key in words if key in apart}
         for group, words in typed.items()
     }
+    having: dict[tuple[str, str | None], list[dict[str, str | None]]] = {}
+    for mine in own.values():
+        for item in mine.items():
+            having.setdefault(item, []).append(mine)
     found: dict[str, str] = {}
     for group, mine in own.items():
         told = dict(mine)
-        for theirs in own.values():
+        # of another name, a part of it is: so is its rarest word
+        for theirs in min((having[item] for item in mine.items()), key=len, default=own.values()):
             if mine.items() < theirs.items():
                 instead = {key: _value(groups[group], typed[group], key) for key in theirs if key not in told}
                 told |= {key: value for key, value in instead.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ _SIZE = 8  # of numbers and key, points
 _NEAR, _LEASH = 5.0, 11.0
 #: inches that a line of the key takes
 _LINE = 0.172
+#: groups that all have a number and a name; of more, only so many have: those of lowest -ELBO at their rate
+_MOST, _NAMED = 60, 24
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def priced(table: Table) -> bool:
 
 def picture(table: Table, named: bool = False) -> Figure:
     """Rate and distortion, and rate and mutual information, with a numbered point for each group that has a rate and a
-    key beside. Numbers, not colours, tell the groups apart; up to eight have a colour as well.
+    key beside. Numbers, not colours, tell the groups apart; up to eight have a colour as well. Of more than 60 groups,
+    24 are numbered: in order of rate, these are cut into as many parts, and the lowest -ELBO of each is named.
 
     In the left panel -ELBO is constant along a dashed line. In the right panel a rate on the dashed diagonal is all
     information; a point below it has paid for rate that is not used.
@@ -62,30 +65,32 @@ def picture(table: Table, named: bool = False) -> Figure:
         raise RunError("none of these runs has a rate: there is nothing to draw")
     informed = [place for place in places if "mi" in place.at]
     far = _far(places)
-    told = [_told(place, place in far) for place in places]
-    title = [*(textwrap.wrap(table.corpus, _LONGEST) if named else []), "by −ELBO = D + R, in brackets"]
+    framed = [place for place in places if place.number not in far]
+    keyed = _keyed(places, framed)
+    told = [_told(place, place.number in far) for place in keyed]
+    title = [*(textwrap.wrap(table.corpus, _LONGEST) if named else []), *_heading(places, keyed, far)]
     height = max(5.2, 1.0 + _LINE * (len(title) - 1 + sum(text.count("\n") + 1 for text in told)))
     figure = Figure(figsize=(13.6 if informed else 9.6, min(height, 9.5)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     left, *right = figure.subplots(1, 2 if informed else 1, squeeze=False)[0]
     rate = f"rate R, nats per {table.unit}"
     dress(left, "Rate and distortion on the test set", rate, f"distortion D, nats per {table.unit}")
-    framed = [place for place in places if place not in far]
-    _points(left, framed, "distortion")
+    numbers = {place.number for place in keyed}
+    _points(left, framed, "distortion", numbers)
     _bounds(left, places[0])
     labelled = [(left, framed, "distortion")]
     for axes in right:
         dress(axes, f"Rate and what z tells of the {table.unit}", rate, "mutual information, nats")
-        _points(axes, informed, "mi")
+        _points(axes, informed, "mi", numbers)
         low, high = min(0.0, axes.get_xlim()[0]), axes.get_xlim()[1]
         top = 1.08 * max(max(place.at["mi"][0] + (place.at["mi"][1] or 0.0) for place in informed), 0.05)
         axes.set(xlim=(low, high), ylim=(min(-0.08 * top, axes.get_ylim()[0]), top))
         axes.plot([0, min(high, top)], [0, min(high, top)], color=QUIET, linewidth=0.9, linestyle="--", zorder=0)
         labelled.append((axes, informed, "mi"))
-    _key(figure, places, told, "\n".join(title))
+    _key(figure, keyed, told, "\n".join(title), few=len(places) <= len(COLOURS))
     figure.draw_without_rendering()  # the layout decides where the points are
     for axes, shown, up in labelled:
-        _label(axes, canvas.get_renderer(), shown, up)
+        _label(axes, canvas.get_renderer(), shown, up, numbers)
     return figure
 
 
@@ -105,13 +110,33 @@ def _placed(table: Table) -> list[_Place]:
     ]
 
 
-def _far(places: Sequence[_Place]) -> list[_Place]:
-    """Groups whose distortion is above the upper quartile by more than three times the interquartile range: they are
-    given in words, or all other points would be crowded together."""
+def _far(places: Sequence[_Place]) -> set[int]:
+    """Numbers of the groups whose distortion is above the upper quartile by more than three times the interquartile
+    range: they are given in words, or all other points would be crowded together."""
     import numpy as np
 
     low, high = np.quantile([place.at["distortion"][0] for place in places], [0.25, 0.75])
-    return [place for place in places if len(places) > 3 and place.at["distortion"][0] > high + 3 * (high - low)]
+    most = high + 3 * (high - low)
+    return {place.number for place in places if len(places) > 3 and place.at["distortion"][0] > most}
+
+
+def _keyed(places: Sequence[_Place], framed: Sequence[_Place]) -> list[_Place]:
+    """The groups that are named: all, or of very many the lowest -ELBO of each part of them, in order of rate."""
+    import numpy as np
+
+    if len(places) <= _MOST:
+        return list(places)
+    parts = np.array_split(sorted(range(len(framed)), key=lambda at: framed[at].at["rate"][0]), _NAMED)
+    return [framed[at] for at in sorted(min(part) for part in parts)]  # their order is that of -ELBO
+
+
+def _heading(places: Sequence[_Place], keyed: Sequence[_Place], far: set[int]) -> list[str]:
+    """What the key is in order of and, if it does not name all groups, how many there are."""
+    if len(keyed) == len(places):
+        return ["by −ELBO = D + R, in brackets"]
+    above = f"; {len(far):,} above the frame" if far else ""
+    told = f"{len(keyed)} of {len(places):,} groups, the best at their rate, by −ELBO = D + R, in brackets{above}"
+    return textwrap.wrap(told, _LONGEST)
 
 
 def _told(place: _Place, far: bool) -> str:
@@ -135,8 +160,13 @@ def _bounds(axes: Axes, best: _Place) -> None:
     axes.set(xlim=(low, high), ylim=(bottom, top))
 
 
-def _points(axes: Axes, places: Sequence[_Place], up: str) -> None:
-    for place in places:
+def _points(axes: Axes, places: Sequence[_Place], up: str, numbers: Container[int]) -> None:
+    """Points with bars of deviations; without bars and pale where they have no number."""
+    others = [place for place in places if place.number not in numbers]
+    if others:
+        across, along = ([place.at[kind][0] for place in others] for kind in ("rate", up))
+        axes.plot(across, along, linestyle="none", marker="o", markersize=2.5, color=QUIET, markeredgewidth=0)
+    for place in (place for place in places if place.number in numbers):
         (rate, across), (height, along) = place.at["rate"], place.at[up]
         axes.errorbar(
             rate, height, xerr=across, yerr=along, color=place.colour, linestyle="none", marker="o", markersize=4.5,
@@ -144,11 +174,10 @@ def _points(axes: Axes, places: Sequence[_Place], up: str) -> None:
         )  # fmt: skip
 
 
-def _key(figure: Figure, places: Sequence[_Place], told: Sequence[str], title: str) -> None:
+def _key(figure: Figure, places: Sequence[_Place], told: Sequence[str], title: str, few: bool) -> None:
     """Number and name of each group, in more than one column if one would be higher than the figure."""
     from matplotlib.lines import Line2D
 
-    few = len(places) <= len(COLOURS)
     handles = [
         Line2D([], [], linestyle="none", marker="o" if few else "", markersize=4.5, color=place.colour)
         for place in places
@@ -163,9 +192,10 @@ def _key(figure: Figure, places: Sequence[_Place], told: Sequence[str], title: s
     legend.set_alignment("left")
 
 
-def _label(axes: Axes, renderer: Any, places: Sequence[_Place], up: str) -> None:
-    """The number of each point beside it; points that nearly coincide share a label. A label takes the nearest place
-    where it hides no point and no other label, and a line leads to it if that is not next to its point.
+def _label(axes: Axes, renderer: Any, places: Sequence[_Place], up: str, numbers: Container[int]) -> None:
+    """The number of each point that is to have one beside it; points that nearly coincide share a label. A label takes
+    the nearest place where it hides no point and no other label, and a line leads to it if that is not next to its
+    point.
 
     All lengths are in points. A box is left, bottom, right, top.
     """
@@ -173,9 +203,11 @@ def _label(axes: Axes, renderer: Any, places: Sequence[_Place], up: str) -> None
     from matplotlib.patheffects import withStroke
 
     scale = 72.0 / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    at = {place.number: _on_page(axes, place.at["rate"][0], place.at[up][0], scale) for place in places}
+    on_page = scale * axes.transData.transform([(place.at["rate"][0], place.at[up][0]) for place in places])
+    at = {place.number: (float(x), float(y)) for place, (x, y) in zip(places, on_page, strict=True)}
+    numbered = [place for place in places if place.number in numbers]
     shared: dict[int, list[int]] = {}
-    for number in at:
+    for number in (place.number for place in numbered):
         for first in shared:
             if math.dist(at[number], at[first]) < _NEAR:
                 shared[first].append(number)
@@ -185,7 +217,7 @@ def _label(axes: Axes, renderer: Any, places: Sequence[_Place], up: str) -> None
     frame = scale * np.array(axes.get_window_extent().extents) + np.array([3, 3, -3, -3])
     points = np.array(list(at.values()))
     dots = np.concatenate([points - 3, points + 3], axis=1)
-    bars = np.array([_bar(axes, place, up, scale, upright) for place in places for upright in (False, True)])
+    bars = np.array([_bar(axes, place, up, scale, upright) for place in numbered for upright in (False, True)])
     taken, leads = np.empty((0, 4)), np.empty((0, 4))
     halo = withStroke(linewidth=2.0, foreground="white")
 
@@ -208,7 +240,8 @@ def _label(axes: Axes, renderer: Any, places: Sequence[_Place], up: str) -> None
         boxes = np.concatenate([centres - half, centres + half], axis=1)
         steps = _steps(np.array([x, y]), centres)
         led = gaps > _LEASH
-        others = points[[point not in shared[number] for point in at]]
+        near = (abs(points - (x, y)) < 2 * half + gaps.max() + 2).all(1)  # others cannot be under a label or beside it
+        others = points[near & [point not in shared[number] for point in at]]
         own = _distance(boxes, np.array([[x, y]]))[:, 0]
         mistaken = _distance(boxes, others).min(1, initial=math.inf) < own + 1.5
         cost = (
@@ -216,7 +249,7 @@ def _label(axes: Axes, renderer: Any, places: Sequence[_Place], up: str) -> None
             + 60 * ((boxes[:, :2] < frame[:2]) | (boxes[:, 2:] > frame[2:])).any(1)
             + 15 * (mistaken & ~led)  # for the label of another point, which is as near
             + 3.0 * _overlap(boxes, taken)
-            + 2.0 * _overlap(boxes, dots)
+            + 2.0 * _overlap(boxes, dots[near])
             + 0.3 * _overlap(boxes, np.concatenate([bars, leads]))
             + 2.0 * led * _overlap(steps.reshape(-1, 4), taken).reshape(len(boxes), -1).sum(1)
         )

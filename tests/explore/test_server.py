@@ -314,6 +314,24 @@ def test_the_command_prints_the_address_and_ends_with_ctrl_c(runs: Path):
     assert (process.returncode, errors) == (0, "")
 
 
+def test_of_very_many_curves_the_first_have_colours(tmp_path: Path):
+    made = [result(str(number), 1, [f"latent.dim={number}"], nll=30.0 + number) for number in range(20)]
+    folder = write(tmp_path / "many", made)
+    for number, run in enumerate(folder.iterdir()):
+        (run / "metrics.csv").write_text(f"step,val/nelbo\n1,{40 + number}\n2,{30 + number}\n")
+    shelf = Shelf(folder)
+    mail.write(shelf, tmp_path / "x.html")
+    assert "Curves of 20 runs: the first 8 in colour, others grey." in (tmp_path / "x.html").read_text()
+    figure = mail._drawn([*shelf.curves([f"svae-{number}1" for number in range(20)]).items()])
+    (axes,) = figure.axes
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"latent.dim={number}" for number in range(8)]
+    assert len(axes.lines) == 8
+    assert len(axes.collections[0].get_segments()) == 12
+    low, high = axes.get_ylim()
+    assert low < 30 < 59 < high
+
+
 def test_no_file_is_made_where_there_is_no_run(tmp_path: Path):
     with pytest.raises(RunError, match="no finished runs found"):
         mail.write(Shelf(tmp_path), tmp_path / "x.html")

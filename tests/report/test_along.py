@@ -80,3 +80,11 @@ def test_the_command_writes_the_picture(tmp_path: Path, monkeypatch: pytest.Monk
         command.main()
     assert ended.value.code == 2
     assert "a file needs a name" in capsys.readouterr().err
+
+
+def test_of_very_many_values_some_are_written():
+    (table,) = tables([result(window, 1, window / 100) for window in range(250)])
+    for axes in along_figure(table, "decoder.window").axes:
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(value) for value in range(0, 250, 21)]
+        assert axes.get_xlabel() == "decoder.window, one value of 21 written"
+        assert len(axes.containers[0][0].get_xdata()) == 250

@@ -24,6 +24,10 @@ def named(*typed: list[str], **more: object) -> list[str]:
         ([[], ["regularizer=none"]], ["regularizer=free_bits", "regularizer=none"]),
         ([["model=svae", "anneal=linear"], ["model=svae"]], ["anneal=linear", "anneal=constant"]),
         ([["model=svae"], ["model=svae", "latent.dim=4"]], ["svae", "latent.dim=4"]),
+        (
+            [["anneal=linear"], ["anneal=linear", "regularizer=mmd"], ["regularizer=mmd"]],
+            ["anneal=linear regularizer=free_bits", "anneal=linear regularizer=mmd", "regularizer=mmd anneal=constant"],
+        ),
         # short words
         ([["regularizer.mmd.weight=3"], ["regularizer.mmd.weight=5"]], ["mmd.weight=3", "mmd.weight=5"]),
         ([["regularizer=[free_bits,mmd]"], ["regularizer=mmd"]], ["regularizer=free_bits,mmd", "regularizer=mmd"]),

@@ -107,3 +107,21 @@ def test_without_a_rate_there_is_nothing_to_draw():
     assert not plane.priced(table)
     with pytest.raises(RunError, match="none of these runs has a rate"):
         plane.picture(table)
+
+
+def test_of_very_many_groups_the_best_at_their_rate_are_named_and_all_are_drawn():
+    runs = crowded(300)
+    figure = picture([*runs, result("far", 1, ["arm=far"], rate=1.0, distortion=90.0, mi=0.5)])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    title = legend.get_title().get_text().replace("\n", " ")
+    assert title == "24 of 301 groups, the best at their rate, by −ELBO = D + R, in brackets; 1 above the frame"
+    ranks = [int(name.split()[0]) for name in key(figure)]
+    assert ranks == sorted(ranks)
+    assert (len(ranks), ranks[0]) == (24, 1)
+    assert legend.get_window_extent().y0 >= 0
+    for axes, count in zip(figure.axes, (300, 301), strict=True):
+        dots = [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"]
+        assert sum(dots) == count
+        told = [numbers(text.get_text()) for text in axes.texts if text.get_text()]
+        assert set().union(*told) == set(ranks)
