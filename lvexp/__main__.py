@@ -131,7 +131,8 @@ def execute() -> None:
     _mistakes.clear()
     sweep.Sweep.mistake = None
     try:
-        _job()
+        with sweep.composing_kinds():
+            _job()
     except (OSError, RuntimeError, ValueError) as error:
         if error not in _crashes and (said := of_launcher(error)) is not None:
             raise ConfigError(said) from error

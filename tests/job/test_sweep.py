@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 from helpers import Command
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from omegaconf import OmegaConf
+
+from lvexp.job.sweep import composing_kinds
 
 
 def test_a_sweep_runs_all_it_can_and_names_the_rest(small: list[str], tmp_path: Path, lvexp: Command):
@@ -54,6 +59,40 @@ def test_a_job_that_fails_is_recorded_and_the_others_go_on(small: list[str], tmp
     assert jobs[0]["message"]
     assert "ZeroDivisionError" in (Path(jobs[0]["folder"]) / "error.txt").read_text()
     assert "failed" in done.stdout
+
+
+def composed_of(batch: list[list[str]]) -> list[list[str]]:
+    """Which jobs of a batch Hydra composes before the first one begins."""
+    found: list[list[str]] = []
+
+    class Loader:
+        def load_sweep_config(self, master_config: object, sweep_overrides: list[str]) -> None:
+            found.append(sweep_overrides)
+
+    sweeper = BasicSweeper(max_batch_size=None)
+    sweeper.config, sweeper.hydra_context = OmegaConf.create(), SimpleNamespace(config_loader=Loader())  # pyright: ignore
+    with composing_kinds():
+        sweeper.validate_batch_is_legal(batch)
+    return found
+
+
+def test_one_job_of_each_kind_is_composed_before_the_first_begins():
+    seeds = [["model=svae", f"seed={seed}", f"optimizer.lr={rate}"] for seed in range(9) for rate in (0.1, "1e-3")]
+    assert composed_of(seeds) == seeds[-1:]
+    apart = [
+        *(["latent=gaussian"], ["latent=point"], ["latent=point", "latent.dim=4"], ["+latent=point"]),
+        *(["hydra.launcher.n_jobs=1"], ["hydra.launcher.n_jobs=2"], ["a.b=${c}"], ["a.b=${d}"], ["~a.b"]),
+    ]
+    assert composed_of(apart) == apart
+
+
+def test_a_job_that_cannot_be_composed_is_found_before_the_first_begins(
+    small: list[str], tmp_path: Path, lvexp: Command
+):
+    done = lvexp("-m", *small, "seed=1,2", "regularizer=free_bits,none", "regularizer.free_bits.nats=3")
+    assert done.returncode == 2, done.stderr
+    assert "regularizer.free_bits.nats" in done.stderr
+    assert not list((tmp_path / "outputs").rglob("result.json"))
 
 
 def test_a_mistyped_sweep_is_refused_at_once(lvexp: Command):
