@@ -477,7 +477,8 @@ def corpus(settings: dict[str, Any]) -> None:
 
 
 def write(settings: dict[str, Any]) -> None:
-    """A synthetic corpus: sentences of 3 to 20 words, frequencies falling as in Zipf's law."""
+    """A synthetic corpus: sentences of 3 to 20 words, frequencies falling as in Zipf's law; with ``all``, every word is
+    also in one of further sentences of 20."""
     import numpy as np
 
     draw, words = np.random.default_rng(0), [f"w{number}" for number in range(settings["words"])]
@@ -487,6 +488,8 @@ def write(settings: dict[str, Any]) -> None:
             lengths = draw.integers(3, 21, min(10_000, settings["sentences"] - start))
             ids = iter(np.searchsorted(bounds, draw.random(lengths.sum()) * bounds[-1]).tolist())
             file.writelines(" ".join([words[next(ids)] for _ in range(length)]) + "\n" for length in lengths)
+        if settings.get("all"):
+            file.writelines(" ".join(words[start : start + 20]) + "\n" for start in range(0, len(words), 20))
     answer(written=settings["sentences"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from helpers import Compose
 
 from lvexp.__main__ import MENU
 
@@ -191,3 +193,50 @@ def test_history_is_kept(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.
     assert [row["ratio"][0] for row in rows] == [1.5, 1.1]
     assert {"commit", "when", "cores", "machine"} <= rows[0].keys()
     assert "WORSE" not in capsys.readouterr().out, "of the same commit"
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules beside scripts/bench can be imported, as from a script."""
+    monkeypatch.syspath_prepend(str(MENU.parent / "scripts"))
+
+
+def test_copies_of_a_run_are_runs_of_their_own(beside: None, tmp_path: Path):
+    from results import result, write
+
+    from lvexp.report import compare
+
+    bench_runs = importlib.import_module("bench_runs")
+    (one,) = write(tmp_path / "one", [result("a", 1, ["arm=linear"], nll=30.0, rate=2.0, distortion=28.0)]).iterdir()
+    (one / ".hydra").mkdir()
+    for name in ("config.yaml", "overrides.yaml"):
+        (one / ".hydra" / name).write_text("data: {name: snips}\nseed: 1\n")
+    (one / "metrics.csv").write_text("step,epoch,val/nelbo,val/mi\n1,0,40,\n")
+    bench_runs.copies(one, tmp_path / "many", 6, seeds=2)
+    (table,) = compare.tables(compare.finished(tmp_path / "many"))
+    assert [len(group.runs) for group in table.groups] == [2, 2, 2]
+    assert len({group.name for group in table.groups}) == 3
+    assert len({run["test"]["nll"] for group in table.groups for run in group.runs}) == 6
+    (whole,) = compare.finished(one)
+    assert whole["test"]["nll"] == 30.0, "the run itself is as it was"
+    for metrics in (tmp_path / "many").glob("*/metrics.csv"):
+        head, row = metrics.read_text().splitlines()
+        step, epoch, nelbo, mi = row.split(",")
+        assert (head, step, epoch, mi) == ("step,epoch,val/nelbo,val/mi", "1", "0", "")
+        assert 40 <= float(nelbo) <= 48
+
+
+def test_the_course_of_a_sweep(bench: ModuleType, tmp_path: Path):
+    for seed, (process, end, mib) in enumerate([(7, 110.0, 400), (7, 116.0, 500), (7, 124.0, 500), (8, 112.0, 400)]):
+        run = tmp_path / "default" / f"svae-{seed}"
+        run.mkdir(parents=True)
+        (run / "where.json").write_text(json.dumps({"process": process, "mib": mib}))
+        (run / "DONE").touch()
+        os.utime(run / "DONE", (end, end))
+    assert bench.course(tmp_path, 100.0) == {"processes": 2, "first": 10.0, "later": 7.0, "mib": 50.0}
+
+
+def test_every_value_that_grows_is_a_setting(bench: ModuleType, composed: Compose):
+    for values, settings, _ in bench.ROWS.values():
+        assert list(values) == sorted(values)
+        composed("model=svae", *settings(values[-1]))
