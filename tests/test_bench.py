@@ -230,10 +230,10 @@ def test_the_course_of_a_sweep(bench: ModuleType, tmp_path: Path):
     for seed, (process, end, mib) in enumerate([(7, 110.0, 400), (7, 116.0, 500), (7, 124.0, 500), (8, 112.0, 400)]):
         run = tmp_path / "default" / f"svae-{seed}"
         run.mkdir(parents=True)
-        (run / "where.json").write_text(json.dumps({"process": process, "mib": mib}))
+        (run / "where.json").write_text(json.dumps({"process": process, "mib": mib, "worked": end / 2}))
         (run / "DONE").touch()
         os.utime(run / "DONE", (end, end))
-    assert bench.course(tmp_path, 100.0) == {"processes": 2, "first": 10.0, "later": 7.0, "mib": 50.0}
+    assert bench.course(tmp_path, 100.0) == {"processes": 2, "first": 10.0, "later": 7.0, "worked": 3.5, "mib": 50.0}
 
 
 def test_every_value_that_grows_is_a_setting(bench: ModuleType, composed: Compose):
