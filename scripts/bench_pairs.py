@@ -1,4 +1,4 @@
-"""The sides of `scripts/bench pairs` and `scripts/bench decode`, see bench_sides.py: texts given their sources.
+"""The sides of `scripts/bench pairs`, `decode` and `beam`, see bench_sides.py: texts given their sources.
 
 The textbook is what tutorials write: random batches, padded on both sides and packed for the encoder; the decoder reads
 one word after the other, attends, and adds up a cross-entropy for each step. Its parameters and its function are those
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +19,8 @@ from bench_sides import Window, _linear, answer, gemm, prepared, stepper, wait
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+BEAM, LENGTH = 5, 15  # hypotheses; tokens of a text
 
 
 class Textbook(nn.Module):
@@ -43,23 +45,50 @@ class Textbook(nn.Module):
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The mean loss of a text; 0 is padding."""
-        lengths = (source != 0).sum(1)
-        words = pack_padded_sequence(
-            self.drop_read(self.read(source)), lengths, batch_first=True, enforce_sorted=False
-        )  # fmt: skip
-        packed, (last, _) = self.encoder(words)
-        states, _ = pad_packed_sequence(packed, batch_first=True)
-        code = torch.cat([last[0], last[1]], -1)
+        states, code = self.encode(source)
         c = self.initial(code)
         h, keys, there, loss = c.tanh(), self.key(states), source != 0, torch.zeros(())
         for t in range(target.shape[1] - 1):
-            h, c = self.cell(torch.cat([self.drop_in(self.say(target[:, t])), code], -1), (h, c))
-            energy = self.score(torch.tanh(keys + self.query(h)[:, None]))[..., 0]
-            weights = energy.masked_fill(~there, -torch.inf).softmax(-1)
-            context = torch.bmm(weights[:, None], states)[:, 0]
-            logits = self.output(self.drop_out(torch.tanh(self.out(torch.cat([context, h], -1)))))
+            logits, h, c = self.step(target[:, t], code, h, c, keys, states, there)
             loss = loss + F.cross_entropy(logits, target[:, t + 1], ignore_index=0, reduction="sum")
         return loss / len(target)
+
+    def encode(self, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        words = pack_padded_sequence(
+            self.drop_read(self.read(source)), (source != 0).sum(1), batch_first=True, enforce_sorted=False
+        )  # fmt: skip
+        packed, (last, _) = self.encoder(words)
+        states, _ = pad_packed_sequence(packed, batch_first=True)
+        return states, torch.cat([last[0], last[1]], -1)
+
+    def step(self, word, code, h, c, keys, states, there):
+        h, c = self.cell(torch.cat([self.drop_in(self.say(word)), code], -1), (h, c))
+        energy = self.score(torch.tanh(keys + self.query(h)[:, None]))[..., 0]
+        weights = energy.masked_fill(~there, -torch.inf).softmax(-1)
+        context = torch.bmm(weights[:, None], states)[:, 0]
+        return self.output(self.drop_out(torch.tanh(self.out(torch.cat([context, h], -1))))), h, c
+
+    @torch.no_grad()
+    def write(self, source: torch.Tensor, width: int, length: int, special: Any) -> list[int]:
+        """The best text that beam search finds for one source, all its hypotheses in a batch."""
+        states, code = self.encode(source[None, : int((source != 0).sum())])
+        states, code = states.expand(width, -1, -1), code.expand(width, -1)
+        c = self.initial(code)
+        h, keys, there = c.tanh(), self.key(states), torch.ones(states.shape[:2], dtype=torch.bool)
+        texts, score = torch.full((width, 1), special.bos), torch.full((width,), -torch.inf)
+        score[0], kept = 0, torch.full((width, len(self.output.weight)), -torch.inf)
+        kept[:, special.eos] = 0
+        for _ in range(length):
+            logits, h, c = self.step(texts[:, -1], code, h, c, keys, states, there)
+            log_p = logits.log_softmax(-1)
+            log_p[:, [special.pad, special.bos]] = -torch.inf
+            log_p = torch.where((texts[:, -1] == special.eos)[:, None], kept, log_p)
+            score, best = (score[:, None] + log_p).flatten().topk(width)
+            parent, word = best // log_p.shape[1], best % log_p.shape[1]
+            texts, h, c = torch.cat([texts[parent], word[:, None]], 1), h[parent], c[parent]
+            if texts[0, -1] == special.eos:
+                break
+        return [word for word in texts[0, 1:].tolist() if word != special.eos]
 
 
 def _embedding(like: nn.Embedding) -> nn.Embedding:
@@ -111,40 +140,65 @@ def pairs_textbook(settings: dict[str, Any]) -> None:
 
 
 def same(settings: dict[str, Any]) -> None:
-    """The loss of some batches without dropout, ours and the textbook's."""
+    """The loss of some batches without dropout, and what beam search writes: ours and the textbook's."""
     side = prepared(settings)
     model, book = side.model.eval(), Textbook(side.model, side.config).eval()
-    found = []
+    losses, texts = [], []
     with torch.no_grad():
         for batch, _ in zip(side.data.val_dataloader(), range(settings["steps"]), strict=False):
-            found.append([float(model.terms(batch).distortion.mean()), float(book(batch.source, batch.tokens))])
-    answer(losses=found)
+            losses.append([float(model.terms(batch).distortion.mean()), float(book(batch.source, batch.tokens))])
+            theirs = [book.write(source, BEAM, LENGTH, model.vocabulary.special) for source in batch.source]
+            texts.append([_written(model, batch, "beam"), theirs])
+    answer(losses=losses, texts=texts)
 
 
-def _decode(settings: dict[str, Any], method: str) -> None:
-    """Texts of a fixed length for a batch of sources a window: an untrained model rarely ends a text by itself."""
+def _written(model: Any, batch: Any, method: str) -> list[list[int]]:
     from lvexp.networks.writing import Decoding
 
+    reading, beam = model.read(batch), {"beam": BEAM} if method == "beam" else {}
+    return model.write(model.code(reading), Decoding(method, max_length=LENGTH, **beam), reading)
+
+
+def _decode(settings: dict[str, Any], write: Callable[[SimpleNamespace, Any], Any]) -> None:
+    """Texts of a fixed length for a batch of sources a window: an untrained model rarely ends a text by itself."""
     side = prepared(settings)
     side.model.eval()
     with torch.no_grad():
         side.model.decoder.output.weight[side.model.vocabulary.special.eos] = -10.0
+        side.book = Textbook(side.model, side.config).eval()
         answer(ready=True)
         while True:
             for batch in side.data.in_order("test"):
                 wait()
                 rate, began = gemm(), time.perf_counter()
-                reading = side.model.read(batch)
-                side.model.write(side.model.code(reading), Decoding(method, max_length=15), reading)
+                write(side, batch)
                 answer(speed=len(batch) / (time.perf_counter() - began), gemm=rate)
 
 
 def decode_beam(settings: dict[str, Any]) -> None:
-    _decode(settings, "beam")
+    _decode(settings, lambda side, batch: _written(side.model, batch, "beam"))
 
 
 def decode_greedy(settings: dict[str, Any]) -> None:
-    _decode(settings, "greedy")
+    _decode(settings, lambda side, batch: _written(side.model, batch, "greedy"))
+
+
+beam_lvexp = decode_beam
+
+
+def beam_loop(settings: dict[str, Any]) -> None:
+    """lvexp's search, text by text."""
+    _decode(
+        settings, lambda side, batch: [_written(side.model, batch[row : row + 1], "beam") for row in range(len(batch))]
+    )
+
+
+def beam_textbook(settings: dict[str, Any]) -> None:
+    def write(side: SimpleNamespace, batch: Any) -> None:
+        for source in batch.source:
+            side.book.write(source, BEAM, LENGTH, side.model.vocabulary.special)
+
+    _decode(settings, write)
 
 
 if __name__ == "__main__":

@@ -129,10 +129,15 @@ def test_the_tutorials_loss_of_pairs_is_ours(translated: list[str]):
     assert len(found["losses"]) == 4
     for mine, other in found["losses"]:
         assert mine == pytest.approx(other, rel=1e-5)
+    for mine, other in found["texts"]:
+        assert mine == other
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pairs_lvexp", "pairs_textbook", "decode_beam", "decode_greedy"])
+@pytest.mark.parametrize(
+    "kind",
+    ["pairs_lvexp", "pairs_textbook", "decode_beam", "decode_greedy", "beam_lvexp", "beam_loop", "beam_textbook"],
+)
 def test_a_side_of_pairs_does_a_window_of_work(kind: str, translated: list[str]):
     ready, window, *_ = paired(kind, {"overrides": translated, "steps": 2})
     assert ready == {"ready": True}

@@ -36,9 +36,11 @@ class Alignment(nn.Module):
         r""":math:`\alpha`, which sums to 1 over L; 0 where the mask is False."""
         if self.additive:
             asked = self.query(query)
-            # one position of the memory after the other: all at once would need L times the memory
-            each = [self.score(torch.tanh(asked + part[:, None]))[..., 0] for part in key.unbind(1)]
-            energy = torch.stack(each, -1)
+            if query.shape[2] == 1:
+                energy = self.score(torch.tanh(asked + key))[..., None, :, 0]
+            else:  # one position of the memory after the other: all at once would need L times the memory
+                each = [self.score(torch.tanh(asked + part[:, None]))[..., 0] for part in key.unbind(1)]
+                energy = torch.stack(each, -1)
         else:
             energy = torch.einsum("sbth,blh->sbtl", query, key)
         return energy.masked_fill(~mask[:, None], -torch.inf).softmax(-1)

@@ -117,36 +117,47 @@ def _beam(
     memories: Memories,
     special: Special,
 ) -> list[list[int]]:
-    """Beam search over all texts at once; hypotheses are ranked by log p, divided by the length penalty."""
-    texts, width = len(code), how.beam
-    rows = torch.arange(texts, device=code.device).repeat_interleave(width)
-    state = _select(decoder.start(code, memories), rows)
-    tokens = torch.full((texts * width,), special.bos, device=code.device)
+    """Beam search over all texts at once; hypotheses are ranked by log p, divided by the length penalty. A text leaves
+    the batch as soon as its result is certain."""
+    width, device = how.beam, code.device
+    going = torch.arange(len(code), device=device)  # texts whose search is not over
+    written: dict[int, list[list[int]]] = {}
+    state = _select(decoder.start(code, memories), going.repeat_interleave(width))
+    tokens = torch.full((len(code) * width,), special.bos, device=device)
     # at first all hypotheses of a text are identical: only the first may grow
-    score = torch.full((texts, width), -torch.inf, device=code.device)
+    score = torch.full((len(code), width), -torch.inf, device=device)
     score[:, 0] = 0
-    ended = torch.zeros(texts, width, dtype=torch.bool, device=code.device)
+    ended = torch.zeros(len(code), width, dtype=torch.bool, device=device)
     length = torch.zeros_like(score)  # tokens of each hypothesis
-    history = torch.empty(texts, width, 0, dtype=torch.long, device=code.device)
-    for _ in range(how.max_length):
+    history = torch.empty(len(code), width, 0, dtype=torch.long, device=device)
+    for step in range(how.max_length):
         log_p, state = decoder.step(tokens, state)
-        log_p = writable(log_p, special).view(texts, width, -1)
-        closed = torch.full_like(log_p, -torch.inf)
-        closed[..., special.eos] = 0  # an ended hypothesis is kept unchanged
-        grown = score[..., None] + torch.where(ended[..., None], closed, log_p)
+        # no text grows by more than the best ``width`` tokens of a hypothesis, two of which might not be written
+        best, token = log_p.topk(min(width + 2, log_p.shape[-1]), -1)
+        best = best.masked_fill((token == special.pad) | (token == special.bos), -torch.inf)
+        best, token = (part.view(len(going), width, -1) for part in (best, token))
+        closed = torch.full_like(best[0, 0], -torch.inf)
+        closed[0] = 0  # an ended hypothesis is kept unchanged
+        token = token.masked_fill(ended[..., None], special.eos)
+        grown = score[..., None] + torch.where(ended[..., None], closed, best)
         length = torch.where(ended, length, length + 1)
         rank = grown / ((5 + length) / 6)[..., None] ** how.length_penalty if how.length_penalty else grown
-        flat = rank.flatten(1).topk(width, -1).indices
-        score = grown.flatten(1).gather(1, flat)
-        parent, token = flat // log_p.shape[-1], flat % log_p.shape[-1]
+        chosen = rank.flatten(1).topk(width, -1).indices
+        score, token = grown.flatten(1).gather(1, chosen), token.flatten(1).gather(1, chosen)
+        parent = chosen // best.shape[-1]
         history = torch.cat([history.gather(1, parent[..., None].expand_as(history)), token[..., None]], -1)
         ended, length = ended.gather(1, parent) | (token == special.eos), length.gather(1, parent)
         # an unfinished hypothesis can still overtake an ended one only if longer texts are favoured
-        if (ended if how.length_penalty else ended[:, : how.n_best]).all():
+        over = (ended if how.length_penalty else ended[:, : how.n_best]).all(1) | (step + 1 == how.max_length)
+        found = history[over, : how.n_best].tolist()
+        written |= dict(zip(going[over].tolist(), found, strict=True))
+        left = (~over).nonzero()[:, 0]
+        if not len(left):
             break
-        state = _select(state, (parent + width * torch.arange(texts, device=code.device)[:, None]).flatten())
-        tokens = token.flatten()
-    return [_until(special.eos, row) for row in history[:, : how.n_best].flatten(0, 1).tolist()]
+        state = _select(state, (parent[left] + width * left[:, None]).flatten())
+        going, score, ended, length, history = (part[left] for part in (going, score, ended, length, history))
+        tokens = token[left].flatten()
+    return [_until(special.eos, row) for text in range(len(code)) for row in written[text]]
 
 
 def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:

@@ -226,6 +226,25 @@ def test_recurrent_beam_is_the_best_of_all_texts():
     assert write(decoder, code, Decoding("beam", beam=81, max_length=4)) == best
 
 
+@pytest.mark.parametrize("n_best", [1, 3])
+@pytest.mark.parametrize("length_penalty", [0.0, 0.8])
+def test_a_text_whose_beam_has_ended_leaves_the_batch(n_best: int, length_penalty: float, monkeypatch):
+    torch.manual_seed(4)
+    decoder = RecurrentDecoder(V, 2, "lstm", 8, 8).eval()
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter *= 15
+    code, how = torch.randn(30, 2), Decoding("beam", beam=4, max_length=9, n_best=n_best, length_penalty=length_penalty)
+    alone = [text for row in code for text in write(decoder, row[None], how)]
+    rows, step = [], decoder.step
+    monkeypatch.setattr(decoder, "step", lambda tokens, state: rows.append(len(tokens)) or step(tokens, state))
+    assert write(decoder, code, how) == alone
+    assert rows[0] == 4 * 30
+    assert len(set(rows)) > 2
+    assert rows == sorted(rows, reverse=True)
+    assert len({len(text) for text in alone}) > 3
+
+
 @pytest.mark.parametrize(
     "bad",
     [
