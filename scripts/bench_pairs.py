@@ -7,6 +7,7 @@ of `model=seq2seq decoder.attention=additive`: without dropout both have the sam
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -160,19 +161,23 @@ def _written(model: Any, batch: Any, method: str) -> list[list[int]]:
 
 
 def _decode(settings: dict[str, Any], write: Callable[[SimpleNamespace, Any], Any]) -> None:
-    """Texts of a fixed length for a batch of sources a window: an untrained model rarely ends a text by itself."""
+    """Every fifth batch of the test set in a window, so that short and long sources, many and few at once, are as
+    frequent as in the whole. Texts have a fixed length: an untrained model rarely ends a text by itself."""
     side = prepared(settings)
     side.model.eval()
+    side.book = Textbook(side.model, side.config).eval()
+    batches, part = list(side.data.in_order("test")), 5
     with torch.no_grad():
-        side.model.decoder.output.weight[side.model.vocabulary.special.eos] = -10.0
-        side.book = Textbook(side.model, side.config).eval()
+        for output in (side.model.decoder.output, side.book.output):
+            output.weight[side.model.vocabulary.special.eos] = -10.0
         answer(ready=True)
-        while True:
-            for batch in side.data.in_order("test"):
-                wait()
-                rate, began = gemm(), time.perf_counter()
+        for window in itertools.count():
+            wait()
+            rate, began, texts = gemm(), time.perf_counter(), 0
+            for batch in batches[window % part :: part]:
                 write(side, batch)
-                answer(speed=len(batch) / (time.perf_counter() - began), gemm=rate)
+                texts += len(batch)
+            answer(speed=texts / (time.perf_counter() - began), gemm=rate)
 
 
 def decode_beam(settings: dict[str, Any]) -> None:
