@@ -111,10 +111,10 @@ class Textbook(nn.Module):
         return (self.nll(tokens, z) + beta * rate).mean()
 
     @torch.no_grad()
-    def nll_iw(self, tokens, samples: int, rows: int):
-        """Draws in the batch dimension, `rows` texts × draws at a time, with all their logits at once."""
+    def nll_iw(self, texts, samples: int, rows: int):
+        """Text by text, draws in the batch dimension, `rows` of them at a time, all their logits at once."""
         found = []
-        for text in tokens:
+        for text in texts:
             mu, log_variance = self.posterior(text[None])
             sigma, weights = (0.5 * log_variance).exp(), []
             for start in range(0, samples, rows):
@@ -330,15 +330,21 @@ def losses(side: SimpleNamespace, book: nn.Module, steps: int) -> list[tuple[flo
 
 
 def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
-    """IW-NLL of one test batch a window, the lengths spread over the test set."""
+    """IW-NLL of some test texts a window: of any lengths, or of one length, which differs from window to window."""
+    from lvexp.data.batch import Batch
     from lvexp.data.loader import BatchLoader
 
     side = prepared(settings)
     side.model.eval()
-    loader = BatchLoader(side.data.corpus.splits["test"], settings["texts"])
+    split, size = side.data.corpus.splits["test"], settings["texts"]
+
+    def mixed() -> Iterator[Any]:
+        for rows in torch.randperm(len(split), generator=torch.Generator().manual_seed(0)).split(size):
+            yield Batch.of([split.row(row).tolist() for row in rows.tolist()])
+
     answer(ready=True)
     while True:
-        for batch in loader:
+        for batch in mixed() if settings["mixed"] else BatchLoader(split, size):
             wait()
             rate, began = gemm(), time.perf_counter()
             nll = scorer(side, batch)
@@ -359,7 +365,8 @@ def iw_textbook(settings: dict[str, Any]) -> None:
     def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
         if not hasattr(side, "textbook"):
             side.textbook = Textbook(side.model, (0.0, 0.0)).eval()
-        return side.textbook.nll_iw(batch.tokens, settings["samples"], 50)
+        texts = [text[:length] for text, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)]
+        return side.textbook.nll_iw(texts, settings["samples"], 50)
 
     _score(settings, scorer)
 

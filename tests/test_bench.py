@@ -33,7 +33,7 @@ TINY = [
     ],
 )
 def test_a_side_does_a_window_of_work(kind: str):
-    settings = {"overrides": TINY, "steps": 2, "samples": 3, "texts": 4}
+    settings = {"overrides": TINY, "steps": 2, "samples": 3, "texts": 4, "mixed": True}
     side = subprocess.run(
         [sys.executable, str(MENU.parent / "scripts" / "bench_sides.py"), kind, json.dumps(settings)],
         input="\n\n", capture_output=True, text=True, timeout=300, check=False, cwd=MENU.parent,

@@ -88,6 +88,10 @@ class Batch:
         }
         return dataclasses.replace(self, **picked)
 
+    def trimmed(self) -> Batch:
+        """The same texts without the columns that are padding in all of them."""
+        return dataclasses.replace(self, tokens=self.tokens[:, : int(self.lengths.max())])
+
     @classmethod
     def of(cls, texts: Sequence[Sequence[int]], sources: Sequence[Sequence[int]] | None = None) -> Batch:
         """A padded batch from encoded texts, and their sources (each with its ``<bos>`` and ``<eos>``)."""

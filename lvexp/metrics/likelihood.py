@@ -35,7 +35,7 @@ class Likelihood:
     draws: Float[Tensor, " B"]
 
 
-#: number of draws for each text in a round; the tolerance is checked after each round
+#: number of draws for each text in a round, at least; a tolerance is checked after each round
 ROUND = 32
 #: number of effective draws below which a text's estimate is biased upward by a tenth of a nat or more
 FEW = 10.0
@@ -88,13 +88,14 @@ def importance_weighted(
     nll, error, effective, used = torch.zeros(4, len(batch), dtype=torch.float64, device=params.device)
     left = torch.arange(len(batch), device=params.device)  # texts that need more draws
     drawn: list[Tensor] = []  # log weights of these, all rounds
-    for start in range(0, samples, ROUND):
+    size = ROUND if tolerance else max(ROUND, positions // batch.tokens.numel())
+    for start in range(0, samples, size):
         # one by one and for all texts, so that the random numbers do not depend on which texts are still scored
-        value = torch.stack([q.sample() for _ in range(min(ROUND, samples - start))])
+        value = torch.stack([q.sample() for _ in range(min(size, samples - start))])
         log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
         log_p = _scored(model, batch[left], reading[left], model.latent.code(value)[:, left], positions)
         drawn.append(log_p.double() + (log_prior - log_q)[:, left])
-        if tolerance or start + ROUND >= samples:
+        if tolerance or start + size >= samples:
             log_w = torch.cat(drawn)
             total = log_w.logsumexp(0)
             nll[left], used[left] = math.log(len(log_w)) - total, float(len(log_w))
@@ -135,17 +136,18 @@ def countable(model: LatentModel) -> bool:
 def _scored(
     model: LatentModel, batch: Batch, reading: Reading, code: Float[Tensor, "S B W"], positions: int
 ) -> Float[Tensor, "S B"]:
-    """log p(x|z) in pieces of at most ``positions`` tokens: all draws of a few texts, because draws of the same text
-    share what a decoder computes from the words."""
-    length = batch.tokens.shape[1]
-    draws = max(1, min(len(code), positions // length))
-    rows = max(1, positions // (length * draws))
-    found = []
-    for at in range(0, len(batch), rows):
-        part = slice(at, at + rows)
-        texts, read = batch[part], reading[part]
-        found.append(torch.cat([model.log_likelihood(texts, read, some[:, part]) for some in code.split(draws)]))
-    return torch.cat(found, 1)
+    """log p(x|z) in pieces of at most ``positions`` tokens: all draws of a few texts of similar length. Draws of
+    the same text share what a decoder computes from its words."""
+    left, found = batch.lengths.argsort(descending=True, stable=True), code.new_empty(code.shape[:2])
+    while len(left):
+        length = int(batch.lengths[left[0]])
+        draws = max(1, min(len(code), positions // length))
+        pieces = math.ceil(len(left) / max(1, positions // (length * draws)))
+        part, left = left.split([rows := math.ceil(len(left) / pieces), len(left) - rows])
+        texts, read = batch[part].trimmed(), reading[part]
+        scored = [model.log_likelihood(texts, read, some[:, part]) for some in code.split(draws)]
+        found[:, part] = torch.cat(scored).to(found.dtype)
+    return found
 
 
 def _jackknife(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +15,12 @@ from lvexp.shapes import Float, Int, Tensor
 #: How many logits are held at once on a CPU. This bounds the memory; each additional chunk costs a pass over the
 #: gradient of the weight (measured: docs/performance.md).
 CHUNK = 2**22
+#: rows and columns of the logits that exist at once where no gradient is needed: few enough to stay in the cache
+BLOCK = (2**10, 2**11)
 #: below this probability -log p is inaccurate in 32 bits, and is computed from the logits
 _SMALL = 1e-30
+#: between these a sum of exponentials is accurate in 32 bits, even if its smallest terms underflow
+_SAFE = (1e-20, 1e30)
 
 
 def token_nll(
@@ -27,16 +34,19 @@ def token_nll(
     weights, and the gradient in W is exact if all tokens have the same weight, as in a batch with one draw and no
     padding. If the weights differ (padding, weighted draws), the backward pass goes through the chunks again.
 
+    Without gradients :math:`\log \sum_v \exp(h \cdot w_v)` is summed up block by block (:data:`BLOCK`), without
+    subtracting the largest logit unless the sum is extreme, and :math:`h \cdot w_y` is a product of its own.
+
     If a second derivative is requested (``create_graph=True``), the backward pass is torch's own cross entropy, which
     holds all logits. On other devices than a CPU the forward pass is torch's too, because memory bandwidth is not the
     bottleneck there.
     """
     if states.device.type != "cpu":
         return F.cross_entropy(F.linear(states, weight), targets, reduction="none")
-    if not torch.is_grad_enabled():  # needs_input_grad does not reflect it
-        states, weight = states.detach(), weight.detach()
     low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     with torch.autocast("cpu", enabled=False):
+        if not torch.is_grad_enabled() or not (states.requires_grad or weight.requires_grad):
+            return _value(states, weight, targets, low)
         return _TokenNLL.apply(states, weight, targets, low)  # pyright: ignore[reportReturnType]
 
 
@@ -51,9 +61,35 @@ def text_log_p(
     ``lengths`` include ``<bos>``, which is not predicted.
     """
     draws, texts, length = states.shape[:3]
-    nll = token_nll(states.flatten(0, 2), weight, targets.repeat(draws, 1).flatten())
     mask = torch.arange(1, length + 1, device=lengths.device) < lengths[:, None]
+    if states.device.type == "cpu" and not bool(mask.all()):  # the output layer costs more than to look for padding
+        own = mask.flatten().nonzero()[:, 0]
+        nll = token_nll(
+            states.flatten(1, 2)[:, own].flatten(0, 1), weight, targets.flatten()[own].repeat(draws)
+        )  # fmt: skip
+        text = own.div(length, rounding_mode="floor")
+        return -nll.new_zeros(draws, texts).index_add(1, text, nll.view(draws, -1))
+    nll = token_nll(states.flatten(0, 2), weight, targets.repeat(draws, 1).flatten())
     return -(nll.view(draws, texts, length) * mask).sum(-1)
+
+
+def _value(states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) -> Tensor:
+    """The loss of each token without gradients."""
+    x, w = states.detach().to(low), weight.detach().to(low)
+    nll = weight.new_empty(len(states))
+    for at in range(0, len(x), BLOCK[0]):
+        part = slice(at, at + BLOCK[0])
+        rows, y = x[part], targets[part]
+        total = nll.new_zeros(len(rows))
+        for words in w.split(BLOCK[1]):
+            total += product(rows, words).to(weight.dtype).exp_().sum(1)
+        true = (rows.to(weight.dtype) * weight.detach()[y]).sum(1)
+        torch.sub(total.log(), true, out=nll[part])
+        unsafe = ~((total > _SAFE[0]) & (total < _SAFE[1]))  # a nan is not safe either
+        if bool(unsafe.any()):
+            logits = product(rows[unsafe], w).to(weight.dtype)
+            nll[part][unsafe] = F.cross_entropy(logits, y[unsafe], reduction="none")
+    return nll
 
 
 class _TokenNLL(torch.autograd.Function):
@@ -97,9 +133,9 @@ def _sweep(
     nll = weight.new_empty(len(states))
     d_states = torch.empty_like(states) if need_states else None
     d_weight = None
-    # transposing the weight once is faster than a slower product for every chunk; multiplying by 1 is a copy that
-    # runs on all cores
-    turned = torch.mul(w.T, 1, out=w.new_empty(w.shape[1], w.shape[0])) if need_states else w.T
+    # for oneDNN, transposing the weight once is faster than a slower product for every chunk; multiplying by 1 is a
+    # copy that runs on all cores
+    turned = torch.mul(w.T, 1, out=w.new_empty(w.shape[1], w.shape[0])) if need_states and _onednn(w.dtype) else w.T
     for at in range(0, len(states), rows):
         part = slice(at, at + rows)
         logits = product(x[part], w).to(weight.dtype)
@@ -111,8 +147,6 @@ def _sweep(
             rare = (true[:, 0] < _SMALL).nonzero()[:, 0]
             exact = product(x[part][rare], w).to(weight.dtype)
             nll[part][rare] = F.cross_entropy(exact, targets[part][rare], reduction="none")
-        if not need_states and not need_weight:
-            continue
         p.scatter_add_(1, y, torch.full_like(true, -1))
         if d_states is not None:
             d_states[part] = product(p.to(low), turned)
@@ -126,8 +160,25 @@ def _sweep(
 
 
 def product(a: Float[Tensor, "M K"], b: Float[Tensor, "N K"]) -> Float[Tensor, "M N"]:
-    """a bᵀ. In 32 bits it is computed by oneDNN, which on some CPUs is up to 1.8 times as fast as the default library
-    (docs/performance.md)."""
-    if a.dtype == torch.float32 and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled:
+    """a bᵀ, in 32 bits by the faster library of this CPU: oneDNN, which on AMD's is up to 1.8 times as fast as torch's
+    default, MKL; on Intel's MKL, which is up to 1.6 times as fast there (docs/performance.md)."""
+    if _onednn(a.dtype):
         return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # pyright: ignore
     return torch.mm(a, b.T)
+
+
+def _onednn(kind: torch.dtype) -> bool:
+    return (
+        kind == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+        and not _intel()
+    )
+
+
+@functools.cache
+def _intel() -> bool:
+    """Whether torch has MKL and the CPU is one of those that it is written for."""
+    found = Path("/proc/cpuinfo")
+    name = found.read_text(encoding="utf-8", errors="replace") if found.exists() else platform.processor()
+    return torch.backends.mkl.is_available() and "GenuineIntel" in name

@@ -187,20 +187,23 @@ class RecurrentDecoder(WordDecoder):
         words = self.embedding(blind)
         into, bias = self.rnn.weight_ih_l0, self.rnn.bias_ih_l0
         width = words.shape[-1]
-        gates = F.linear(words, into[:, :width], bias).expand(len(code), -1, -1, -1)
-        if self.every:
-            gates = gates + F.linear(code, into[:, width:])[:, :, None]
-        states = gates.flatten(0, 1)
-        recurrent = self._initial(code.flatten(0, 1))
+        gates = F.linear(words, into[:, :width], bias)
+        size = *code.shape[:2], len(bias)
+        constant = F.linear(code, into[:, width:]) if self.every else code.new_zeros(1, 1, 1).expand(size)
+        flat = code.flatten(0, 1)
+        recurrent = self._initial(flat)
         hidden, cell = recurrent if isinstance(recurrent, tuple) else (recurrent, None)
+        states = gates.new_empty(0)
         for layer in range(self.rnn.num_layers):
             if layer:
                 into, bias = (getattr(self.rnn, f"{name}_ih_l{layer}") for name in ("weight", "bias"))
-                states = F.linear(states, into, bias)
+                gates, constant = F.linear(states, into, bias), gates.new_zeros(1, 1, 1).expand(1, len(flat), len(bias))
             weight, bias = (getattr(self.rnn, f"{name}_hh_l{layer}") for name in ("weight", "bias"))
-            states = unroll(states, hidden[layer], None if cell is None else cell[layer], weight, bias)
+            states = unroll(
+                gates, constant, hidden[layer], None if cell is None else cell[layer], weight, bias
+            )  # fmt: skip
             if self.skip:
-                states += self.skip[layer](code.flatten(0, 1))[:, None]
+                states += self.skip[layer](flat)[:, None]
         return states
 
     def _initial(self, code: Float[Tensor, "N W"]):

@@ -101,7 +101,21 @@ def test_decoder_never_scores_more_at_once_than_told(model, monkeypatch):
     monkeypatch.setattr(type(model), "log_likelihood", watch)
     estimate(model, 30, positions=47)
     assert max(seen) <= 47
-    assert sum(seen) == 30 * tiny.encode(*TEXTS).tokens.numel()
+    assert sum(seen) == 30 * int(tiny.encode(*TEXTS).lengths.sum()), "padding is not scored"
+
+
+@pytest.mark.parametrize("positions", [20, 300, 10_000])
+def test_texts_of_mixed_lengths_score_as_each_alone(model, positions):
+    texts = ["a b c d e f a", "a", "b c", "a b c", "", "f e d c b a"]
+    torch.manual_seed(0)
+    batch = tiny.encode(*texts)
+    value = torch.randn(40, len(texts), 1)
+    found = likelihood._scored(model, batch, model.read(batch), value, positions)
+    for row, text in enumerate(texts):
+        alone = tiny.encode(text)
+        with torch.no_grad():
+            wanted = model.log_likelihood(alone, model.read(alone), value[:, row : row + 1])[:, 0]
+        torch.testing.assert_close(found[:, row], wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_standard_error_is_the_spread_over_repetitions(model):

@@ -7,12 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from lvexp.networks import output
-from lvexp.networks.output import token_nll
+from lvexp.networks.output import text_log_p, token_nll
 
 
 @pytest.fixture(autouse=True, params=[1, 30, 10**6], ids=["row-by-row", "some-rows", "at-once"])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "CHUNK", request.param)
+    monkeypatch.setattr(output, "BLOCK", {1: (1, 1), 30: (3, 4), 10**6: output.BLOCK}[request.param])
 
 
 def parts(n: int = 7, h: int = 5, v: int = 11) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -58,7 +59,8 @@ def test_without_gradients_the_value_is_the_same_and_no_gradient_is_computed(mon
     with torch.no_grad():
         value = token_nll(states, weight, targets)
     assert torch.allclose(value, textbook(states, weight, targets), atol=1e-12)
-    assert set(products) == {len(weight)}  # the logits alone
+    assert sum(products) % len(weight) == 0
+    assert max(products) <= output.BLOCK[1]  # the logits alone, and each once
 
 
 def test_huge_logits_neither_overflow_nor_lose_the_true_token():
@@ -69,6 +71,34 @@ def test_huge_logits_neither_overflow_nor_lose_the_true_token():
     assert nll.item() == pytest.approx(1000)
     assert states.grad is not None
     assert states.grad.item() == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("logits", [[500.0, -500.0, 0.0], [300.0, 299.0, 298.0], [-300.0, -301.0, -305.0]])
+def test_extreme_logits_without_gradients(logits: list[float]):
+    """Their exponentials are 0 or infinite in 32 bits."""
+    states, weight = torch.ones(3, 1), torch.tensor(logits)[:, None]
+    found = token_nll(states, weight, torch.arange(3))
+    torch.testing.assert_close(found, textbook(states, weight, torch.arange(3)))
+
+
+@pytest.mark.parametrize("mode", ["grad", "no_grad"])
+def test_padding_costs_nothing_and_counts_for_nothing(mode: str, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    states = torch.randn(3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(11, 6, dtype=torch.float64, requires_grad=True)
+    targets, lengths = torch.randint(11, (4, 5)), torch.tensor([6, 2, 4, 3])
+    scored, token = [], output.token_nll
+    monkeypatch.setattr(output, "token_nll", lambda *given: scored.append(len(given[0])) or token(*given))
+    with torch.set_grad_enabled(mode == "grad"):
+        found = text_log_p(states, weight, targets, lengths)
+    log_p = -textbook(states.flatten(0, 2), weight, targets.repeat(3, 1).flatten()).view(3, 4, 5)
+    wanted = (log_p * (torch.arange(1, 6) < lengths[:, None])).sum(-1)
+    assert torch.allclose(found, wanted, atol=1e-12)
+    assert sum(scored) == 3 * int((lengths - 1).sum())
+    if mode == "grad":
+        ours, theirs = (torch.autograd.grad(value.square().sum(), (states, weight)) for value in (found, wanted))
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.allclose(one, other, atol=1e-12)
 
 
 def test_second_derivatives_are_the_textbook_ones():
@@ -100,8 +130,14 @@ def test_in_32_bits_it_is_as_near_to_the_exact_values_as_the_textbook():
         assert ours < 3 * theirs + 1e-8
 
 
-def test_the_product_is_the_matrix_product_for_any_strides():
+def test_the_product_is_the_matrix_product_for_any_strides(monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
     a, b = torch.randn(9, 6), torch.randn(12, 7)
+    for library in (True, False):
+        monkeypatch.setattr(output, "_intel", lambda library=library: library)
+        check(a, b)
+
+
+def check(a: torch.Tensor, b: torch.Tensor) -> None:
     for left, right in ((a, b[:, :6]), (a.T, b[:9].T[:, :9]), (a[:, 1:], b[:, 2:])):
         assert torch.allclose(output.product(left, right), left @ right.T, atol=1e-6)

@@ -19,8 +19,15 @@ def test_states_are_those_of_torch(kind):
         start = (hidden[None], cell[None]) if kind is nn.LSTM else hidden[None]
         expected, _ = rnn(x, start)
         gates = x @ rnn.weight_ih_l0.T + rnn.bias_ih_l0
-        found = unroll(gates, hidden, cell if kind is nn.LSTM else None, rnn.weight_hh_l0, rnn.bias_hh_l0)
+        # the four rows as two draws of two texts: what the draws do not share is constant
+        shared, constant = torch.randn(2, 7, gates.shape[-1]), torch.randn(2, 2, gates.shape[-1])
+        apart = (shared + constant[:, :, None]).flatten(0, 1)
+        rest = hidden, cell if kind is nn.LSTM else None, rnn.weight_hh_l0, rnn.bias_hh_l0
+        found = unroll(gates, torch.zeros(1, 4, gates.shape[-1]), *rest)
+        together = unroll(shared, constant, *rest)
+        alone = unroll(apart, torch.zeros(1, 4, gates.shape[-1]), *rest)
     assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(together, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
