@@ -16,7 +16,7 @@ from lvexp.shapes import Float, Int, Tensor
 #: gradient of the weight (measured: docs/performance.md).
 CHUNK = 2**22
 #: rows and columns of the logits that exist at once where no gradient is needed: few enough to stay in the cache
-BLOCK = (2**10, 2**11)
+BLOCK = (2**9, 2**10)
 #: below this probability -log p is inaccurate in 32 bits, and is computed from the logits
 _SMALL = 1e-30
 #: between these a sum of exponentials is accurate in 32 bits, even if its smallest terms underflow
