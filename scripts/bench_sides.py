@@ -346,9 +346,10 @@ def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], to
     while True:
         for batch in mixed() if settings["mixed"] else BatchLoader(split, size):
             wait()
-            rate, began = gemm(), time.perf_counter()
+            rate, began, busy = gemm(), time.perf_counter(), time.process_time()
             nll = scorer(side, batch)
-            answer(speed=len(batch) / (time.perf_counter() - began), gemm=rate, mean=float(nll.mean()))
+            spent, busy = time.perf_counter() - began, time.process_time() - busy
+            answer(speed=len(batch) / spent, gemm=rate, cpu=len(batch) / busy, mean=float(nll.mean()))
 
 
 def iw_lvexp(settings: dict[str, Any]) -> None:
