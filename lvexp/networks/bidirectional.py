@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -61,11 +62,10 @@ class BidirectionalEncoder(StateEncoder):
         return torch.cat([forward[last], backward[:, 0]], -1)
 
 
-def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *others: Any) -> None:
     """Names of checkpoints from when all networks were one of torch's bidirectional ones."""
-    for name in [name for name in state if name.startswith(f"{prefix}rnn.") and "_l" in name]:
-        kind, _, place = name.removeprefix(f"{prefix}rnn.").partition("_l")
-        layer = place.removesuffix("_reverse")
-        if not kind[0].isdigit():
-            number = 2 * int(layer) + place.endswith("_reverse")
-            state[f"{prefix}rnn.{number}.{kind}_l0"] = state.pop(name)
+    old = re.compile(rf"{re.escape(prefix)}rnn\.([a-z_]+)_l(\d+)(_reverse)?")
+    for name in [*state]:
+        if found := old.fullmatch(name):
+            kind, layer, reverse = found.groups()
+            state[f"{prefix}rnn.{2 * int(layer) + bool(reverse)}.{kind}_l0"] = state.pop(name)
