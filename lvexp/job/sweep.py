@@ -61,9 +61,9 @@ class Sweep(Callback):
 
 @contextlib.contextmanager
 def composing_kinds() -> Iterator[None]:
-    """Before its first job, Hydra composes every job of a batch, 0.2 s each, to find those that cannot be. In here it
-    composes one of each kind: jobs whose words differ in the values of keys with a dot alone, or in numbers, and these
-    are all found or none is."""
+    """Before its first job, Hydra composes every job of a batch, 0.2 s each, to reject a sweep with one that cannot be
+    composed. In here it composes one job of each kind: those that differ only in the values of dotted keys, or in
+    numbers, can all be composed or none can."""
     whole = Sweeper.validate_batch_is_legal
 
     def once(self: Sweeper, batch: Sequence[Sequence[str]]) -> None:
