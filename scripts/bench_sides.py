@@ -459,7 +459,7 @@ def chunks(settings: dict[str, Any]) -> None:
     times: dict[str, list[float]] = {str(power): [] for power in range(20, 25)}
     for number in range(settings["windows"] + 1):
         for power, kept in times.items():
-            output.CHUNK = 2 ** int(power)
+            output.CHUNK, output.ROWS = 2 ** int(power), 1
             began = time.perf_counter()
             for batch in few:
                 step(batch)

@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 from lvexp.shapes import Float, Int, Tensor
 
-#: How many logits are held at once on a CPU. This bounds the memory; each additional chunk costs a pass over the
-#: gradient of the weight (measured: docs/performance.md).
+#: How many logits are held at once on a CPU. This bounds the memory; each additional chunk costs a pass over the weight
+#: and its gradient (measured: docs/performance.md).
 CHUNK = 2**22
+#: of how many tokens at least
+ROWS = 2**8
 #: rows and columns of the logits that exist at once where no gradient is needed: few enough to stay in the cache
 BLOCK = (2**9, 2**10)
 #: below this probability -log p is inaccurate in 32 bits, and is computed from the logits
@@ -128,7 +130,7 @@ def _sweep(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
     """The loss of each token and, if needed, the gradient in ``states`` and the transposed gradient in ``weight``;
     ``scale`` weights the tokens in the latter."""
-    rows = max(1, CHUNK // len(weight))
+    rows = max(ROWS, CHUNK // len(weight))
     x, w = states.to(low), weight.to(low)
     nll = weight.new_empty(len(states))
     d_states = torch.empty_like(states) if need_states else None
@@ -152,6 +154,9 @@ def _sweep(
             d_states[part] = product(p.to(low), turned)
         if need_weight:
             p = p if scale is None else p.mul_(scale[part, None])
+            if d_weight is not None and low == weight.dtype and not _onednn(low):
+                d_weight.addmm_(x[part].T, p)
+                continue
             fresh = product(x[part].T.contiguous(), p.to(low).T).to(weight.dtype)
             d_weight = fresh if d_weight is None else d_weight.add_(fresh)
     if need_weight and d_weight is None:

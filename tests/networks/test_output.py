@@ -13,6 +13,7 @@ from lvexp.networks.output import text_log_p, token_nll
 @pytest.fixture(autouse=True, params=[1, 30, 10**6], ids=["row-by-row", "some-rows", "at-once"])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "CHUNK", request.param)
+    monkeypatch.setattr(output, "ROWS", 1)
     monkeypatch.setattr(output, "BLOCK", {1: (1, 1), 30: (3, 4), 10**6: output.BLOCK}[request.param])
 
 
