@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from helpers import Command
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.core_plugins import basic_sweeper
 from omegaconf import OmegaConf
 
 from lvexp.job.sweep import composing_kinds
@@ -69,7 +69,7 @@ def composed_of(batch: list[list[str]]) -> list[list[str]]:
         def load_sweep_config(self, master_config: object, sweep_overrides: list[str]) -> None:
             found.append(sweep_overrides)
 
-    sweeper = BasicSweeper(max_batch_size=None)
+    sweeper = basic_sweeper.BasicSweeper(max_batch_size=None)
     sweeper.config, sweeper.hydra_context = OmegaConf.create(), SimpleNamespace(config_loader=Loader())  # pyright: ignore
     with composing_kinds():
         sweeper.validate_batch_is_legal(batch)
