@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import torch
 from torch.distributions import Distribution
 
+from lvexp.distributions.composed import Composed
+from lvexp.distributions.rate import in_closed_form, rate
+from lvexp.draws import Draw
 from lvexp.shapes import Float, Shaped, Tensor
 
 
-class Joint(Distribution):
+class Joint(Composed):
     r"""Named blocks, independent of each other: :math:`q(z) = \prod_b q_b(z_b)`.
 
     A value is one vector, the concatenation of the blocks' flattened values, so that any code that takes draws of a
@@ -48,6 +52,17 @@ class Joint(Distribution):
 
     def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: Joint | None = None) -> Joint:
         return Joint({name: block.expand(torch.Size(batch_shape)) for name, block in self.blocks.items()})
+
+    def rate(self, p: Joint, draw: Draw) -> tuple[Float[Tensor, " B"], Float[Tensor, "B D"] | None]:
+        """The sum of the rates of the blocks; it splits if each of them does."""
+        values = self.split(draw.value)
+        parts = [rate(q, p.blocks[n], dataclasses.replace(draw, value=values[n])) for n, q in self.blocks.items()]
+        splits = [split for _, split in parts if split is not None]
+        whole = len(splits) == len(parts)
+        return torch.stack([total for total, _ in parts]).sum(0), torch.cat(splits, -1) if whole else None
+
+    def exact(self, p: Joint) -> bool:
+        return all(in_closed_form(q, p.blocks[name]) for name, q in self.blocks.items())
 
     @property
     def mean(self) -> Tensor:

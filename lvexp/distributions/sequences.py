@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from lvexp.distributions.composed import Composed
+from lvexp.draws import Draw, expect
 from lvexp.shapes import Float, Shaped, Tensor
 
 #: the largest number of sequences that are enumerated
@@ -62,7 +63,7 @@ class Walk:
     state: Any
 
 
-class Sequences(Distribution):
+class Sequences(Composed):
     r"""z = z_1 … z_n, n ≤ L, with :math:`q(z) = \prod_t q(z_t | z_{<t})`.
 
     A value is L one-hot vectors of width K, [L, K]. If a symbol ends sequences, it stands at every position after the
@@ -170,6 +171,16 @@ class Sequences(Distribution):
         mine, other = self.read(value), p.read(value)
         each = (mine.log_p.exp() * (mine.log_p - other.log_p)).sum(-1)
         return (mine.alive * each).view(*self._shape(value), -1)
+
+    def rate(self, p: Sequences, draw: Draw) -> tuple[Float[Tensor, " B"], None]:
+        """E_q Σ_t KL(q(z_t|z_<t)‖p(z_t|z_<t)). The score of a step is that of the symbols before it alone, on which its
+        KL depends."""
+        each = self.divergence(p, draw.value)
+        before = torch.zeros_like(each)
+        if draw.score.requires_grad:
+            before = self.steps(draw.value).cumsum(-1) - self.steps(draw.value)
+        steps = zip(each.unbind(-1), before.unbind(-1), strict=True)
+        return torch.stack([expect(kl, dataclasses.replace(draw, score=score)) for kl, score in steps]).sum(0), None
 
     def endings(self, p: Sequences, value: Float[Tensor, "... L K"]) -> Float[Tensor, "*shape L"]:
         """The part of :meth:`divergence` that is about whether the sequence ends at a step; the rest is about which
