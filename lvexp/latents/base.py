@@ -118,6 +118,22 @@ class AbstractLatent(nn.Module, abc.ABC):
         return None
 
 
+class AbstractLinear(AbstractLatent, abc.ABC):
+    """A latent variable whose q(z|x) is read off a linear map of the features.
+
+    Attributes:
+        linear: that map, which a subclass makes.
+    """
+
+    linear: nn.Linear
+
+    def inference_parameters(self) -> Iterable[nn.Parameter]:
+        return self.linear.parameters()
+
+    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
+        return self.linear(features)
+
+
 class AbstractClassLatent(AbstractLatent, abc.ABC):
     """A latent variable that is, or contains, variables that can represent classes of a text, c_1 … c_A."""
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from torch.distributions import Bernoulli, Distribution, Independent
 
 from lvexp.errors import ConfigError
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.base import AbstractLinear
 from lvexp.latents.categoricals import PRIORS
 from lvexp.shapes import Float, Shaped, Tensor
 
 
-class Binary(AbstractLatent):
+class Binary(AbstractLinear):
     r""":math:`q(z|x) = \prod_n \mathrm{Bernoulli}(z_n; \sigma(w_n \cdot h(x)))`, N bits.
 
     The decoder reads -1 for 0, 1 for 1, and a value in between for a relaxed bit. The rate is the exact sum over bits.
@@ -39,9 +37,6 @@ class Binary(AbstractLatent):
         else:
             self.register_buffer("logits", torch.zeros(dim), persistent=False)
 
-    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        return self.linear(features)
-
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
         return self._bits(params)
 
@@ -53,9 +48,6 @@ class Binary(AbstractLatent):
 
     def code(self, value: Shaped[Tensor, "S B N"]) -> Float[Tensor, "S B W"]:
         return 2 * value - 1
-
-    def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return self.linear.parameters()
 
     def point(self, q: Distribution) -> Shaped[Tensor, "B N"]:
         return (q.mean > 0.5).to(q.mean)  # torch's mode of a fair bit is nan

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from torch.distributions import Distribution, Independent
 
 from lvexp.distributions.onehot import OneHot
 from lvexp.errors import ConfigError
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.base import AbstractLinear
 from lvexp.shapes import Float, Shaped, Tensor
 
 PRIORS = ("uniform", "learned")
 
 
-class Categoricals(AbstractLatent):
+class Categoricals(AbstractLinear):
     r""":math:`q(z|x) = \prod_n \mathrm{Cat}(z_n; \mathrm{softmax}(W_n h(x)))`, N variables of K values each.
 
     A value is N one-hot vectors, [N, K]; the decoder reads the concatenation of their embeddings, so it sees a relaxed
@@ -46,9 +44,6 @@ class Categoricals(AbstractLatent):
         else:
             self.register_buffer("logits", logits, persistent=False)
 
-    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        return self.linear(features)
-
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
         return self._variables(params.unflatten(-1, (len(self.values), self.categories)))
 
@@ -60,9 +55,6 @@ class Categoricals(AbstractLatent):
 
     def code(self, value: Shaped[Tensor, "S B N K"]) -> Float[Tensor, "S B W"]:
         return torch.einsum("sbnk,nkw->sbnw", value, self.embedding).flatten(2)
-
-    def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return self.linear.parameters()
 
     def point(self, q: Distribution) -> Shaped[Tensor, "B N K"]:
         return q.mode

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import nn
 from torch.distributions import Distribution
 
 from lvexp.distributions.normal import diagonal
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.base import AbstractLinear
 from lvexp.shapes import Float, Shaped, Tensor
 
 
-class ConditionalGaussian(AbstractLatent):
+class ConditionalGaussian(AbstractLinear):
     r""":math:`q(z|x,c) = N(\mu(x,c), \mathrm{diag}\,\sigma^2(x,c))`, :math:`p(z|c) = N(\mu_p(c), \mathrm{diag}\,
     \sigma_p^2(c))`, both diagonal (Sohn, Lee & Yan 2015; Miao, Yu & Blunsom 2016).
 
@@ -36,12 +34,6 @@ class ConditionalGaussian(AbstractLatent):
     @property
     def has_prior(self) -> bool:
         return True
-
-    def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return self.linear.parameters()
-
-    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        return self.linear(features)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:
         return diagonal(params)

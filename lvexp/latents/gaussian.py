@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal
 
 from lvexp.distributions.normal import diagonal
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.base import AbstractLinear
 from lvexp.priors.base import AbstractPrior
 from lvexp.shapes import Float, Shaped, Tensor
 
 
-class Gaussian(AbstractLatent):
+class Gaussian(AbstractLinear):
     r""":math:`q(z|x) = N(\mu(x), \mathrm{diag}\,\sigma^2(x))`, :math:`p(z) = N(0, I)` (Kingma & Welling 2014, app. B),
     or a prior that is chosen beside it (:mod:`lvexp.priors`).
 
@@ -38,14 +36,11 @@ class Gaussian(AbstractLatent):
     def has_prior(self) -> bool:
         return True
 
-    def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return self.linear.parameters()
-
     def give(self, prior: AbstractPrior) -> None:
         self.given = prior
 
     def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        params = self.linear(features)
+        params = super().params(features)
         return params if self.given is None else self.given.placed(params)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Distribution:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -11,11 +10,11 @@ from torch.distributions import Distribution, Independent, Normal
 
 from lvexp.distributions.chain import Chain
 from lvexp.distributions.normal import diagonal
-from lvexp.latents.base import AbstractLatent
+from lvexp.latents.base import AbstractLinear
 from lvexp.shapes import Float, Shaped, Tensor
 
 
-class Ladder(AbstractLatent):
+class Ladder(AbstractLinear):
     r""":math:`p(z) = p(z_2)\, p(z_1|z_2)` and :math:`q(z|x) = q(z_2|x)\, q(z_1|x, z_2)` (Sønderby et al. 2016, ladder
     VAE, with two layers). The decoder reads :math:`z_1`.
 
@@ -46,16 +45,6 @@ class Ladder(AbstractLatent):
         self.down = nn.Sequential(nn.Linear(top, hidden), nn.Tanh(), nn.Linear(hidden, 2 * dim))
         self.zero: Tensor
         self.register_buffer("zero", torch.zeros(top), persistent=False)
-
-    @property
-    def has_prior(self) -> bool:
-        return True
-
-    def inference_parameters(self) -> Iterable[nn.Parameter]:
-        return self.linear.parameters()
-
-    def params(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B P"]:
-        return self.linear(features)
 
     def posterior(self, params: Float[Tensor, "B P"]) -> Chain:
         own, message = params.split([2 * self.top, 2 * self.width], -1)
