@@ -118,7 +118,7 @@ class Textbook(nn.Module):
             mu, log_variance = self.posterior(text[None])
             sigma, weights = (0.5 * log_variance).exp(), []
             for start in range(0, samples, rows):
-                noise = torch.randn(min(rows, samples - start), mu.shape[1])
+                noise = torch.randn(min(rows, samples - start), mu.shape[1], device=mu.device)
                 z = mu + sigma * noise
                 prior, posterior = (-0.5 * z**2).sum(1), (-0.5 * noise**2 - sigma.log()).sum(1)
                 weights.append(prior - posterior - self.nll(text.expand(len(z), -1), z))
@@ -335,7 +335,7 @@ def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], to
     from lvexp.data.loader import BatchLoader
 
     side = prepared(settings)
-    side.model.eval()
+    side.model.eval().to(DEVICE)
     split, size = side.data.corpus.splits["test"], settings["texts"]
 
     def mixed() -> Iterator[Any]:
@@ -346,9 +346,10 @@ def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], to
     while True:
         for batch in mixed() if settings["mixed"] else BatchLoader(split, size):
             wait()
-            rate, began, busy = gemm(), time.perf_counter(), time.process_time()
+            batch, rate = batch.to(DEVICE), gemm()
+            began, busy = clock(), time.process_time()
             nll = scorer(side, batch)
-            spent, busy = time.perf_counter() - began, time.process_time() - busy
+            spent, busy = clock() - began, time.process_time() - busy
             answer(speed=len(batch) / spent, gemm=rate, cpu=len(batch) / busy, mean=float(nll.mean()))
 
 
@@ -365,7 +366,7 @@ def iw_lvexp(settings: dict[str, Any]) -> None:
 def iw_textbook(settings: dict[str, Any]) -> None:
     def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
         if not hasattr(side, "textbook"):
-            side.textbook = Textbook(side.model, (0.0, 0.0)).eval()
+            side.textbook = Textbook(side.model, (0.0, 0.0)).eval().to(DEVICE)
         texts = [text[:length] for text, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)]
         return side.textbook.nll_iw(texts, settings["samples"], 50)
 

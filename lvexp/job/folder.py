@@ -16,10 +16,8 @@ from lvexp.durable import replace_durably
 from lvexp.errors import RunError
 from lvexp.job.identity import DONE, REFUSED, code, commit
 from lvexp.report.findings import FILES
-from lvexp.report.result import RESULT
+from lvexp.report.result import MARK, RESULT
 
-#: names the run of a folder: its id, and the code it began with
-MARK = ".lvexp.json"
 #: keeps what ``trainer.precision=auto`` chose: a resumed run goes on in the same precision
 PRECISION = "precision.txt"
 #: files that a run writes and would overwrite

@@ -156,9 +156,9 @@ def _sweep(
             p = p if scale is None else p.mul_(scale[part, None])
             if d_weight is not None and low == weight.dtype and not _onednn(low):
                 d_weight.addmm_(x[part].T, p)
-                continue
-            fresh = product(x[part].T.contiguous(), p.to(low).T).to(weight.dtype)
-            d_weight = fresh if d_weight is None else d_weight.add_(fresh)
+            else:
+                fresh = product(x[part].T.contiguous(), p.to(low).T).to(weight.dtype)
+                d_weight = fresh if d_weight is None else d_weight.add_(fresh)
     if need_weight and d_weight is None:
         d_weight = weight.new_zeros(weight.shape[1], weight.shape[0])
     return nll, d_states, d_weight

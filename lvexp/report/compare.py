@@ -18,7 +18,7 @@ from yaml import YAMLError
 from lvexp.data.settings import DataSettings
 from lvexp.errors import LvexpError, RunError
 from lvexp.report.names import names
-from lvexp.report.result import EVALUATIONS, RESULT
+from lvexp.report.result import EVALUATIONS, MARK, RESULT
 
 Result = Mapping[str, Any]
 #: the parts of a result that are kept
@@ -27,8 +27,8 @@ KEPT = (
     *("seconds", "steps", "epochs", "tokens_per_second", "test", "valid", "data"),
 )
 _PLACES = ("paths.", "data.root=", "data.cache=", "hydra.", "evaluation.language_model=", "evaluation.references=")
-#: names a folder as that of a run, and folders of a run that hold no other run: later evaluations are of this one
-_MARK, _PARTS = ".lvexp.json", {EVALUATIONS, "checkpoints", "figures", "wandb", "tensorboard", ".hydra"}
+#: folders of a run that hold no other run: later evaluations are of this one
+_PARTS = {EVALUATIONS, "checkpoints", "figures", "wandb", "tensorboard", ".hydra"}
 #: what a comparison cannot do without
 _NEEDED = {"run_id": str, "group_id": str, "overrides": list, "choices": dict, "test": dict}
 _TRY = "try  the folder of a sweep, outputs/<name>"
@@ -106,10 +106,10 @@ def _below(source: Path, left: dict[str, list[str]]) -> Iterable[Result]:
         folder = Path(place)
         if RESULT in files:
             yield read(folder)
-        elif _MARK in files:
+        elif MARK in files:
             what = "failed" if "error.txt" in files else "unfinished"
             left.setdefault(what, []).append(folder.name)
-        inside[:] = sorted({*inside} - _PARTS if _MARK in files or RESULT in files else inside)
+        inside[:] = sorted({*inside} - _PARTS if MARK in files or RESULT in files else inside)
 
 
 def read(folder: Path) -> Result:

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypedDict
 from lvexp.durable import replace_durably
 
 RESULT = "result.json"
+#: names the run of a folder: its id, and the code it began with
+MARK = ".lvexp.json"
 #: folder of a run that holds its later evaluations
 EVALUATIONS = "evaluations"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
+import lightning as L
 import pytest
 import torch
 from helpers import Command, Compose, checked, plain
@@ -17,6 +19,7 @@ from lvexp.job.folder import Folder
 from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.ema import Ema
 from lvexp.training.progress import Progress
+from lvexp.training.steps import ReturnMemory
 
 
 def fit(config: dict, folder: Path, watch: list[dict[str, torch.Tensor]] | None = None):
@@ -96,6 +99,7 @@ def test_gradient_norms_are_logged_by_group(small: list[str], composed: Compose,
 USERS = """
 from lightning.pytorch.callbacks import Callback
 from pathlib import Path
+from unittest.mock import Mock
 
 class Steps(Callback):
     def __init__(self, file):
@@ -140,3 +144,20 @@ def test_what_cannot_be_chosen_is_named(composed: Compose):
         checked(composed("callbacks=ema", "callbacks.ema.decay=1"))
     with pytest.raises(Refusal, match=r"ema is not among the chosen callbacks\ntry  callbacks="):
         checked(composed("+callbacks.ema.decay=0.5"))
+
+
+def test_freed_memory_is_returned_when_training_begins_and_every_few_steps():
+    trainer = Mock(spec=L.Trainer, global_step=0)
+    module = Mock(spec=L.LightningModule, device=torch.device("cpu"))
+    returned: list[int] = []
+    callback = ReturnMemory(every=3)
+    callback.trim = lambda kept: returned.append(trainer.global_step)
+    callback.on_fit_start(trainer, module)
+    for trainer.global_step in range(1, 8):
+        callback.on_train_batch_end(trainer, module)
+    assert returned == [0, 3, 6]
+    module.device = torch.device("meta")
+    callback.on_train_batch_end(trainer, module)
+    callback.trim = None  # another C library
+    callback.on_fit_start(trainer, module)
+    assert returned == [0, 3, 6]
