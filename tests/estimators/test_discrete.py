@@ -8,12 +8,20 @@ import math
 import pytest
 import scipy.stats
 import torch
-from torch.distributions import Bernoulli, Categorical, Independent, kl_divergence
+from torch.distributions import (
+    AffineTransform,
+    Bernoulli,
+    Categorical,
+    Independent,
+    Normal,
+    TransformedDistribution,
+    kl_divergence,
+)
 
 from lvexp.data.batch import Batch
 from lvexp.distributions.joint import Joint
 from lvexp.distributions.onehot import OneHot
-from lvexp.distributions.rate import rate
+from lvexp.distributions.rate import in_closed_form, rate
 from lvexp.distributions.support import configurations, support
 from lvexp.draws import Draw, expect, product
 from lvexp.errors import ConfigError
@@ -471,6 +479,15 @@ def test_a_product_of_draws_is_all_combinations():
     known = z.value.sum(-1).square().mean(0) * (LOGITS.softmax(-1) * COST).sum(-1)
     torch.testing.assert_close(expect(cost, both), known)
     assert isinstance(product([z]), Draw)
+
+
+def test_a_rate_needs_no_draws_if_that_of_no_block_does():
+    code = OneHot(logits=LOGITS, validate_args=False)
+    normal = Independent(Normal(torch.zeros(TEXTS, 1), torch.ones(TEXTS, 1)), 1)
+    shifted = TransformedDistribution(normal, [AffineTransform(1.0, 2.0)])
+    p = Joint({"c": code, "z": normal})
+    assert in_closed_form(Joint({"c": code, "z": normal}), p)
+    assert not in_closed_form(Joint({"c": code, "z": shifted}), p)
 
 
 @pytest.mark.parametrize("part", [Enumerate, lambda: Score("mean"), lambda: Score("input")])
