@@ -75,14 +75,34 @@ def test_every_answer_must_be_judged(tmp_path: Path):
     preflight.answers({"requires": ["rate"]}, three)
 
 
-@pytest.mark.parametrize("unjudged", ["train", "test"])
-def test_a_run_with_an_answer_that_is_not_judged_ends_before_training(unjudged: str, tmp_path: Path, lvexp: Command):
+@pytest.fixture
+def judged(tmp_path: Path) -> list[str]:
+    """A model of answers, and files whose answers are all judged, but for one in partly.tsv."""
     rows = [f"Q{n}\twhere is it?\tit is {'here' if n % 2 else 'there'}\t{n % 2}" for n in range(12)]
-    for split in ("train", "valid", "test"):
-        kept = [*rows[:-1], rows[-1][:-1]] if split == unjudged else rows
-        (tmp_path / f"{split}.tsv").write_text("QuestionID\tQuestion\tSentence\tLabel\n" + "\n".join(kept) + "\n")
-    files = [f"data.files.{split}={tmp_path / split}.tsv" for split in ("train", "valid", "test")]
-    found = lvexp("model=nasm", "data=wikiqa", "data.root=.", "data.answered=null", *files, "logger=csv")
+    for name, kept in (("whole", rows), ("partly", [*rows[:-1], rows[-1][:-1]])):
+        (tmp_path / f"{name}.tsv").write_text("QuestionID\tQuestion\tSentence\tLabel\n" + "\n".join(kept) + "\n")
+    files = [f"data.files.{split}={tmp_path}/whole.tsv" for split in ("train", "valid", "test")]
+    sizes = ["encoder.embedding=4", "encoder.hidden=4", "decoder.hidden=4", "evaluation.iw_samples=2"]
+    return [
+        *("model=nasm", "data=wikiqa", "data.root=.", "data.answered=null", "logger=csv", "trainer.max_steps=1"),
+        *files, *sizes, f"paths.outputs={tmp_path}/outputs",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_run_with_an_answer_that_is_not_judged_ends_before_training(
+    split: str, judged: list[str], tmp_path: Path, lvexp: Command
+):
+    found = lvexp(*judged, f"data.files.{split}={tmp_path}/partly.tsv")
     assert found.returncode == 2
-    assert f"1 of the 12 answers of {unjudged} have no label" in found.stderr
+    assert f"1 of the 12 answers of {split} have no label" in found.stderr
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_so_does_an_evaluation(judged: list[str], tmp_path: Path, lvexp: Command):
+    trained = lvexp(*judged)
+    assert not trained.returncode, trained.stderr
+    (done,) = tmp_path.rglob("DONE")
+    found = lvexp(f"evaluate={done.parent}", f"data.files.test={tmp_path}/partly.tsv")
+    assert found.returncode == 2
+    assert "1 of the 12 answers of test have no label" in found.stderr
