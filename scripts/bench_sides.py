@@ -358,7 +358,7 @@ def iw_lvexp(settings: dict[str, Any]) -> None:
 
     def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
         with torch.no_grad():
-            return importance_weighted(side.model, batch, settings["samples"]).nll
+            return importance_weighted(side.model, batch, settings["samples"], words=settings.get("words")).nll
 
     _score(settings, scorer)
 

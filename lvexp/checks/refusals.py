@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import conflicts, declarations, drawing, limits, parent, traits, values
 from lvexp.checks.declarations import SEVERAL, Option, without
 from lvexp.errors import ConfigError, Refusal
+from lvexp.instruments.settings import EvaluationSettings
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -73,7 +74,8 @@ def _unchosen(group: str, name: str, node: Any, known: Sequence[str], menu: Path
 
 
 def _measured_with(evaluation: Mapping[str, Any]) -> None:
-    """Checks that what an evaluation needs from elsewhere is there."""
+    """Checks that the settings of an evaluation fit each other, and that what it needs from elsewhere is there."""
+    EvaluationSettings(**evaluation)
     references, model = evaluation.get("references"), evaluation.get("language_model")
     if references is not None and not Path(str(references)).expanduser().is_file():
         raise ConfigError(

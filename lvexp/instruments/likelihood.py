@@ -27,6 +27,7 @@ class Likelihood(Instrument):
     ``nll_iw`` is the importance-weighted estimate from ``iw_samples`` draws (``iw_draws`` on average, if a tolerance
     stopped some texts early), with the standard error ``nll_iw_se``. ``iw_effective``: effective number of draws, mean
     over texts. ``iw_few``: share of texts with fewer than ten effective draws, whose estimates are biased upward.
+    ``iw_tail_se``: the part of the standard error that is due to sampled words, if ``iw_words`` is set.
     ``ppl_iw``, ``ppl_marginal``: perplexity from the estimate or from the exact marginal.
 
     The file ``scores.jsonl`` has ``distortion``, ``rate`` and ``nll`` of each text in the order of the test set, and
@@ -36,7 +37,7 @@ class Likelihood(Instrument):
     order = 20
     figures = (
         *("nll", "nll_kind", "nll_iw", "nll_iw_se", "iw_samples", "iw_draws", "iw_effective", "iw_few", "ppl_iw"),
-        "ppl_marginal",
+        *("iw_tail_se", "ppl_marginal"),
     )
 
     def __init__(self, context: Context):
@@ -44,7 +45,9 @@ class Likelihood(Instrument):
         device, settings = self.model.device, self.settings
         self.counted = countable(self.model)
         self.exact = MeanMetric(**context.metric).set_dtype(torch.float64).to(device)
-        self.weighted = ImportanceWeighted(settings.iw_samples, settings.iw_tolerance, **context.metric).to(device)
+        self.weighted = ImportanceWeighted(
+            settings.iw_samples, settings.iw_tolerance, words=settings.iw_words, **context.metric
+        ).to(device)
         self.texts, self.tokens = 0, 0
         self.each: list[dict[str, float]] = []
 
@@ -98,6 +101,7 @@ class Likelihood(Instrument):
         weighted = kind not in ("exact", "exact marginal") and scores.get("nll_iw") is not None
         k, mean = scores.get("iw_samples"), scores.get("iw_draws")
         draws = f"k = {k}" if mean is None or mean == k else f"k ≤ {k}, mean {float(mean):.0f}"
+        draws += ", words sampled" if scores.get("iw_tail_se") else ""
         texts = number(scores.get("sentences"), ",d")
         how = {"exact marginal": "exact: the sum over all z", "exact": f"exact, {texts} texts"}
         perplexity = {"exact marginal": "ppl_marginal", "exact": "ppl"}.get(str(kind), "ppl_iw" if weighted else "ppl")

@@ -15,6 +15,7 @@ class EvaluationSettings:
     Attributes:
         iw_samples: K of the importance-weighted likelihood.
         iw_tolerance: standard error of a text, in nats, at which it needs no more draws; with 0 every text gets K.
+        iw_words: words in each sum over the vocabulary, half of them sampled; None for all. Not with a tolerance.
         mi_sentences: largest number of texts in the aggregate posterior.
         mi_batch: number of texts in each group of the minibatch mutual information.
         active_threshold: variance of the posterior mean above which a dimension is active.
@@ -32,6 +33,7 @@ class EvaluationSettings:
 
     iw_samples: int = 100
     iw_tolerance: float = 0.0
+    iw_words: int | None = None
     mi_sentences: int = 5000
     mi_batch: int = 32
     active_threshold: float = 0.01
@@ -53,3 +55,10 @@ class EvaluationSettings:
         for name, low in (least | {"interpolation_steps": 2, "active_threshold": 0, "iw_tolerance": 0}).items():
             if getattr(self, name) < low:
                 raise ConfigError(f"evaluation.{name}={getattr(self, name)}: it must be at least {low}")
+        if self.iw_words is not None and self.iw_words < 2:
+            raise ConfigError(f"evaluation.iw_words={self.iw_words}: it must be at least 2, or null")
+        if self.iw_words is not None and self.iw_tolerance:
+            raise ConfigError(
+                f"evaluation.iw_words={self.iw_words} evaluation.iw_tolerance={self.iw_tolerance}: with a tolerance "
+                "few draws are scored at once, so sampling words would save nothing\ntry  one of them"
+            )

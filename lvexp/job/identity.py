@@ -85,7 +85,7 @@ def essence(config: DictConfig) -> dict[str, Any]:
 
 def _measured(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an evaluation, with the content of files and runs, not where they lie."""
-    known = {"references": _content, "language_model": parent.run_id, "sampler": str, "noise": str}
+    known = {"references": _content, "language_model": parent.run_id, "sampler": str, "noise": str, "iw_words": str}
     found = {key: value for key, value in evaluation.items() if key not in known or value is not None}
     return found | {key: read(str(found[key])) for key, read in known.items() if key in found}
 

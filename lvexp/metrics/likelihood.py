@@ -13,6 +13,7 @@ from lvexp.data.batch import Batch
 from lvexp.distributions.support import ENUMERATED, support
 from lvexp.metrics.bound import perplexity
 from lvexp.models.base import LatentModel
+from lvexp.networks.tail import Tail
 from lvexp.reading import Reading
 from lvexp.shapes import Float, Tensor
 from lvexp.terms import Terms
@@ -24,21 +25,25 @@ class Likelihood:
 
     Attributes:
         nll: the estimate, nats per text, [B].
-        error: its Monte-Carlo standard error by the jackknife, nats; nan for K = 1. [B]
+        error: its standard error, nats: the jackknife's, which is nan for K = 1, and ``tail``. [B]
         effective: effective number of draws, between 1 and those used, (sum w)^2 / sum w^2. [B]
         draws: number of draws used: K, or fewer if a tolerance was met earlier. [B]
+        tail: the part of the error that is due to sampled words, nats; 0 if the whole vocabulary was summed. [B]
     """
 
     nll: Float[Tensor, " B"]
     error: Float[Tensor, " B"]
     effective: Float[Tensor, " B"]
     draws: Float[Tensor, " B"]
+    tail: Float[Tensor, " B"]
 
 
 #: number of draws for each text in a round, at least; a tolerance is checked after each round
 ROUND = 32
 #: number of effective draws below which a text's estimate is biased upward by a tenth of a nat or more
 FEW = 10.0
+#: one in so many draws, those with the largest weights, is scored with the whole vocabulary if words were sampled
+CHECKED = 32
 
 
 @torch.no_grad()
@@ -48,6 +53,7 @@ def importance_weighted(
     samples: int,
     tolerance: float = 0.0,
     positions: int = 2**13,
+    words: int | None = None,
 ) -> Likelihood:
     r"""-log p(x) estimated with K draws from the posterior (Burda et al. 2016, eq. 8), nats per text.
 
@@ -73,38 +79,49 @@ def importance_weighted(
     so the estimate is biased upward, usually by less than the tolerance. For comparisons with published figures, do not
     use a tolerance.
 
+    With ``words``, the output layer sums over so many words (:class:`lvexp.networks.tail.Tail`). The draws
+    with the largest weights, one in :data:`CHECKED`, are then scored with all of it, and their weights replaced. With
+    :math:`d_k` what that changes their log weights by, and r the share of the other draws in the sum of the weights,
+    the error of a text is :math:`r \sqrt{\overline{d^2}}`.
+
     Args:
         model: in evaluation mode, with a prior.
         of: the texts, or their terms if they are already known.
         samples: K, at least 1.
         tolerance: standard error of a text, in nats, at which it needs no more draws; with 0 every text gets K draws.
         positions: number of tokens (draws x texts x T) that the decoder scores at once; at least one draw of one text.
+        words: number of words in a sum over the vocabulary, half of them sampled; None for all. Not with a tolerance.
     """
     batch = of.batch if isinstance(of, Terms) else of
     reading = of.reading if isinstance(of, Terms) else model.read(of)
     params = of.params if isinstance(of, Terms) else model.params(reading)
     q, p = model.latent.posterior(params), model.latent.prior(reading.condition)
     assert p is not None, "without a prior there is no likelihood"
-    nll, error, effective, used = torch.zeros(4, len(batch), dtype=torch.float64, device=params.device)
+    nll, error, effective, used, tail = torch.zeros(5, len(batch), dtype=torch.float64, device=params.device)
     left = torch.arange(len(batch), device=params.device)  # texts that need more draws
     drawn: list[Tensor] = []  # log weights of these, all rounds
-    size = ROUND if tolerance else max(ROUND, positions // batch.tokens.numel())
+    size = ROUND if tolerance else samples if words else max(ROUND, positions // batch.tokens.numel())
     for start in range(0, samples, size):
         # one by one and for all texts, so that the random numbers do not depend on which texts are still scored
         value = torch.stack([q.sample() for _ in range(min(size, samples - start))])
         log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
-        log_p = _scored(model, batch[left], reading[left], model.latent.code(value)[:, left], positions)
-        drawn.append(log_p.double() + (log_prior - log_q)[:, left])
+        ratio, code = (log_prior - log_q)[:, left], model.latent.code(value)[:, left]
+        if words:
+            log_p, tail = _sampled(model, batch, reading, code, ratio, positions, words)
+        else:
+            log_p = _scored(model, batch[left], reading[left], code, positions).double()
+        drawn.append(log_p + ratio)
         if tolerance or start + size >= samples:
             log_w = torch.cat(drawn)
             total = log_w.logsumexp(0)
             nll[left], used[left] = math.log(len(log_w)) - total, float(len(log_w))
-            error[left], effective[left] = _jackknife(log_w), (2 * total - (2 * log_w).logsumexp(0)).exp()
+            error[left] = (_jackknife(log_w).square() + tail[left].square()).sqrt()
+            effective[left] = (2 * total - (2 * log_w).logsumexp(0)).exp()
             more = error[left] > tolerance
             left, drawn = left[more], [log_w[:, more]]
             if not len(left):
                 break
-    return Likelihood(nll, error, effective, used)
+    return Likelihood(nll, error, effective, used, tail)
 
 
 @torch.no_grad()
@@ -150,6 +167,28 @@ def _scored(
     return found
 
 
+def _sampled(
+    model: LatentModel,
+    batch: Batch,
+    reading: Reading,
+    code: Float[Tensor, "S B W"],
+    ratio: Float[Tensor, "S B"],
+    positions: int,
+    words: int,
+) -> tuple[Float[Tensor, "S B"], Float[Tensor, " B"]]:
+    """log p(x|z), with sampled words but for the draws of the largest weights, and the error of each text; ``ratio`` is
+    log p(z) - log q(z|x)."""
+    with Tail(words).active():
+        log_p = _scored(model, batch, reading, code, positions).double()
+    best = (log_p + ratio).topk(math.ceil(len(code) / CHECKED), 0).indices
+    theirs = code.gather(0, best[..., None].expand(*best.shape, code.shape[-1]))
+    exact = _scored(model, batch, reading, theirs, positions).double()
+    wrong = (log_p.gather(0, best) - exact).square().mean(0).sqrt()
+    log_p = log_p.scatter(0, best, exact)
+    rest = 1 - (log_p + ratio).softmax(0).gather(0, best).sum(0)
+    return log_p, rest.clamp(min=0) * wrong
+
+
 def _jackknife(log_w: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
     """The standard error of log mean w, from the K estimates that each leave one draw out; nan for one draw."""
     draws = len(log_w)
@@ -173,6 +212,7 @@ class ImportanceWeighted(Metric):
       of the N texts: how much it would vary between seeds. It measures neither the spread of texts about their mean
       nor the variation between test sets, and it excludes the bias of the bound. None for K = 1;
     - ``ppl_iw``: :func:`lvexp.metrics.bound.perplexity` computed from it;
+    - ``iw_tail_se``: the part of that error that is due to sampled words; None if the whole vocabulary was summed;
     - ``iw_samples``: K;
     - ``iw_draws``: number of draws used, mean over texts: K, or fewer with a tolerance;
     - ``iw_effective``: effective number of draws, mean over texts; near 1, a single draw dominates;
@@ -181,7 +221,7 @@ class ImportanceWeighted(Metric):
 
     Args:
         samples: K.
-        tolerance, positions: as in :func:`importance_weighted`.
+        tolerance, positions, words: as in :func:`importance_weighted`.
         more: options of every ``torchmetrics.Metric``.
 
     Attributes:
@@ -192,26 +232,30 @@ class ImportanceWeighted(Metric):
     last: Tensor | None = None
     nats: Tensor
     variance: Tensor
+    tail: Tensor
     effective: Tensor
     draws: Tensor
     few: Tensor
     sentences: Tensor
     tokens: Tensor
 
-    def __init__(self, samples: int = 100, tolerance: float = 0.0, positions: int = 2**13, **more: Any):
+    def __init__(
+        self, samples: int = 100, tolerance: float = 0.0, positions: int = 2**13, words: int | None = None, **more: Any
+    ):
         super().__init__(**more)
-        self.samples, self.tolerance, self.positions = samples, tolerance, positions
-        for name in ("nats", "variance", "effective", "draws"):
+        self.samples, self.tolerance, self.positions, self.words = samples, tolerance, positions, words
+        for name in ("nats", "variance", "tail", "effective", "draws"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         for name in ("few", "sentences", "tokens"):
             self.add_state(name, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, model: LatentModel, of: Batch | Terms) -> None:
-        found = importance_weighted(model, of, self.samples, self.tolerance, self.positions)
+        found = importance_weighted(model, of, self.samples, self.tolerance, self.positions, self.words)
         batch = of.batch if isinstance(of, Terms) else of
         self.last = found.nll
         self.nats = self.nats + found.nll.sum()
         self.variance = self.variance + found.error.square().sum()
+        self.tail = self.tail + found.tail.square().sum()
         self.effective = self.effective + found.effective.sum()
         self.draws = self.draws + found.draws.sum()
         self.few = self.few + (found.effective < FEW).sum()
@@ -223,6 +267,7 @@ class ImportanceWeighted(Metric):
         return {
             "nll_iw": float(self.nats) / sentences,
             "nll_iw_se": error if math.isfinite(error) else None,
+            "iw_tail_se": float(self.tail.sqrt()) / sentences if self.words else None,
             "ppl_iw": perplexity(float(self.nats), int(self.tokens)),
             "iw_samples": self.samples,
             "iw_draws": float(self.draws) / sentences,

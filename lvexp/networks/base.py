@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from lvexp.networks.output import text_log_p
+from lvexp.networks.tail import scored
 from lvexp.reading import Memory
 from lvexp.shapes import Float, Int, Tensor
 
@@ -110,7 +110,7 @@ class WordDecoder(AbstractDecoder):
         code: Float[Tensor, "S B W"],
         memories: Memories = NOTHING,
     ) -> Float[Tensor, "S B"]:
-        return text_log_p(self.drop_out(self.states(inputs, code, memories)), self.output.weight, targets, lengths)
+        return scored(self.drop_out(self.states(inputs, code, memories)), self.output.weight, targets, lengths)
 
 
 class WordVectors(nn.Embedding):

@@ -21,18 +21,19 @@ class Scores(TypedDict, total=False):
     """Figures of one split; None if a figure does not exist for the model. Nats are nats per text.
 
     elbo: -(distortion + rate), with beta = 1. nll_iw: -log p(x) by importance weighting with iw_samples draws, with its
-    standard error nll_iw_se; iw_effective: effective number of draws, mean over texts, iw_few: share of texts with
-    fewer than ten effective draws, whose estimate is too large. ppl, ppl_iw: perplexity from -elbo and nll_iw over
-    ``tokens`` predicted tokens (``<eos>`` counted). mi: mutual information of x and z under q, with the aggregate of
-    mi_n posteriors: summed over all z if mi_exact, otherwise from draws, with the standard error mi_se. ppl_marginal:
-    from nll, if that is the sum over all values of a discrete z. code_perplexity: its values in use, of code_values.
-    cluster_accuracy, cluster_nmi, cluster_ari: their agreement with the labels; class_accuracy: share of classes that a
-    model with labels predicts correctly. probe_accuracy: share of probe_n test texts that a logistic regression on the
-    posterior means, fitted on probe_fitted other texts, classifies correctly; majority_accuracy: the share in the most
-    frequent class. rate_floor: nats at which the regularizer rate_floor_by holds the rate or stops reducing it. unk,
-    samples_unk: share of <unk> among the words of the test set and of the samples; text_unit: the units of BLEU and
-    distinct-n, words or characters. active_units: number of dimensions, of latent_dim, whose posterior mean has a
-    variance above 0.01. recon_bleu: corpus BLEU, 0 to 100, of greedy reconstructions.
+    standard error nll_iw_se, of which iw_tail_se is due to sampled words; iw_effective: effective number of draws, mean
+    over texts, iw_few: share of texts with fewer than ten effective draws, whose estimate is too large. ppl, ppl_iw:
+    perplexity from -elbo and nll_iw over ``tokens`` predicted tokens (``<eos>`` counted). mi: mutual information of x
+    and z under q, with the aggregate of mi_n posteriors: summed over all z if mi_exact, otherwise from draws, with the
+    standard error mi_se. ppl_marginal: from nll, if that is the sum over all values of a discrete z. code_perplexity:
+    its values in use, of code_values. cluster_accuracy, cluster_nmi, cluster_ari: their agreement with the labels;
+    class_accuracy: share of classes that a model with labels predicts correctly. probe_accuracy: share of probe_n test
+    texts that a logistic regression on the posterior means, fitted on probe_fitted other texts, classifies correctly;
+    majority_accuracy: the share in the most frequent class. rate_floor: nats at which the regularizer rate_floor_by
+    holds the rate or stops reducing it. unk, samples_unk: share of <unk> among the words of the test set and of the
+    samples; text_unit: the units of BLEU and distinct-n, words or characters. active_units: number of dimensions, of
+    latent_dim, whose posterior mean has a variance above 0.01. recon_bleu: corpus BLEU, 0 to 100, of greedy
+    reconstructions.
     """
 
     elbo: float | None
@@ -43,6 +44,7 @@ class Scores(TypedDict, total=False):
     iw_samples: int | None
     iw_effective: float | None
     iw_few: float | None
+    iw_tail_se: float | None
     ppl: float | None
     ppl_iw: float | None
     ppl_marginal: float | None

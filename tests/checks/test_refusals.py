@@ -66,6 +66,7 @@ REFUSED = [
     ("model=control data=ptb", ["data=ptb", "has no labels"]),
     ("model=control model.discriminator.channels=0", ["model.discriminator.channels=0", "at least 1"]),
     ("evaluation.references=none.txt", ["evaluation.references=none.txt", "no such file"]),
+    ("evaluation.iw_words=64 evaluation.iw_tolerance=0.1", ["evaluation.iw_words=64", "try  one of them"]),
     ("evaluation.language_model=none", ["evaluation.language_model=none", "no such folder", "model=rnnlm"]),
     ("model=svae data.balance=0.5", ["data.balance=0.5", "model=m2"]),
     ("model=svae latent=none", ["latent=none", "model=svae", "latent=gaussian"]),

@@ -45,7 +45,7 @@ CODED = {"code_perplexity", "code_values", "cluster_accuracy", "cluster_nmi", "c
     "ppl_marginal"
 }
 REFINED = {"elbo_refined", "rate_refined", "rate_floor", "rate_floor_by", "hole_fitted"}
-ASKED = {"sample_perplexity"}  # which needs a language model
+ASKED = {"sample_perplexity", "iw_tail_se"}  # which need a language model, and iw_words
 PROBED = {"probe_accuracy", "majority_accuracy", "probe_n", "probe_fitted"}
 WRITTEN = {"distinct_1", "distinct_2", "self_bleu", "samples", "samples_unk"}
 EVERYWHERE = {"distortion", "sentences", "tokens", "unk", "text_unit"}
@@ -190,6 +190,18 @@ def test_more_iw_samples_move_nothing_else(found):
     assert texts(more, "Samples") == texts(found["gaussian"], "Samples")
 
 
+def test_sampled_words_move_the_likelihood_alone_and_are_mentioned():
+    settings = EvaluationSettings(iw_samples=64, samples=6, max_decode=8)
+    whole, found = (
+        evaluate(tiny.model(), tiny.corpus(), dataclasses.replace(settings, iw_words=words)) for words in (None, 4)
+    )
+    moved = {name for name in SCORES if whole.scores[name] != found.scores[name]}
+    assert moved == {"nll", "nll_iw", "nll_iw_se", "ppl_iw", "iw_tail_se", "iw_effective"}
+    assert 0 < found.scores["iw_tail_se"] < found.scores["nll_iw_se"]
+    said = [part for _, rows in found.groups for part in rows if "words sampled" in str(part)]
+    assert [part[0] for part in said] == ["NLL ± s.e."]
+
+
 def test_remedies_of_the_loss_do_not_act(found):
     remedies = [FreeBits(nats=50.0), WordDropout(keep=0.0)]
     model = tiny.model(remedies=remedies)
@@ -276,7 +288,7 @@ def test_undefined_features_are_divergence_too(monkeypatch):
     assert not found.pictures
 
 
-@pytest.mark.parametrize("bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"max_decode": 0}])
+@pytest.mark.parametrize("bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"iw_words": 1}])
 def test_settings_that_cannot_be_used(bad):
     with pytest.raises(ConfigError, match=rf"evaluation\.{next(iter(bad))}="):
         EvaluationSettings(**bad)

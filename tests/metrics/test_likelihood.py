@@ -10,6 +10,7 @@ from torch.distributions import Normal
 
 from lvexp.metrics import likelihood
 from lvexp.metrics.likelihood import ImportanceWeighted, importance_weighted
+from lvexp.networks import tail
 
 TEXTS = ("a b c", "d e", "f")
 
@@ -193,3 +194,31 @@ def test_a_tolerance_leans_to_a_larger_nll_by_less_than_itself(model, exact):
     assert (bias < 0.1).all()
     assert (bias > -4 * found.nll.std(0) / math.sqrt(1000)).all()
     assert (found.draws < 100 * likelihood.ROUND).all()
+
+
+@pytest.fixture
+def few_words(monkeypatch):
+    """With which words are sampled in the vocabulary of ten, for 17 draws or more."""
+    monkeypatch.setattr(tail, "LEAST", 17)
+    return 4
+
+
+def test_sampled_words_are_worth_the_error_that_is_said(model, few_words):
+    """The same draws of z, with words sampled and without; the weights are spread over many draws, so that what is
+    checked is not all."""
+    whole, found = (estimate(model, 160, 100, words=words) for words in (None, few_words))
+    actual, said = (found.nll - whole.nll).square().mean().sqrt(), found.tail.square().mean().sqrt()
+    assert actual > 1e-3
+    assert said / 10 < actual < said  # an upper limit: the errors of the draws of a text partly cancel
+    assert (found.error >= found.tail).all()
+    assert (whole.tail == 0).all()
+
+
+def test_draws_of_the_largest_weights_are_scored_with_all_words(model, few_words):
+    """With one draw in one, nothing is left to the sampled words."""
+    whole = estimate(model, 160, 10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(likelihood, "CHECKED", 1)
+        found = estimate(model, 160, 10, words=few_words)
+    torch.testing.assert_close(found.nll, whole.nll, rtol=1e-6, atol=1e-6)
+    assert (found.tail < 1e-6).all()
