@@ -222,3 +222,29 @@ def test_draws_of_the_largest_weights_are_scored_with_all_words(model, few_words
         found = estimate(model, 160, 10, words=few_words)
     torch.testing.assert_close(found.nll, whole.nll, rtol=1e-6, atol=1e-6)
     assert (found.tail < 1e-6).all()
+
+
+def test_of_many_draws_those_of_the_largest_weights_are_scored_again(model, few_words, monkeypatch):
+    calls, scored = [], likelihood._scored
+    monkeypatch.setattr(likelihood, "_scored", lambda *given: calls.append((given[3], scored(*given))) or calls[-1][1])
+    found = estimate(model, 320, words=few_words)
+    (drawn, sampled), (again, exact) = calls
+    assert len(again) == 320 / likelihood.CHECKED
+    ratio = Normal(0.0, 1.0).log_prob(drawn[..., 0])
+    batch = tiny.encode(*TEXTS)
+    q = model.latent.posterior(model.params(model.read(batch)))
+    ratio -= q.log_prob(drawn)
+    for text in range(3):
+        weight = dict(zip(drawn[:, text, 0].tolist(), (sampled + ratio)[:, text].tolist(), strict=True))
+        largest = sorted(weight, key=weight.__getitem__)[-len(again) :]
+        assert set(again[:, text, 0].tolist()) == set(largest)
+        log_w = {z: w for z, w in weight.items() if z not in largest}
+        shares = torch.tensor(list(log_w.values())).logsumexp(0)
+        whole = torch.tensor([float(shares), *(exact[:, text] + ratio_of(ratio, drawn, again, text)).tolist()])
+        assert float(found.nll[0, text]) == pytest.approx(math.log(320) - float(whole.logsumexp(0)), abs=1e-5)
+
+
+def ratio_of(ratio, drawn, again, text):
+    """log p(z) - log q(z|x) of the draws that were scored again."""
+    known = dict(zip(drawn[:, text, 0].tolist(), ratio[:, text].tolist(), strict=True))
+    return torch.tensor([known[z] for z in again[:, text, 0].tolist()])
