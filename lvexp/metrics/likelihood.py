@@ -13,7 +13,7 @@ from lvexp.data.batch import Batch
 from lvexp.distributions.support import ENUMERATED, support
 from lvexp.metrics.bound import perplexity
 from lvexp.models.base import LatentModel
-from lvexp.networks.tail import Tail
+from lvexp.networks.tail import LEAST, Tail
 from lvexp.reading import Reading
 from lvexp.shapes import Float, Tensor
 from lvexp.terms import Terms
@@ -178,8 +178,8 @@ def _sampled(
 ) -> tuple[Float[Tensor, "S B"], Float[Tensor, " B"]]:
     """log p(x|z), with sampled words but for the draws of the largest weights, and the error of each text; ``ratio`` is
     log p(z) - log q(z|x)."""
-    with Tail(words).active():
-        log_p = _scored(model, batch, reading, code, positions).double()
+    with Tail(words).active():  # which needs many draws at once, even of a long text
+        log_p = _scored(model, batch, reading, code, max(positions, 2 * LEAST * int(batch.lengths.max()))).double()
     best = (log_p + ratio).topk(math.ceil(len(code) / CHECKED), 0).indices
     theirs = code.gather(0, best[..., None].expand(*best.shape, code.shape[-1]))
     exact = _scored(model, batch, reading, theirs, positions).double()

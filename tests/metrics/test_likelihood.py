@@ -214,6 +214,10 @@ def test_sampled_words_are_worth_the_error_that_is_said(model, few_words):
     assert (whole.tail == 0).all()
 
 
+def test_words_are_sampled_however_few_positions_are_scored_at_once(model, few_words):
+    assert (estimate(model, 160, 10, words=few_words, positions=1).tail > 0).all()
+
+
 def test_draws_of_the_largest_weights_are_scored_with_all_words(model, few_words):
     """With one draw in one, nothing is left to the sampled words."""
     whole = estimate(model, 160, 10)
