@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 from lvexp.checks import conflicts, declarations, drawing, limits, parent, traits, values
 from lvexp.checks.declarations import SEVERAL, Option, without
 from lvexp.errors import ConfigError, Refusal
-from lvexp.instruments.settings import EvaluationSettings
 
 
 def check(plain: dict[str, Any], choices: Mapping[str, Any], menu: Path) -> None:
@@ -75,7 +74,12 @@ def _unchosen(group: str, name: str, node: Any, known: Sequence[str], menu: Path
 
 def _measured_with(evaluation: Mapping[str, Any]) -> None:
     """Checks that the settings of an evaluation fit each other, and that what it needs from elsewhere is there."""
-    EvaluationSettings(**evaluation)
+    words, tolerance = evaluation.get("iw_words"), evaluation.get("iw_tolerance")
+    if words is not None and tolerance:
+        raise ConfigError(
+            f"evaluation.iw_words={words} evaluation.iw_tolerance={tolerance}: with a tolerance few draws are scored "
+            "at once, so sampling words would save nothing\ntry  one of them"
+        )
     references, model = evaluation.get("references"), evaluation.get("language_model")
     if references is not None and not Path(str(references)).expanduser().is_file():
         raise ConfigError(

@@ -57,8 +57,3 @@ class EvaluationSettings:
                 raise ConfigError(f"evaluation.{name}={getattr(self, name)}: it must be at least {low}")
         if self.iw_words is not None and self.iw_words < 2:
             raise ConfigError(f"evaluation.iw_words={self.iw_words}: it must be at least 2, or null")
-        if self.iw_words is not None and self.iw_tolerance:
-            raise ConfigError(
-                f"evaluation.iw_words={self.iw_words} evaluation.iw_tolerance={self.iw_tolerance}: with a tolerance "
-                "few draws are scored at once, so sampling words would save nothing\ntry  one of them"
-            )

@@ -97,6 +97,7 @@ def importance_weighted(
     params = of.params if isinstance(of, Terms) else model.params(reading)
     q, p = model.latent.posterior(params), model.latent.prior(reading.condition)
     assert p is not None, "without a prior there is no likelihood"
+    assert not (tolerance and words), "with a tolerance too few draws are scored at once for sampled words to pay"
     nll, error, effective, used, tail = torch.zeros(5, len(batch), dtype=torch.float64, device=params.device)
     left = torch.arange(len(batch), device=params.device)  # texts that need more draws
     drawn: list[Tensor] = []  # log weights of these, all rounds
