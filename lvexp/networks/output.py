@@ -22,7 +22,7 @@ BLOCK = (2**9, 2**10)
 #: below this probability -log p is inaccurate in 32 bits, and is computed from the logits
 _SMALL = 1e-30
 #: between these a sum of exponentials is accurate in 32 bits, even if its smallest terms underflow
-_SAFE = (1e-20, 1e30)
+SAFE = (1e-20, 1e30)
 
 
 def token_nll(
@@ -87,7 +87,7 @@ def _value(states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) ->
             total += product(rows, words).to(weight.dtype).exp_().sum(1)
         true = (rows.to(weight.dtype) * weight.detach()[y]).sum(1)
         torch.sub(total.log(), true, out=nll[part])
-        unsafe = ~((total > _SAFE[0]) & (total < _SAFE[1]))  # a nan is not safe either
+        unsafe = ~((total > SAFE[0]) & (total < SAFE[1]))  # a nan is not safe either
         if bool(unsafe.any()):
             logits = product(rows[unsafe], w).to(weight.dtype)
             nll[part][unsafe] = F.cross_entropy(logits, y[unsafe], reduction="none")

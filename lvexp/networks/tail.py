@@ -8,16 +8,13 @@ from collections.abc import Iterator
 
 import torch
 
-from lvexp.networks.output import product, text_log_p
+from lvexp.networks.output import SAFE, product, text_log_p
 from lvexp.shapes import Float, Int, Tensor
 
 #: draws of z that are evaluated over the whole vocabulary, to tell likely words from unlikely ones
 REFERENCES = 8
 #: with fewer draws of z the whole vocabulary is no slower
 LEAST = 64
-#: between these a sum of exponentials is accurate in 32 bits
-_SAFE = (1e-20, 1e30)
-
 _ACTIVE: contextvars.ContextVar[Tail | None] = contextvars.ContextVar("tail", default=None)
 
 
@@ -67,7 +64,7 @@ class Tail:
         for text, length in enumerate((lengths - 1).tolist()):
             own, y = states[:, text, :length], targets[text, :length]
             total = self._sums(own, weight, y)
-            if bool(((total > _SAFE[0]) & (total < _SAFE[1])).all()):
+            if bool(((total > SAFE[0]) & (total < SAFE[1])).all()):
                 true = torch.einsum("sth,th->st", own, weight[y])
                 found.append((true - total.log()).sum(1))
             else:
