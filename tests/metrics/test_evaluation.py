@@ -288,7 +288,9 @@ def test_undefined_features_are_divergence_too(monkeypatch):
     assert not found.pictures
 
 
-@pytest.mark.parametrize("bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"iw_words": 1}])
+@pytest.mark.parametrize(
+    "bad", [{"iw_samples": 0}, {"interpolation_steps": 1}, {"samples": 1}, {"max_decode": 0}, {"iw_words": 1}]
+)
 def test_settings_that_cannot_be_used(bad):
     with pytest.raises(ConfigError, match=rf"evaluation\.{next(iter(bad))}="):
         EvaluationSettings(**bad)

@@ -99,7 +99,6 @@ def test_gradient_norms_are_logged_by_group(small: list[str], composed: Compose,
 USERS = """
 from lightning.pytorch.callbacks import Callback
 from pathlib import Path
-from unittest.mock import Mock
 
 class Steps(Callback):
     def __init__(self, file):
