@@ -15,7 +15,8 @@ class EvaluationSettings:
     Attributes:
         iw_samples: K of the importance-weighted likelihood.
         iw_tolerance: standard error of a text, in nats, at which it needs no more draws; with 0 every text gets K.
-        iw_words: words in each sum over the vocabulary, half of them sampled; None for all. Not with a tolerance.
+        iw_words: words in each sum over the vocabulary, half of them sampled; None for all. Not with a tolerance. On a
+            GPU, and with fewer than 64 draws, all words are summed.
         mi_sentences: largest number of texts in the aggregate posterior.
         mi_batch: number of texts in each group of the minibatch mutual information.
         active_threshold: variance of the posterior mean above which a dimension is active.
