@@ -65,6 +65,13 @@ def test_a_sweep_is_shown_alone(runs: Path):
     assert len(Shelf(runs).tables("othe")["tables"]) == 0
 
 
+def test_hidden_folders_are_not_searched(runs: Path):
+    known = Shelf(runs).runs()
+    write(runs / ".kept", [result("e", 1, ["model=ae"], nll=3.0)])
+    assert list((runs / ".kept").rglob("result.json"))
+    assert Shelf(runs).runs() == known != []
+
+
 def test_curves_of_several_runs_leave_out_what_is_not_finite(runs: Path, serve, request_to):
     asked = urlencode({"runs": "small/svae-a1\nsmall/svae-b1"})
     _, found = request_to(serve(runs), f"curves?{asked}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers import Compose
+from omegaconf import open_dict
 
 from lvexp.job import identity
 
@@ -42,6 +43,7 @@ OTHER = [
     ["trainer.max_epochs=3"],
     ["data.batch_size=64"],
     ["evaluation.iw_samples=7"],
+    ["evaluation.iw_words=64"],
     ["encoder=gru"],
     ["trainer.precision=64-true"],
     ["trainer.devices=2"],  # a step then takes twice the texts
@@ -57,6 +59,14 @@ def test_what_does_not_change_the_result_keeps_the_id(typed: list[str], composed
 @pytest.mark.parametrize("typed", OTHER, ids=" ".join)
 def test_what_changes_the_result_changes_the_id(typed: list[str], composed: Compose):
     assert run_id(composed(*typed)) != run_id(composed())
+
+
+@pytest.mark.parametrize("key", ["references", "language_model", "sampler", "noise", "iw_words"])
+def test_a_run_from_before_there_was_a_measurement_keeps_its_id(key: str, composed: Compose):
+    before = composed()
+    with open_dict(before):
+        assert before.evaluation.pop(key) is None
+    assert run_id(before) == run_id(composed())
 
 
 def test_the_number_of_devices_counts_and_not_which_or_how_it_is_spelt(composed: Compose):
