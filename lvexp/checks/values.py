@@ -177,7 +177,7 @@ _LIMITS = {
     "paths.outputs": "text or number",
     "evaluation.iw_samples": ">= 1",
     "evaluation.iw_tolerance": ">= 0",
-    "evaluation.iw_words": ">= 2 or null",
+    "evaluation.iw_words": "whole >= 2 or null",
     "evaluation.mi_sentences": ">= 1",
     "evaluation.mi_batch": ">= 1",
     "evaluation.active_threshold": ">= 0",

@@ -72,7 +72,7 @@ OPTIONS: dict[tuple[str, ...], str] = {
         trainer.patience=-1 trainer.checkpoint_steps=0 trainer.accumulate_grad_batches=0
         evaluation.active_threshold=nan evaluation.active_threshold=-1 evaluation.iw_samples=inf
         evaluation.samples=1 evaluation.interpolation_steps=1 evaluation.reconstructions=-1 evaluation.seed=null
-        evaluation.iw_words=1 evaluation.iw_words=nan
+        evaluation.iw_words=1 evaluation.iw_words=nan evaluation.iw_words=64.5 evaluation.iw_words=many
         evaluation.iw_tolerance=nan data.columns.text=null data.columns.text=-1 data.columns.label=[a]
         data.columns.label=1 data.header=1 data.batch_size=null data.split.seed=null data.lowercase=1
         data.vocabulary.min_count=nan data.vocabulary=words data.columns=0 data.files=x data.files.valid=0
