@@ -186,10 +186,14 @@ def test_what_a_run_left_that_came_to_nothing_is_no_hindrance(tmp_path: Path):
 
 def test_a_damaged_mark_is_named_and_force_helps(trained: Path):
     empty(trained / MARK)
+    logged = [trained / "wandb" / f"offline-run-20260101_{at}-{run}" for at, run in enumerate(("other", "r"))]
+    for folder in logged:
+        folder.mkdir(parents=True)
     place = Folder(trained, "r")
     with pytest.raises(RunError, match=r"(?s)no telling which run.*force=true"):
         place.check()
     place.clear()
+    assert [folder.exists() for folder in logged] == [True, False]
     place.check()
 
 
