@@ -13,6 +13,7 @@ from test_menu import batch_of
 from test_walk import NEEDS_A_RUN, PARTS, built, fitting
 
 from lvexp import build
+from lvexp.metrics.likelihood import importance_weighted
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that torch can use")
 
@@ -34,6 +35,16 @@ def test_likelihoods_are_those_of_the_processor():
         here = model.terms(batch).distortion
         there = model.to("cuda").terms(batch.to("cuda")).distortion
     torch.testing.assert_close(there.cpu(), here, rtol=1e-4, atol=1e-4)
+
+
+def test_importance_weighted_likelihoods_are_those_of_the_processor():
+    config = fitting("model", "svae")
+    model, batch = built("model", "svae").eval(), batch_of(config)
+    here = importance_weighted(model, batch, 2000)
+    there = importance_weighted(model.to("cuda"), batch.to("cuda"), 2000)
+    error = (here.error.square() + there.error.cpu().square()).sqrt()
+    assert ((there.nll.cpu() - here.nll).abs() < 5 * error + 1e-4).all()
+    assert (there.draws == 2000).all()
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

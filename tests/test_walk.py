@@ -100,6 +100,10 @@ def test_shapes(group: str, option: str):
     assert (terms.rate is None) == (not latent.has_prior)
     if terms.rate is not None:
         assert terms.rate.shape == (texts,)
+        several = terms.q.sample(torch.Size((3,)))  # as the likelihood is estimated on a GPU
+        assert several.shape == torch.stack([terms.q.sample() for _ in range(3)]).shape
+        assert terms.q.log_prob(several).shape == (3, texts)
+        assert latent.code(several).shape == (3, texts, latent.width)
     if terms.rate_per_dimension is not None:
         assert terms.rate_per_dimension.shape == (texts, latent.dim)
         torch.testing.assert_close(terms.rate_per_dimension.sum(-1), terms.rate)

@@ -40,6 +40,10 @@ class Likelihood:
 
 #: number of draws for each text in a round, at least; a tolerance is checked after each round
 ROUND = 32
+#: number of draws for each text in a round on other devices than a CPU, where they are drawn at once
+TOGETHER = 128
+#: number of tokens that the decoder scores at once: on a CPU few enough for its cache, elsewhere enough to keep it busy
+POSITIONS, ELSEWHERE = 2**13, 2**16
 #: number of effective draws below which a text's estimate is biased upward by a tenth of a nat or more
 FEW = 10.0
 #: one in so many draws, those with the largest weights, is scored with the whole vocabulary if words were sampled
@@ -52,7 +56,7 @@ def importance_weighted(
     of: Batch | Terms,
     samples: int,
     tolerance: float = 0.0,
-    positions: int = 2**13,
+    positions: int | None = None,
     words: int | None = None,
 ) -> Likelihood:
     r"""-log p(x) estimated with K draws from the posterior (Burda et al. 2016, eq. 8), nats per text.
@@ -90,6 +94,7 @@ def importance_weighted(
         samples: K, at least 1.
         tolerance: standard error of a text, in nats, at which it needs no more draws; with 0 every text gets K draws.
         positions: number of tokens (draws x texts x T) that the decoder scores at once; at least one draw of one text.
+            None for :data:`POSITIONS`, on other devices than a CPU :data:`ELSEWHERE`.
         words: number of words in a sum over the vocabulary, half of them sampled; None for all. Not with a tolerance.
     """
     batch = of.batch if isinstance(of, Terms) else of
@@ -101,10 +106,14 @@ def importance_weighted(
     nll, error, effective, used, tail = torch.zeros(5, len(batch), dtype=torch.float64, device=params.device)
     left = torch.arange(len(batch), device=params.device)  # texts that need more draws
     drawn: list[Tensor] = []  # log weights of these, all rounds
-    size = ROUND if tolerance else samples if words else max(ROUND, positions // batch.tokens.numel())
+    on_cpu, positions = params.device.type == "cpu", _at_once(params, positions)
+    several = max(ROUND, positions // batch.tokens.numel()) if on_cpu else TOGETHER
+    size = ROUND if tolerance else samples if words else several
     for start in range(0, samples, size):
-        # one by one and for all texts, so that the random numbers do not depend on which texts are still scored
-        value = torch.stack([q.sample() for _ in range(min(size, samples - start))])
+        # for all texts, so that the random numbers do not depend on which texts are still scored; on a CPU one by one,
+        # so that they do not depend on `positions`
+        draws = min(size, samples - start)
+        value = torch.stack([q.sample() for _ in range(draws)]) if on_cpu else q.sample(torch.Size((draws,)))
         log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
         ratio, code = (log_prior - log_q)[:, left], model.latent.code(value)[:, left]
         if words:
@@ -127,7 +136,7 @@ def importance_weighted(
 
 @torch.no_grad()
 def marginal(
-    model: LatentModel, batch: Batch, reading: Reading | None = None, positions: int = 2**13
+    model: LatentModel, batch: Batch, reading: Reading | None = None, positions: int | None = None
 ) -> Float[Tensor, " B"]:
     r"""The exact -log p(x) for a z with finitely many values, nats per text: :math:`-\log \sum_z p(z)\, p(x|z)`.
 
@@ -142,13 +151,19 @@ def marginal(
     p = model.latent.prior(reading.condition)
     assert p is not None, "without a prior there is no likelihood"
     value = support(p.expand(torch.Size((len(batch),))))
-    log_p = _scored(model, batch, reading, model.latent.code(value), positions)
+    code = model.latent.code(value)
+    log_p = _scored(model, batch, reading, code, _at_once(code, positions))
     return -(log_p.double() + p.log_prob(value).double()).logsumexp(0)
 
 
 def countable(model: LatentModel) -> bool:
     """Whether :func:`marginal` is feasible: z has at most :data:`~lvexp.distributions.support.ENUMERATED` values."""
     return (model.latent.configurations or math.inf) <= ENUMERATED
+
+
+def _at_once(there: Tensor, positions: int | None) -> int:
+    """Number of tokens to be scored at once on the device of a tensor."""
+    return positions or (POSITIONS if there.device.type == "cpu" else ELSEWHERE)
 
 
 def _scored(

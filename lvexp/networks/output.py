@@ -17,6 +17,8 @@ from lvexp.shapes import Float, Int, Tensor
 CHUNK = 2**22
 #: of how many tokens at least
 ROWS = 2**8
+#: how many logits are held at once on other devices where no gradient is needed
+ELSEWHERE = 2**26
 #: rows and columns of the logits that exist at once where no gradient is needed: few enough to stay in the cache
 BLOCK = (2**9, 2**10)
 #: below this probability -log p is inaccurate in 32 bits, and is computed from the logits
@@ -41,10 +43,10 @@ def token_nll(
 
     If a second derivative is requested (``create_graph=True``), the backward pass is torch's own cross entropy, which
     holds all logits. On other devices than a CPU the forward pass is torch's too, because memory bandwidth is not the
-    bottleneck there.
+    bottleneck there; without gradients at most :data:`ELSEWHERE` logits exist at a time.
     """
     if states.device.type != "cpu":
-        return F.cross_entropy(F.linear(states, weight), targets, reduction="none")
+        return _torch(states, weight, targets)
     low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     with torch.autocast("cpu", enabled=False):
         if not torch.is_grad_enabled() or not (states.requires_grad or weight.requires_grad):
@@ -73,6 +75,14 @@ def text_log_p(
         return -nll.new_zeros(draws, texts).index_add(1, text, nll.view(draws, -1))
     nll = token_nll(states.flatten(0, 2), weight, targets.repeat(draws, 1).flatten())
     return -(nll.view(draws, texts, length) * mask).sum(-1)
+
+
+def _torch(states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """The loss of each token by torch's own cross entropy."""
+    graph = torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad)
+    rows = max(1, len(states) if graph else ELSEWHERE // len(weight))
+    parts = zip(states.split(rows), targets.split(rows), strict=True)
+    return torch.cat([F.cross_entropy(F.linear(x, weight), y, reduction="none") for x, y in parts])
 
 
 def _value(states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) -> Tensor:

@@ -142,3 +142,23 @@ def test_the_product_is_the_matrix_product_for_any_strides(monkeypatch: pytest.M
 def check(a: torch.Tensor, b: torch.Tensor) -> None:
     for left, right in ((a, b[:, :6]), (a.T, b[:9].T[:, :9]), (a[:, 1:], b[:, 2:])):
         assert torch.allclose(output.product(left, right), left @ right.T, atol=1e-6)
+
+
+def test_other_devices_sum_whole_rows_of_logits_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    states, weight, targets = torch.randn(11, 3), torch.randn(7, 3, requires_grad=True), torch.randint(7, (11,))
+    sizes, entropy = [], F.cross_entropy
+
+    def watched(logits, *rest, **options):
+        sizes.append(logits.numel())
+        return entropy(logits, *rest, **options)
+
+    monkeypatch.setattr(output.F, "cross_entropy", watched)
+    monkeypatch.setattr(output, "ELSEWHERE", 4 * 7)
+    with torch.no_grad():
+        torch.testing.assert_close(output._torch(states, weight, targets), token_nll(states, weight, targets))
+    assert sizes == [28, 28, 21]
+    sizes.clear()
+    output._torch(states, weight, targets).sum().backward()  # a gradient needs all of them at some time
+    assert weight.grad is not None
+    assert sizes == [77]
