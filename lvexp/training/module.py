@@ -268,16 +268,21 @@ class Training(L.LightningModule):
         # gradients, and lvexp.checks rejects that combination
         if not gradient_clip_val:
             return
+        with_gradients = [parameter for parameter in self._all_parameters if parameter.grad is not None]
         if gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+            nn.utils.clip_grad_value_(with_gradients, gradient_clip_val)
             return
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in with_gradients if parameter.grad is not None])
         if self.looks and not math.isfinite(norm.item()):
             raise Diverged(f"gradient norm {norm.item()}")
         # on a CPU, reading the norm costs less than multiplying all gradients by 1
         if self.device.type != "cpu" or norm > gradient_clip_val:
-            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, norm)
+            nn.utils.clip_grads_with_norm_(with_gradients, gradient_clip_val, norm)
+
+    @functools.cached_property
+    def _all_parameters(self) -> list[nn.Parameter]:
+        """Those of all modules, which would otherwise be walked through in every step."""
+        return list(self.parameters())
 
     def configure_optimizers(self) -> Any:
         groups = [{"name": name, "params": params} for name, params in self.model.groups().items() if params]
