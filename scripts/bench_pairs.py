@@ -69,6 +69,16 @@ class Textbook(nn.Module):
         context = torch.bmm(weights[:, None], states)[:, 0]
         return self.output(self.drop_out(torch.tanh(self.out(torch.cat([context, h], -1))))), h, c
 
+    def nll(self, text: torch.Tensor, code: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """Of one text under several codes, given the states of its source, nats."""
+        c, states = self.initial(code), states.expand(len(code), -1, -1)
+        h, keys, nll = c.tanh(), self.key(states), torch.zeros(len(code))
+        there = torch.ones(states.shape[:2], dtype=torch.bool)
+        for t in range(len(text) - 1):
+            logits, h, c = self.step(text[t].expand(len(code)), code, h, c, keys, states, there)
+            nll = nll + F.cross_entropy(logits, text[t + 1].expand(len(code)), reduction="none")
+        return nll
+
     @torch.no_grad()
     def write(self, source: torch.Tensor, width: int, length: int, special: Any) -> list[int]:
         """The best text that beam search finds for one source, all its hypotheses in a batch."""
@@ -204,6 +214,50 @@ def beam_textbook(settings: dict[str, Any]) -> None:
             side.book.write(source, BEAM, LENGTH, side.model.vocabulary.special)
 
     _decode(settings, write)
+
+
+def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
+    """IW-NLL of some test texts of one length a window, the lengths in a random order."""
+    from lvexp.data.loader import BatchLoader
+
+    side = prepared(settings)
+    side.model.eval()
+    side.book = Textbook(side.model, side.config).eval()
+    batches = list(BatchLoader(side.data.corpus.splits["test"], settings["texts"]))
+    answer(ready=True)
+    with torch.no_grad():
+        for row in itertools.cycle(torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist()):
+            wait()
+            rate, began, busy = gemm(), time.perf_counter(), time.process_time()
+            nll = scorer(side, batches[row])
+            spent, busy = time.perf_counter() - began, time.process_time() - busy
+            answer(speed=len(nll) / spent, gemm=rate, cpu=len(nll) / busy, mean=float(nll.mean()))
+
+
+def conditional_lvexp(settings: dict[str, Any]) -> None:
+    from lvexp.metrics.likelihood import importance_weighted
+
+    def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        return importance_weighted(side.model, batch, settings["samples"], words=settings.get("words")).nll
+
+    _score(settings, scorer)
+
+
+def conditional_textbook(settings: dict[str, Any]) -> None:
+    """Text by text, 50 draws at a time, all their logits at once."""
+
+    def one(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        reading, latent, weights = side.model.read(batch), side.model.latent, []
+        q, p = latent.posterior(side.model.params(reading)), latent.prior(reading.condition)
+        states, summary = reading.memories["source"].states, reading.memories["source"].summary
+        for start in range(0, settings["samples"], 50):
+            z = q.sample(torch.Size((min(50, settings["samples"] - start),)))
+            code = torch.cat([z[:, 0], summary.expand(len(z), -1)], -1)
+            nll = side.book.nll(batch.tokens[0, : int(batch.lengths[0])], code, states)
+            weights.append((p.log_prob(z) - q.log_prob(z))[:, 0] - nll)
+        return torch.tensor(float(settings["samples"])).log() - torch.cat(weights).logsumexp(0)
+
+    _score(settings, lambda side, batch: torch.stack([one(side, batch[row : row + 1]) for row in range(len(batch))]))
 
 
 if __name__ == "__main__":

@@ -125,6 +125,15 @@ class Textbook(nn.Module):
             found.append(-torch.cat(weights).logsumexp(0) + torch.tensor(float(samples)).log())
         return torch.stack(found)
 
+    @torch.no_grad()
+    def nll_exact(self, texts, codes, log_prior, rows: int):
+        """Text by text, the sum over all values of z, whose codes are given, `rows` of them at a time."""
+        found = []
+        for text in texts:
+            parts = [-self.nll(text.expand(len(some), -1), some) for some in codes.split(rows)]
+            found.append(-(torch.cat(parts) + log_prior).logsumexp(0))
+        return torch.stack(found)
+
 
 def _copy(rnn: nn.LSTM) -> nn.LSTM:
     new = nn.LSTM(rnn.input_size, rnn.hidden_size, batch_first=True)
@@ -369,6 +378,31 @@ def iw_textbook(settings: dict[str, Any]) -> None:
             side.textbook = Textbook(side.model, (0.0, 0.0)).eval().to(DEVICE)
         texts = [text[:length] for text, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)]
         return side.textbook.nll_iw(texts, settings["samples"], 50)
+
+    _score(settings, scorer)
+
+
+def discrete_lvexp(settings: dict[str, Any]) -> None:
+    from lvexp.metrics.likelihood import marginal
+
+    def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return marginal(side.model, batch)
+
+    _score(settings, scorer)
+
+
+def discrete_textbook(settings: dict[str, Any]) -> None:
+    from lvexp.distributions.support import support
+
+    def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        if not hasattr(side, "textbook"):
+            side.textbook = Textbook(side.model, (0.0, 0.0)).eval().to(DEVICE)
+        prior = side.model.latent.prior(None)
+        values = support(prior.expand(torch.Size((1,))))
+        codes, log_prior = side.model.latent.code(values)[:, 0], prior.log_prob(values)[:, 0]
+        texts = [text[:length] for text, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)]
+        return side.textbook.nll_exact(texts, codes, log_prior, 50)
 
     _score(settings, scorer)
 
