@@ -196,6 +196,31 @@ def test_the_judge_is_fitted_on_the_texts_kept_for_it():
     assert found["copy_accuracy"] == 1.0
 
 
+def test_without_labelled_test_texts_the_judge_is_cross_validated():
+    (texts,) = corpus(REAL[:4])
+    texts.labels = torch.full((4,), -1)
+    evaluation = evaluate(model(), [texts], SMALL, ("negative", "positive"), {"valid": corpus(REAL)})
+    found = evaluation.scores
+    assert found["judge_cross_validated"] is True
+    judge = Judge(REAL, corpus(REAL)[0].labels.tolist())
+    assert found["judge_accuracy"] == judge.cross_validated()
+    (rows,) = (rows for title, rows in evaluation.groups if title.startswith("Attribute"))
+    assert rows[0][3].startswith("of its own texts, cross-validated")
+    usual = evaluate(model(), corpus(REAL[:4]), SMALL, ("negative", "positive"), {"valid": corpus(REAL)})
+    assert usual.scores["judge_cross_validated"] is False
+    (rows,) = (rows for title, rows in usual.groups if title.startswith("Attribute"))
+    assert rows[0][3].startswith("of the test texts")
+
+
+def test_a_cross_validated_judge_has_not_seen_the_texts():
+    apart = [f"word{n}" for n in range(20)]  # no text says anything about another
+    judge = Judge(apart, [0] * 8 + [1] * 12)
+    assert judge.accuracy(apart, [0] * 8 + [1] * 12) == 1.0
+    assert judge.cross_validated() == pytest.approx(12 / 20, abs=0.05)  # the most frequent class
+    assert Judge(["good day", "bad day"] * 6, [1, 0] * 6).cross_validated() == 1.0
+    assert Judge(["good", "bad", "bad"], [1, 0, 0]).cross_validated() is None
+
+
 def test_without_labelled_texts_there_is_no_judge_and_no_figure():
     unlabelled = corpus(REAL)[0]
     unlabelled.labels = torch.full((len(REAL),), -1)
