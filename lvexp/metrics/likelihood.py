@@ -110,8 +110,8 @@ def importance_weighted(
     several = max(ROUND, positions // batch.tokens.numel()) if on_cpu else TOGETHER
     size = ROUND if tolerance else samples if words else several
     for start in range(0, samples, size):
-        # for all texts, so that the random numbers do not depend on which texts are still scored; on a CPU one by one,
-        # so that they do not depend on `positions`
+        # for all texts, so that the random numbers do not depend on which texts are still scored; one by one, or in
+        # groups of a fixed size, so that they do not depend on `positions`
         draws = min(size, samples - start)
         value = torch.stack([q.sample() for _ in range(draws)]) if on_cpu else q.sample(torch.Size((draws,)))
         log_q, log_prior = q.log_prob(value).double(), p.log_prob(value).double()
