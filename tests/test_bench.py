@@ -60,23 +60,6 @@ def test_losses_are_the_textbooks():
     assert all(ours == pytest.approx(theirs, rel=1e-4) for ours, theirs in losses)
 
 
-@pytest.mark.slow
-def test_the_sum_over_all_values_is_the_textbooks():
-    categorical = [part for part in TINY if "latent.dim" not in part] + ["latent=categorical", "latent.categories=5"]
-    settings = {"overrides": categorical, "texts": 4, "mixed": True}
-    script = str(MENU.parent / "scripts" / "bench_sides.py")
-    ours, theirs = (
-        subprocess.run(
-            [sys.executable, script, f"discrete_{side}", json.dumps(settings)],
-            input="\n\n", capture_output=True, text=True, timeout=300, check=False, cwd=MENU.parent,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        ).stdout.splitlines()
-        for side in ("lvexp", "textbook")
-    )  # fmt: skip
-    means = [json.loads(lines[1])["mean"] for lines in (ours, theirs)]
-    assert means[0] == pytest.approx(means[1], rel=1e-6)
-
-
 TRANSFORMERS = [
     *(part for part in TINY if "norm" not in part),
     *("encoder=transformer", "decoder=transformer", "decoder.entry=addend", "decoder.hidden=16", "encoder.hidden=16"),
@@ -116,6 +99,14 @@ def test_a_side_of_networks_does_a_window_of_work(name: str, side: str):
     assert window["speed"] > 0
 
 
+@pytest.mark.slow
+def test_the_sum_over_all_values_is_the_textbooks():
+    categorical = [part for part in TINY if "latent.dim" not in part] + ["latent=categorical", "latent.categories=5"]
+    settings = {"overrides": categorical, "texts": 4, "mixed": True}
+    (_, ours, *_), (_, theirs, *_) = (other("sides", f"discrete_{side}", settings) for side in ("lvexp", "textbook"))
+    assert ours["mean"] == pytest.approx(theirs["mean"], rel=1e-6)
+
+
 @pytest.fixture
 def translated(tmp_path: Path) -> list[str]:
     """Settings of a small corpus of pairs."""
@@ -131,23 +122,13 @@ def translated(tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def paired(kind: str, settings: dict) -> list[dict]:
-    side = subprocess.run(
-        [sys.executable, str(MENU.parent / "scripts" / "bench_pairs.py"), kind, json.dumps(settings)],
-        input="\n\n", capture_output=True, text=True, timeout=300, check=False, cwd=MENU.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert side.stdout, side.stderr
-    return [json.loads(line) for line in side.stdout.splitlines()]
-
-
 def test_the_tutorials_loss_of_pairs_is_ours(translated: list[str]):
-    (found,) = paired("same", {"overrides": translated, "steps": 4})
+    (found,) = other("pairs", "same", {"overrides": translated, "steps": 4})
     assert len(found["losses"]) == 4
-    for mine, other in found["losses"]:
-        assert mine == pytest.approx(other, rel=1e-5)
-    for mine, other in found["texts"]:
-        assert mine == other
+    for mine, theirs in found["losses"]:
+        assert mine == pytest.approx(theirs, rel=1e-5)
+    for mine, theirs in found["texts"]:
+        assert mine == theirs
 
 
 @pytest.mark.slow
@@ -156,7 +137,7 @@ def test_the_tutorials_loss_of_pairs_is_ours(translated: list[str]):
     ["pairs_lvexp", "pairs_textbook", "decode_beam", "decode_greedy", "beam_lvexp", "beam_loop", "beam_textbook"],
 )
 def test_a_side_of_pairs_does_a_window_of_work(kind: str, translated: list[str]):
-    ready, window, *_ = paired(kind, {"overrides": translated, "steps": 2})
+    ready, window, *_ = other("pairs", kind, {"overrides": translated, "steps": 2})
     assert ready == {"ready": True}
     assert window["speed"] > 0
 
@@ -165,7 +146,7 @@ def test_a_side_of_pairs_does_a_window_of_work(kind: str, translated: list[str])
 def test_a_likelihood_given_a_source_is_the_tutorials(translated: list[str]):
     settings = {"overrides": ["model=cvae" if part == "model=seq2seq" else part for part in translated], "texts": 4}
     (_, ours, *_), (_, theirs, *_) = (
-        paired(f"conditional_{side}", settings | {"samples": 10_000}) for side in ("lvexp", "textbook")
+        other("pairs", f"conditional_{side}", settings | {"samples": 10_000}) for side in ("lvexp", "textbook")
     )
     assert ours["mean"] == pytest.approx(theirs["mean"], rel=1e-3)  # the draws are not the same
 

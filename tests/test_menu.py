@@ -108,7 +108,7 @@ ARMS = sorted(path.stem for path in (MENU / "arm").glob("*.yaml"))
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_arm_is_accepted_in_each_comparison_and_takes_a_step(arm: str, composed: Compose):
-    for comparison in ("remedies", "remedies_ptb"):
+    for comparison in ("remedies", "remedies_ptb", "ptb"):
         config = composed(f"experiment={comparison}", f"arm={arm}")
         if arm == "lm_init":
             with pytest.raises(Refusal, match="no language model to start from is named"):
@@ -123,7 +123,7 @@ def test_an_arm_is_accepted_in_each_comparison_and_takes_a_step(arm: str, compos
 
 
 def test_a_comparison_names_arms_that_exist_and_that_of_all_remedies_has_every_remedy(composed: Compose):
-    for comparison in ("remedies", "remedies_ptb"):
+    for comparison in ("remedies", "remedies_ptb", "ptb"):
         named = composed(f"experiment={comparison}").hydra.sweeper.params.arm.split(",")
         assert set(named) <= set(ARMS)
         assert len(set(named)) == len(named)

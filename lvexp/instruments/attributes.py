@@ -46,8 +46,8 @@ class _Transferred:
 class Attributes(Instrument):
     r"""Of each attribute c, as judged by a classifier that is independent of the model
     (:class:`~lvexp.metrics.judge.Judge`, fitted on ``data.files.judge`` or, without such a file, on the validation
-    texts) and right on ``judge_accuracy`` of the test texts (``judge_cross_validated``: of its own texts, in five-fold
-    cross-validation, where no test text has a label):
+    texts) and right on ``judge_accuracy`` of the test texts or, where none has a label, on ``judge_cross_validated`` of
+    its own texts, in five-fold cross-validation:
 
     - ``attribute_accuracy``: share of samples, z from its prior and c given, that are of the class c;
     - ``transfer_accuracy``: share of test texts that are of the class c' when written greedily from the mean of q(z|x)
@@ -189,9 +189,10 @@ class Attributes(Instrument):
     ) -> dict[str, Score]:
         """The figures of one attribute."""
         real = [(text, row[at]) for text, row in zip(self.texts, self.known, strict=True) if row[at] >= 0]
-        found: dict[str, Score] = {"judge_accuracy": judge.accuracy(*_columns(real)), "judge_cross_validated": not real}
-        if not real:
-            found["judge_accuracy"] = judge.cross_validated()
+        found: dict[str, Score] = {
+            "judge_accuracy": judge.accuracy(*_columns(real)),
+            "judge_cross_validated": None if real else judge.cross_validated(),
+        }
         shares: list[float] = []
         samples: list[str] = []
         for c, label in enumerate([*self.classes.values()][at]):
@@ -236,10 +237,12 @@ class Attributes(Instrument):
     @classmethod
     def _rows(cls, name: str, scores: Scores) -> Group:
         where = "texts kept apart" if scores["judge_held_out"] else "validation texts"
-        of = "its own texts, cross-validated" if scores.get("judge_cross_validated") else "the test texts"
+        right, of = scores["judge_accuracy"], "the test texts"
+        if right is None:
+            right, of = scores.get("judge_cross_validated"), "its own texts, cross-validated"
         rows: list[Row] = [
             (
-                "judge", number(scores["judge_accuracy"], ".1%"), "right",
+                "judge", number(right, ".1%"), "right",
                 f"of {of}: words and pairs, {scores['judge_texts']:,} {where}",
             ),
             (
@@ -311,9 +314,6 @@ def _means(measured: Mapping[str, Mapping[str, Score]]) -> dict[str, Score]:
     """The figures, as means over the attributes that have them."""
     means: dict[str, Score] = {}
     for key in dict.fromkeys(key for part in measured.values() for key in part):
-        if key == "judge_cross_validated":
-            means[key] = any(part.get(key) for part in measured.values())
-            continue
         known = [value for part in measured.values() if isinstance(value := part.get(key), float | int)]
         means[key] = known[0] if len(known) == 1 else sum(known) / len(known) if known else None
     return means
