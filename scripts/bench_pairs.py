@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from bench_sides import Window, _linear, answer, gemm, prepared, stepper, wait
+from bench_sides import Window, _linear, answer, gemm, prepared, score, stepper, wait
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -216,37 +216,22 @@ def beam_textbook(settings: dict[str, Any]) -> None:
     _decode(settings, write)
 
 
-def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
-    """IW-NLL of some test texts of one length a window, the lengths in a random order."""
-    from lvexp.data.loader import BatchLoader
-
-    side = prepared(settings)
-    side.model.eval()
-    side.book = Textbook(side.model, side.config).eval()
-    batches = list(BatchLoader(side.data.corpus.splits["test"], settings["texts"]))
-    answer(ready=True)
-    with torch.no_grad():
-        for row in itertools.cycle(torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist()):
-            wait()
-            rate, began, busy = gemm(), time.perf_counter(), time.process_time()
-            nll = scorer(side, batches[row])
-            spent, busy = time.perf_counter() - began, time.process_time() - busy
-            answer(speed=len(nll) / spent, gemm=rate, cpu=len(nll) / busy, mean=float(nll.mean()))
-
-
 def conditional_lvexp(settings: dict[str, Any]) -> None:
     from lvexp.metrics.likelihood import importance_weighted
 
     def scorer(side: SimpleNamespace, batch: Any) -> torch.Tensor:
         return importance_weighted(side.model, batch, settings["samples"], words=settings.get("words")).nll
 
-    _score(settings, scorer)
+    score(settings, scorer)
 
 
 def conditional_textbook(settings: dict[str, Any]) -> None:
     """Text by text, 50 draws at a time, all their logits at once."""
 
+    @torch.no_grad()
     def one(side: SimpleNamespace, batch: Any) -> torch.Tensor:
+        if not hasattr(side, "book"):
+            side.book = Textbook(side.model, side.config).eval()
         reading, latent, weights = side.model.read(batch), side.model.latent, []
         q, p = latent.posterior(side.model.params(reading)), latent.prior(reading.condition)
         states, summary = reading.memories["source"].states, reading.memories["source"].summary
@@ -257,7 +242,7 @@ def conditional_textbook(settings: dict[str, Any]) -> None:
             weights.append((p.log_prob(z) - q.log_prob(z))[:, 0] - nll)
         return torch.tensor(float(settings["samples"])).log() - torch.cat(weights).logsumexp(0)
 
-    _score(settings, lambda side, batch: torch.stack([one(side, batch[row : row + 1]) for row in range(len(batch))]))
+    score(settings, lambda side, batch: torch.stack([one(side, batch[row : row + 1]) for row in range(len(batch))]))
 
 
 if __name__ == "__main__":

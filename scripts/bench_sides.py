@@ -338,7 +338,7 @@ def losses(side: SimpleNamespace, book: nn.Module, steps: int) -> list[tuple[flo
     return found
 
 
-def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
+def score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], torch.Tensor]) -> None:
     """IW-NLL of some test texts a window: of any lengths, or of one length, which differs from window to window."""
     from lvexp.data.batch import Batch
     from lvexp.data.loader import BatchLoader
@@ -351,9 +351,14 @@ def _score(settings: dict[str, Any], scorer: Callable[[SimpleNamespace, Any], to
         for rows in torch.randperm(len(split), generator=torch.Generator().manual_seed(0)).split(size):
             yield Batch.of([split.row(row).tolist() for row in rows.tolist()])
 
+    def alike() -> Iterator[Any]:
+        batches = list(BatchLoader(split, size))
+        for row in torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist():
+            yield batches[row]
+
     answer(ready=True)
     while True:
-        for batch in mixed() if settings["mixed"] else BatchLoader(split, size):
+        for batch in mixed() if settings["mixed"] else alike():
             wait()
             batch, rate = batch.to(DEVICE), gemm()
             began, busy = clock(), time.process_time()
@@ -369,7 +374,7 @@ def iw_lvexp(settings: dict[str, Any]) -> None:
         with torch.no_grad():
             return importance_weighted(side.model, batch, settings["samples"], words=settings.get("words")).nll
 
-    _score(settings, scorer)
+    score(settings, scorer)
 
 
 def iw_textbook(settings: dict[str, Any]) -> None:
@@ -379,7 +384,7 @@ def iw_textbook(settings: dict[str, Any]) -> None:
         texts = [text[:length] for text, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)]
         return side.textbook.nll_iw(texts, settings["samples"], 50)
 
-    _score(settings, scorer)
+    score(settings, scorer)
 
 
 def discrete_lvexp(settings: dict[str, Any]) -> None:
@@ -389,7 +394,7 @@ def discrete_lvexp(settings: dict[str, Any]) -> None:
         with torch.no_grad():
             return marginal(side.model, batch)
 
-    _score(settings, scorer)
+    score(settings, scorer)
 
 
 def discrete_textbook(settings: dict[str, Any]) -> None:
@@ -404,7 +409,7 @@ def discrete_textbook(settings: dict[str, Any]) -> None:
         texts = [text[:length] for text, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)]
         return side.textbook.nll_exact(texts, codes, log_prior, 50)
 
-    _score(settings, scorer)
+    score(settings, scorer)
 
 
 def curve(settings: dict[str, Any]) -> None:

@@ -144,7 +144,11 @@ def test_a_side_of_pairs_does_a_window_of_work(kind: str, translated: list[str])
 
 @pytest.mark.slow
 def test_a_likelihood_given_a_source_is_the_tutorials(translated: list[str]):
-    settings = {"overrides": ["model=cvae" if part == "model=seq2seq" else part for part in translated], "texts": 4}
+    settings = {
+        "overrides": ["model=cvae" if part == "model=seq2seq" else part for part in translated],
+        "texts": 4,
+        "mixed": False,
+    }
     (_, ours, *_), (_, theirs, *_) = (
         other("pairs", f"conditional_{side}", settings | {"samples": 10_000}) for side in ("lvexp", "textbook")
     )
