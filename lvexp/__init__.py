@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lvexp.training import lazy
+
 if TYPE_CHECKING:
     from lvexp.loading import Run as Run
     from lvexp.loading import load as load
     from lvexp.python import sweep as sweep
     from lvexp.python import train as train
+
+lazy.install()
 
 __all__ = ["Run", "load", "sweep", "train"]
 
