@@ -91,6 +91,12 @@ def test_the_top_level_is_taken_in_at_a_glance():
     assert len(places) <= PLACES, sorted(places)
 
 
+def test_tests_check_the_signatures_of_every_place_with_shapes(pytestconfig: pytest.Config):
+    checked = pytestconfig.getoption("jaxtyping_packages").split(",")[:-1]
+    with_shapes = {".".join(name.split(".")[:2]) for name, file in MODULES.items() if "lvexp.shapes" in imports(file)}
+    assert with_shapes - {"lvexp.shapes"} == {*checked}
+
+
 def test_no_module_stands_in_a_circle_of_imports():
     graph = {name: (imports(file) - {name, "lvexp"}) for name, file in MODULES.items()}
     unknown = set().union(*graph.values()) - MODULES.keys()

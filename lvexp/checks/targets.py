@@ -21,9 +21,15 @@ OURS = ("lvexp.", "torch.optim.", "lightning.pytorch.callbacks.")
 
 def named(node: Any) -> set[str]:
     """Every class that a configuration names, at any depth."""
-    inner = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-    found = {name for value in inner for name in named(value)}
-    return found | {str(node[TARGET])} if isinstance(node, Mapping) and TARGET in node else found
+    found, left = set(), [node]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, Mapping):
+            found |= {str(inner[TARGET])} if TARGET in inner else set()
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+    return found
 
 
 def find(where: str, name: Any, kinds: tuple[type, ...], trust: Collection[str] = ()) -> type:
