@@ -33,8 +33,8 @@ class Inflection(Instrument):
     the z of another word, and ``copy_accuracy``, ``copy_edit_distance`` are those of the source itself.
 
     ``known_forms`` is the share of the test forms that a pair of training has too; ``accuracy_new`` is the accuracy on
-    the others. ``unlabelled_forms`` is the share of the test forms among the unlabelled words of training: above 0 the
-    setting is transductive.
+    the others; ``read_forms`` is the share that a pair of training has as its source. ``unlabelled_forms`` is the
+    share of the test forms among the unlabelled words of training: above 0 the setting is transductive.
 
     Of the tags that q(y|x) finds most probable for the test forms, if it was trained to find them: ``tag_accuracy``,
     the share of right values, mean over keys, beside ``tag_majority``, that of the most frequent value of the test
@@ -118,15 +118,20 @@ class Inflection(Instrument):
         """The figures that depend on the training words; none without these."""
         if "train" not in self.context.splits:
             return {}
-        pairs, alone = set[str](), set[str]()
+        pairs, alone, read = set[str](), set[str](), set[str]()
+        decode = self.model.vocabulary.decode
         for batch in self.context.splits["train"]:
             assert batch.attributes is not None
-            for ids, there in zip(batch.tokens.tolist(), (batch.attributes >= 0).all(1).tolist(), strict=True):
-                (pairs if there else alone).add(self.model.vocabulary.decode(ids))
+            assert batch.source is not None
+            shown = (batch.attributes >= 0).all(1).tolist()
+            for ids, source, there in zip(batch.tokens.tolist(), batch.source.tolist(), shown, strict=True):
+                (pairs if there else alone).add(decode(ids))
+                read |= {decode(source)} if there else set()
         new = [at for at, reference in enumerate(self.references) if reference not in pairs]
         return {
             "known_forms": 1 - len(new) / len(self.references),
             "accuracy_new": _equal([best[at] for at in new], [self.references[at] for at in new]) if new else None,
+            "read_forms": _mean(reference in read for reference in self.references),
             "unlabelled_forms": _mean(reference in alone for reference in self.references),
         }
 
@@ -173,6 +178,9 @@ class Inflection(Instrument):
             rows.append(("forms of training", percent["known_forms"], "of test", "the right form of a training pair"))
             if scores.get("accuracy_new") is not None:
                 rows.append(("  others", percent["accuracy_new"], "right", "beam, forms that no pair has"))
+            # results of before have no such figure
+            if scores.get("read_forms") is not None:
+                rows.append(("forms read", percent["read_forms"], "of test", "the source of a training pair"))
             what = "transductive" if scores["unlabelled_forms"] else "none of them: not transductive"
             rows.append(("unlabelled forms", percent["unlabelled_forms"], "of test", what))
         if scores.get("tag_accuracy") is not None:

@@ -301,7 +301,7 @@ def test_attention_weights_are_those_of_the_steps():
 
 # --- a run -----------------------------------------------------------------------------------------------------------
 
-ROWS = [(stem, tags, stem + end) for stem in ("ab", "ba", "cad", "da", "bcd", "ac") for tags, end in
+ROWS = [(stem, tags, stem + end) for stem in ("ab", "ba", "cad", "da", "bcd", "ac", "bad") for tags, end in
         (("pos=N,case=DAT", "a"), ("pos=N,case=DAT,num=PL", "ca"), ("pos=V", "d"))]  # fmt: skip
 
 
@@ -341,6 +341,7 @@ def test_a_run_reports_what_its_file_of_forms_says(run: Path):
     assert figures["copy_accuracy"] == 0.0
     assert figures["copy_edit_distance"] == pytest.approx(sum(len(f) - len(s) for s, _, f in ROWS) / len(ROWS))
     assert figures["known_forms"] == 1.0
+    assert figures["read_forms"] == pytest.approx(1 / len(ROWS)), "bad, a form of ba"
     assert figures["unlabelled_forms"] == pytest.approx(3 / len(ROWS))
     assert figures["tag_accuracy"] > figures["tag_majority"]
     assert figures["tag_accuracy_of_pos"] > 0.9
