@@ -20,9 +20,9 @@ def note(name: str) -> None:
     moments.setdefault(name, time.time() - began)
 
 
-def checked(data: Any) -> None:
+def checked(*given: Any, **named: Any) -> None:
     """Replaces the last check before the large imports."""
-    check(data)
+    check(*given, **named)
     note("checked")
     from lvexp.training import steps as training
 

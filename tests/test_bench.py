@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -256,3 +257,17 @@ def test_every_value_that_grows_is_a_setting(bench: ModuleType, composed: Compos
     for values, settings, _ in bench.ROWS.values():
         assert list(values) == sorted(values)
         composed("model=svae", *settings(values[-1]))
+
+
+def test_the_start_of_a_run_is_timed(tmp_path: Path):
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, str(MENU.parent / "scripts" / "bench_startup.py"), str(began), f"paths.outputs={tmp_path}"],
+        env={**os.environ, "LVEXP_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    moments = json.loads(done.stdout)
+    assert [*moments] == ["checked", "imported", "first step"]
+    assert 0 < moments["checked"] < moments["imported"] < moments["first step"] < time.time() - began
