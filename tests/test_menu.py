@@ -161,7 +161,7 @@ def node(composed: Compose, *choices: str) -> dict:
 FIRST_OF_THEIR_KIND = ("svae", "nvdm", "nasm")
 
 
-@pytest.mark.parametrize("share", [0.005, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [0.01, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", OPTIONS["model"])
 def test_the_product_of_all_options_takes_a_finite_step_or_is_refused(
     model: str, share: float, composed: Compose, monkeypatch: pytest.MonkeyPatch
