@@ -178,9 +178,7 @@ class Inflection(Instrument):
             rows.append(("forms of training", percent["known_forms"], "of test", "the right form of a training pair"))
             if scores.get("accuracy_new") is not None:
                 rows.append(("  others", percent["accuracy_new"], "right", "beam, forms that no pair has"))
-            # results of before have no such figure
-            if scores.get("read_forms") is not None:
-                rows.append(("forms read", percent["read_forms"], "of test", "the source of a training pair"))
+            rows.append(("forms read", percent["read_forms"], "of test", "the source of a training pair"))
             what = "transductive" if scores["unlabelled_forms"] else "none of them: not transductive"
             rows.append(("unlabelled forms", percent["unlabelled_forms"], "of test", what))
         if scores.get("tag_accuracy") is not None:

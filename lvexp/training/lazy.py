@@ -13,7 +13,8 @@ from typing import Any
 class Unread(ModuleType):
     """A module that is executed when a name of it is asked for that it does not have yet."""
 
-    #: torchmetrics, which comes with Lightning, adds this name where it is missing, and nobody here uses it
+    #: torchmetrics, which comes with Lightning, looks for this name, and importlib.util.LazyLoader would execute the
+    #: module for it
     hamming: Any = None
     __spec__: ModuleSpec
 
@@ -63,6 +64,5 @@ class Signal(MetaPathFinder):
 
 
 def install() -> None:
-    """Has the finder asked first, once."""
-    if not any(isinstance(finder, Signal) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Signal())
+    """Has the finder asked first."""
+    sys.meta_path.insert(0, Signal())
