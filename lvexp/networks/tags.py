@@ -58,7 +58,20 @@ class Tags(nn.Module):
         there = self.vectors[:, 1:]
         states = torch.einsum("bkv,kve->bke", values[..., 1:], there)
         mask = values.detach().argmax(-1) != 0
-        return Memory(states, mask | ~mask.any(-1, keepdim=True), torch.tanh(states.sum(1)))
+        mask[:, 0] |= ~mask.any(-1)
+        return Memory(*_packed(states, mask), torch.tanh(states.sum(1)))
+
+
+def _packed(
+    states: Float[Tensor, "B K E"], mask: Bool[Tensor, "B K"]
+) -> tuple[Float[Tensor, "B L E"], Bool[Tensor, "B L"]]:
+    """The states that count, in front, and as few others as there can be: a word has few of the keys. A GPU would be
+    waited for."""
+    if mask.device.type != "cpu":
+        return states, mask
+    mask, order = mask.sort(dim=1, descending=True, stable=True)
+    width = int(mask.sum(1).max()) if len(mask) else 0
+    return states.take_along_dim(order[:, :width, None], 1), mask[:, :width]
 
 
 def _variables(logits: Float[Tensor, "*batch K V"]) -> Distribution:

@@ -235,8 +235,11 @@ def test_none_never_contributes():
     torch.testing.assert_close(model.terms(batch).distortion, before, rtol=0, atol=0)
     loss(model, batch).backward()
     assert model.tags.vectors.grad[:, 0].abs().sum() == 0
-    memory = model.tags.memory(model.tags.values(torch.tensor([[0, 0], [2, 0]])))
+    memory = model.tags.memory(model.tags.values(torch.tensor([[0, 0], [2, 0], [0, 1]])))
     assert not memory.states[0].any(), "a text without tags has a memory of zeros"
+    assert memory.mask.tolist() == [[True], [True], [True]], "one key at most has a value"
+    assert torch.equal(memory.states[2, 0], model.tags.vectors[1, 1]), "what counts comes first"
+    memory = model.tags.memory(model.tags.values(torch.tensor([[1, 1], [2, 0]])))
     assert memory.mask.tolist() == [[True, True], [True, False]]
 
 
@@ -318,7 +321,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data.files.valid=pairs.tsv", "data.files.test=pairs.tsv", "data.files.unlabelled=words.txt",
             "data.transductive=true", "data.columns.source=0", "data.columns.text=2", "data.columns.tags=1",
             "data.vocabulary.kind=characters", "data.vocabulary.min_count=1", "encoder.hidden=16", "decoder.hidden=32",
-            "decoder.attends=both", "latent.dim=4", "trainer.max_epochs=25", "trainer.patience=0", "optimizer.lr=0.02",
+            "decoder.attends=both", "latent.dim=4", "trainer.max_epochs=40", "trainer.patience=0", "optimizer.lr=0.02",
             "anneal.warmup=20", "anneal.start=0.0", "data.batch_size=8", "evaluation.iw_samples=2", "logger=csv",
             f"paths.outputs={folder}",
         ]  # fmt: skip
