@@ -82,8 +82,8 @@ class Sequences(Composed):
 
     def __init__(self, policy: Policy, params: Float[Tensor, "*batch P"]):
         self.policy, self.params = policy, params
-        # the last sequence that was scored: it is often asked for again
-        self._read: tuple[Tensor, bool, Walk] | None = None
+        # the last sequence that was drawn or scored, and its version: it is often asked for again
+        self._read: tuple[Tensor, int, bool, Walk] | None = None
         super().__init__(params.shape[:-1], torch.Size((policy.length, policy.size)), validate_args=False)
 
     def expand(self, batch_shape: torch.Size | tuple[int, ...], _instance: Sequences | None = None) -> Sequences:
@@ -91,9 +91,10 @@ class Sequences(Composed):
 
     # --- drawing -------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Float[Tensor, "*shape L K"]:
-        return self._drawn(sample_shape, lambda log_p: _one(log_p.exp().multinomial(1)[:, 0], log_p))
+        """The value has no gradient, but the probabilities it was drawn with are kept with theirs: :meth:`log_prob` of
+        it costs nothing more."""
+        return self._drawn(sample_shape, lambda log_p: _one(log_p.detach().exp().multinomial(1)[:, 0], log_p))
 
     @property
     def mode(self) -> Float[Tensor, "*batch L K"]:
@@ -122,7 +123,8 @@ class Sequences(Composed):
             return symbol if self.policy.end is None else alive[:, None] * symbol + _end(self.policy, 1 - alive)
 
         whole = (*shape, *self.batch_shape)
-        return self._walk(whole, going).value.view(*whole, *self.event_shape)
+        walk = self._walk(whole, going)
+        return self._kept(walk.value.view(*whole, *self.event_shape), walk)
 
     def _walk(self, shape: tuple[int, ...], choose: Callable[[int, Tensor, Tensor], Tensor]) -> Walk:
         """One sequence for each element of ``shape``; ``choose`` is given a step, log p, and how much of the sequence
@@ -146,12 +148,30 @@ class Sequences(Composed):
 
     def read(self, value: Float[Tensor, "... L K"]) -> Walk:
         """A sequence that is given, step by step."""
-        gradients = torch.is_grad_enabled()
-        if self._read is None or self._read[0] is not value or self._read[1] != gradients:
+        walk = self._known(value)
+        if walk is None:
             shape = self._shape(value)
             flat = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
-            self._read = value, gradients, self._walk(shape, lambda step, *_: flat[:, step])
-        return self._read[2]
+            walk = self._walk(shape, lambda step, *_: flat[:, step])
+            self._kept(value, walk)
+        return walk
+
+    def _kept(self, value: Tensor, walk: Walk) -> Tensor:
+        self._read = value, value._version, torch.is_grad_enabled(), walk
+        return value
+
+    def _known(self, value: Tensor) -> Walk | None:
+        """What is known of a value: of the same tensor, or of another view of it with its rows in the same order."""
+        if self._read is None:
+            return None
+        kept, version, gradients, walk = self._read
+        if gradients != torch.is_grad_enabled() or kept._version != version:
+            return None
+        if kept is value:
+            return walk
+        same = kept.data_ptr() == value.data_ptr() and kept.numel() == value.numel() and kept.dtype == value.dtype
+        same = same and kept.is_contiguous() and value.is_contiguous() and kept.requires_grad == value.requires_grad
+        return walk if same and self._shape(value).numel() == len(walk.value) else None
 
     def _shape(self, value: Tensor) -> torch.Size:
         """That of the values and the texts together."""

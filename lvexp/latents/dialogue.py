@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lvexp.distributions.sequences import Sequences
 from lvexp.latents.sequence import AbstractSequence
 from lvexp.networks.speaker import NEVER
 from lvexp.shapes import Float, Shaped, Tensor
@@ -138,6 +140,7 @@ class Dialogue(AbstractSequence):
         self.before = Anything(self.speaker)
         self.register_buffer("nothing", torch.zeros(0), persistent=False)
         self.dim, self.width = 2 * dim, self.speaker.length * self.speaker.size
+        self._last: weakref.ref[Sequences] | None = None
 
     @property
     def heard(self) -> int:
@@ -149,12 +152,20 @@ class Dialogue(AbstractSequence):
     def params(self, features: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
         return features
 
+    def posterior(self, params: Float[Tensor, "B P"]) -> Sequences:
+        found = super().posterior(params)
+        self._last = weakref.ref(found)
+        return found
+
     def code(self, value: Shaped[Tensor, "S B L K"]) -> Float[Tensor, "S B W"]:
         return value.flatten(-2)
 
     def listened(self, code: Float[Tensor, "S B W"], params: Float[Tensor, "B P"]) -> Float[Tensor, "S B H"]:
-        """What the questioner knows after the last answer."""
-        q = self.posterior(params)
+        """What the questioner knows after the last answer. If z was drawn from the last posterior, nothing of it has to
+        be heard again."""
+        q = None if self._last is None else self._last()
+        if q is None or q.params is not params:
+            q = self.posterior(params)
         walk = q.read(code.unflatten(-1, q.event_shape))
         end = self.speaker.listen(walk.value[:, -1], walk.state)
         return end.questioner[0].view(*code.shape[:-1], self.heard)

@@ -139,7 +139,8 @@ class GameModel(LatentModel):
     def played(self, batch: Batch, reading: Reading) -> tuple[Shaped[Tensor, "B L K"], Bool[Tensor, "B T_2"]]:
         """The most probable symbols, and which words of y are then told, also with the most probable ones."""
         latent, end = self.latent, self.vocabulary.special.eos
-        value = latent.point(latent.posterior(self.params(reading)))
+        q = latent.posterior(self.params(reading))  # kept: what is heard is then known
+        value = latent.point(q)
         words = batch.targets[:, :-1]  # without <eos>
         told = self.write(latent.code(value[None])[0], Decoding(max_length=words.shape[1]), reading)
         padded = [row + [end] * (words.shape[1] - len(row)) for row in told]
@@ -150,7 +151,8 @@ class GameModel(LatentModel):
         """Whether each game's y is more probable than that of any other game of the batch with the same task, when the
         most probable symbols are sent."""
         latent = self.latent
-        code = latent.code(latent.point(latent.posterior(self.params(reading)))[None])
+        q = latent.posterior(self.params(reading))
+        code = latent.code(latent.point(q)[None])
         scores = self._scores(batch, self._beside(self._listened(code, reading), reading))[:, 0]
         return (scores[1:] < scores[0]).all(0)
 

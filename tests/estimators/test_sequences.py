@@ -90,6 +90,44 @@ def test_draws_occur_as_often_as_their_masses_say(latent):
     assert ((seen - mass).abs() <= 5 * error + 1e-9).all()
 
 
+def test_a_draw_is_scored_with_the_probabilities_it_was_drawn_with(latent, monkeypatch: pytest.MonkeyPatch):
+    q, other = posterior(latent), latent.prior()
+    drawn = q.sample((3,))
+    parameters = [*latent.speaker.parameters()]
+    anew = Sequences(q.policy, q.params).log_prob(drawn.clone())
+    with monkeypatch.context() as patch:
+        patch.setattr(latent.speaker, "listen", lambda *_: pytest.fail("heard twice"))
+        scored, seen = q.log_prob(drawn), q.steps(drawn.flatten(-2).unflatten(-1, q.event_shape))
+    torch.testing.assert_close(scored, anew)
+    torch.testing.assert_close(seen.sum(-1), anew)
+    for mine, fresh in zip(*(torch.autograd.grad(each.sum(), parameters, allow_unused=True) for each in (scored, anew)),
+                           strict=True):  # fmt: skip
+        assert (mine is None) == (fresh is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, fresh)
+    with torch.no_grad():
+        assert not q.log_prob(drawn).requires_grad, "without gradients, it has none"
+    q.log_prob(drawn)
+    drawn[:2] = drawn[1:].clone()  # another sequence in the same tensor
+    torch.testing.assert_close(q.log_prob(drawn), Sequences(q.policy, q.params).log_prob(drawn.clone()))
+    for value in (drawn[:1], drawn.transpose(0, 1).contiguous().transpose(0, 1)):
+        q.log_prob(drawn)
+        torch.testing.assert_close(q.log_prob(value), Sequences(q.policy, q.params).log_prob(value.clone()))
+    torch.testing.assert_close(other.log_prob(drawn), Sequences(other.policy, other.params).log_prob(drawn.clone()))
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_what_the_questioner_hears_is_that_of_the_posterior_of_the_same_texts(memory: bool):
+    latent = dialogue(memory=memory)
+    params, others = (torch.randn(TEXTS, H).double() for _ in range(2))
+    q = latent.posterior(params)
+    code = latent.code(q.sample((3,)))
+    found = [latent.listened(code, params), latent.listened(code.clone(), params.clone())]
+    torch.testing.assert_close(*found)
+    assert found[0].requires_grad
+    assert not torch.equal(latent.listened(code, others), found[0])
+
+
 def test_nothing_after_the_end_counts():
     latent = symbols()
     q, end = posterior(latent), latent.speaker.end
