@@ -39,6 +39,7 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--format", choices=[*sheet.FORMATS], default="markdown", help="of the tables (%(default)s)")
     parser.add_argument("--to", metavar="NAME", type=Path, help="write files of that name, instead of printing")
     parser.add_argument("--along", metavar="KEY", help="with --to: a picture of figures against a value that was swept")
+    parser.add_argument("--lines", metavar="KEYS", help="with --along: a line for each combination of their options")
     parser.add_argument("--picture", choices=("png", "pdf", "svg"), help="with --to: format of the picture (png)")
     return parser.parse_args(words)
 
@@ -106,9 +107,11 @@ def _compare(asked: argparse.Namespace) -> None:
         raise ConfigError(f"--picture {asked.picture}: a file needs a name\ntry  --to NAME --picture {asked.picture}")
     if asked.along is not None and asked.to is None:
         raise ConfigError(f"--along {asked.along}: a file needs a name\ntry  --to NAME --along {asked.along}")
+    if asked.lines is not None and asked.along is None:
+        raise ConfigError(f"--lines {asked.lines}: there is no picture of lines\ntry  --to NAME --along KEY --lines …")
     if asked.against is not None and asked.paired is None:
         raise ConfigError(f"--against {asked.against}: nothing is to be paired\ntry  --paired nll --against …")
-    figures = None if asked.figures is None else [word.strip() for word in asked.figures.split(",") if word.strip()]
+    figures = None if asked.figures is None else _words(asked.figures)
     if figures == []:
         raise ConfigError("--figures: names no figure\ntry  --figures nll,rate,mi")
     results, made = sheets(*asked.sources, figures=figures, paired_by=asked.paired, against=asked.against, note=_note)
@@ -121,25 +124,34 @@ def _compare(asked: argparse.Namespace) -> None:
         asked.to.parent.mkdir(parents=True, exist_ok=True)
         _beside(asked.to, f"-table{suffix}").write_text(write(made), encoding="utf-8")
         _beside(asked.to, ".jsonl").write_text(compare.lines(results), encoding="utf-8")
-        _draw(made, asked.to, asked.picture or "png", asked.along)
+        _draw(made, asked, chosen=figures is not None)
     except OSError as error:
         raise DataError(f"--to {asked.to}: cannot be written: {error.strerror}\ntry  another name") from error
 
 
-def _draw(made: Sequence[sheet.Sheet], to: Path, kind: str, key: str | None) -> None:
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _draw(made: Sequence[sheet.Sheet], asked: argparse.Namespace, chosen: bool) -> None:
+    """The pictures of each corpus; ``chosen``: the columns are those that were asked for."""
     from lvexp.report import along, plane
 
+    kind = asked.picture or "png"
+    dates: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     for one in made:
-        if not plane.priced(one.table):
-            _note(f"{one.table.corpus}: no run has a rate, so no picture")
-            continue
         corpus = "-" + re.sub(r"\W+", "-", one.table.corpus).strip("-") if len(made) > 1 else ""
-        dates: dict[str, Any] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-        figure = plane.picture(one.table, named=len(made) > 1)
-        figure.savefig(_beside(to, f"{corpus}.{kind}"), dpi=150, metadata=dates[kind])
-        if key is not None:
-            varied = along.along_figure(one.table, key)
-            varied.savefig(_beside(to, f"-along{corpus}.{kind}"), dpi=150, metadata=dates[kind])
+        priced = plane.priced(one.table)
+        if priced:
+            figure = plane.picture(one.table, named=len(made) > 1)
+            figure.savefig(_beside(asked.to, f"{corpus}.{kind}"), dpi=150, metadata=dates[kind])
+        else:
+            _note(f"{one.table.corpus}: no run has a rate, so no picture")
+        if asked.along is not None and (priced or chosen):
+            varied = along.along_figure(
+                one.table, asked.along, _words(asked.lines or ""), one.columns if chosen else None
+            )
+            varied.savefig(_beside(asked.to, f"-along{corpus}.{kind}"), dpi=150, metadata=dates[kind])
 
 
 def _beside(to: Path, end: str) -> Path:

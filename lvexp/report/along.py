@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,44 +26,77 @@ def typed(group: Group, key: str) -> str | None:
     return next((value for name, _, value in words if name == key), None)
 
 
-def along(table: Table, key: str) -> list[tuple[str, Group]]:
-    """The groups for which a value of the key was typed, in order of the value: numbers by size, then words.
+def along(table: Table, key: str, by: Sequence[str] = ()) -> dict[str, list[tuple[str, Group]]]:
+    """The groups for which a value of the key was typed, in order of the value: numbers by size, then words. Each line
+    has those with the same options of the keys ``by``, and is called by them. With ``by``, a group for which no value
+    was typed has the value "default".
 
     Raises:
-        ConfigError: fewer than two were, or two have the same value.
+        ConfigError: fewer than two values were typed, or two groups of a line have the same value.
     """
-    found = [(value, group) for group in table.groups if (value := typed(group, key)) is not None]
-    if len(found) < 2 or len({value for value, _ in found}) < len(found):
-        several = "several groups have the same value" if len(found) > 1 else "fewer than two groups have a value"
+    found = {group.id: typed(group, key) for group in table.groups}
+    if sum(value is not None for value in found.values()) < 2:
         raise ConfigError(
-            f"--along {key}: {several} of it\ntry  a key that was swept, with the runs of that sweep alone"
+            f"--along {key}: fewer than two groups have a value of it\n"
+            "try  a key that was swept, with the runs of that sweep alone"
         )
+    lines: dict[str, dict[str, Group]] = {}
+    for group in table.groups:
+        value = found[group.id]
+        if value is None and not by:
+            continue
+        options = {one: group.runs[0]["choices"].get(one) or typed(group, one) or "default" for one in by}
+        line = lines.setdefault(", ".join(f"{one}={option}" for one, option in options.items()), {})
+        value = value or "default"
+        if value in line:
+            named = f"{line[value].name} | {group.name}"
+            raise ConfigError(
+                f"--along {key}: several groups have the value {value}: {named}\n"
+                "try  the runs of that sweep alone | --lines KEY, where another key was varied too"
+            )
+        line[value] = group
 
-    def order(pair: tuple[str, Group]) -> tuple[float, str]:
-        try:
-            return float(pair[0]), ""
-        except ValueError:
-            return float("inf"), pair[0]
-
-    return sorted(found, key=order)
+    return {name: sorted(line.items(), key=lambda pair: _order(pair[0])) for name, line in sorted(lines.items())}
 
 
-def along_figure(table: Table, key: str) -> Figure:
-    """Two panels with the values of the key evenly spaced: rate and mutual information; -ELBO, NLL and distortion. Bars
-    are standard deviations over seeds. Of more than twelve values, only some are written below the axis."""
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), value
+
+
+def along_figure(
+    table: Table, key: str, by: Sequence[str] = (), figures: Sequence[columns.Column] | None = None
+) -> Figure:
+    """Panels with the values of the key evenly spaced. Bars are standard deviations over seeds. Of more than twelve
+    values, only some are written below the axis.
+
+    Args:
+        by: keys; each combination of their options has a line.
+        figures: one for each panel; without, rate and mutual information are in one, and -ELBO, NLL and distortion in
+            another.
+    """
     from matplotlib.figure import Figure
 
-    found = along(table, key)
-    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-    every = math.ceil(len(found) / _TICKS)
+    lines = along(table, key, by)
+    values = sorted({value for line in lines.values() for value, _ in line}, key=_order)
+    every = math.ceil(len(values) / _TICKS)
     label = key if every == 1 else f"{key}, one value of {every} written"
-    panels = (("What z carries", _ABOVE), (f"What a {table.unit} costs", _BELOW))
-    for axes, (title, names) in zip(figure.subplots(1, 2), panels, strict=True):
-        dress(axes, title, label, f"nats per {table.unit}")
-        for (name, said), colour in zip(names, COLOURS, strict=False):
-            _line(axes, [columns.spread(group.runs, name) for _, group in found], said, colour)
-        axes.set_xticks(range(0, len(found), every), [value for value, _ in found[::every]])
-        axes.legend(fontsize=8, frameon=False)
+    cost = f"nats per {table.unit}"
+    panels = [("What z carries", cost, _ABOVE), (f"What a {table.unit} costs", cost, _BELOW)]
+    if figures is not None:
+        panels = [(column.label, column.label, ((column.key, ""),)) for column in figures]
+    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    for axes, (title, unit, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        dress(axes, title, label, unit)
+        drawn = [(line, name, said) for line in lines for name, said in names]
+        for (line, name, said), colour in zip(drawn, itertools.cycle(COLOURS), strict=False):
+            spreads = {value: columns.spread(group.runs, name) for value, group in lines[line]}
+            _line(axes, [spreads.get(value) for value in values], ": ".join(filter(None, (line, said))), colour)
+        axes.set_xticks(range(0, len(values), every), values[::every])
+        if any(line or said for line, _, said in drawn):
+            axes.legend(fontsize=8, frameon=False)
     figure.axes[0].set_ylim(bottom=0)
     return figure
 

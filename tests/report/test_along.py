@@ -11,6 +11,7 @@ import pytest
 from lvexp import compare as command
 from lvexp.errors import ConfigError
 from lvexp.report.along import along, along_figure
+from lvexp.report.columns import named
 from lvexp.report.compare import finished, tables
 from lvexp.report.plane import picture
 
@@ -19,8 +20,8 @@ def result(window: int | None, seed: int, rate: float) -> dict:
     typed = ["experiment=vlae"] + ([] if window is None else [f"decoder.window={window}"])
     test = {"rate": rate, "mi": rate / 2, "distortion": 30.0, "elbo": -30.0 - rate, "nll": 30.0}
     return {
-        "run_id": f"svae-{window}-{seed}", "group_id": f"svae-{window}", "seed": seed, "choices": {"data": "snips"},
-        "overrides": [*typed, f"seed={seed}"], "test": test,
+        "run_id": f"svae-{window}-{seed}", "group_id": f"svae-{window}", "seed": seed,
+        "choices": {"data": "snips", "model": "svae"}, "overrides": [*typed, f"seed={seed}"], "test": test,
     }  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def swept(folder: Path) -> Path:
 
 def test_groups_are_in_the_order_of_the_value(tmp_path: Path):
     (table,) = tables(finished(swept(tmp_path)))
-    assert [value for value, _ in along(table, "decoder.window")] == ["0", "2", "16"]
+    assert [value for value, _ in along(table, "decoder.window")[""]] == ["0", "2", "16"]
 
 
 def test_lines_are_means_over_seeds(tmp_path: Path):
@@ -64,6 +65,49 @@ def test_points_are_not_called_texts(tmp_path: Path):
             assert any("text" in word for word in said) is (unit == "text")
 
 
+def crossed() -> list[dict]:
+    """Two windows and the default, each with two decoders, one of them typed and the other not."""
+    found = []
+    for window in (None, 2, 16):
+        for cell in (None, "gru"):
+            one = result(window, 1, 1.0 if cell else 2.0)
+            words = [] if cell is None else ["decoder.cell=gru"]
+            name = f"{one['group_id']}-{cell}"
+            test = {**one["test"], "accuracy": 0.1 * (window or 0) * (1 if cell else 0.5)}
+            found.append(
+                {**one, "run_id": name, "group_id": name, "overrides": [*one["overrides"], *words], "test": test}
+            )
+    return found
+
+
+def test_each_combination_of_other_keys_has_a_line():
+    (table,) = tables(crossed())
+    lines = along(table, "decoder.window", ["decoder.cell"])
+    assert {name: [value for value, _ in line] for name, line in lines.items()} == {
+        "decoder.cell=default": ["2", "16", "default"], "decoder.cell=gru": ["2", "16", "default"],
+    }  # fmt: skip
+    (axes,) = along_figure(table, "decoder.window", ["decoder.cell"], named(["accuracy"], crossed())).axes
+    drawn = {line.get_label(): line[0].get_ydata().tolist() for line in axes.containers}
+    assert drawn["decoder.cell=default"] == pytest.approx([0.1, 0.8, 0.0])
+    assert drawn["decoder.cell=gru"] == pytest.approx([0.2, 1.6, 0.0])
+    assert axes.get_ylabel() == "accuracy"
+    with pytest.raises(
+        ConfigError, match=r"(?s)several groups have the value 2: .*try  the runs of that sweep .* --lines"
+    ):
+        along(table, "decoder.window")
+    (table,) = tables(crossed()[::2])
+    both = along_figure(table, "decoder.window", ["data"], named(["rate", "nll"], crossed())).axes
+    assert [axes.get_title("left") for axes in both] == ["R", "NLL"]
+
+
+def test_a_line_without_a_value_of_the_others_has_a_gap():
+    (table,) = tables([run for run in crossed() if run["run_id"] != "svae-2-gru"])
+    (axes,) = along_figure(table, "decoder.window", ["decoder.cell"], named(["rate"], crossed())).axes
+    assert {line.get_label(): line[0].get_xdata().tolist() for line in axes.containers} == {
+        "decoder.cell=default": [0, 1, 2], "decoder.cell=gru": [1, 2],
+    }  # fmt: skip
+
+
 def test_a_key_that_was_not_swept(tmp_path: Path):
     (table,) = tables(finished(swept(tmp_path)))
     with pytest.raises(ConfigError, match=r"--along latent\.dim: fewer than two groups"):
@@ -75,6 +119,14 @@ def test_the_command_writes_the_picture(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", ["compare", *words])
     command.main()
     assert (tmp_path / "found-along.png").stat().st_size > 10_000
+    monkeypatch.setattr(sys, "argv", ["compare", *words, "--lines", "decoder.cell", "--figures", "nll,rate,mi"])
+    command.main()
+    assert (tmp_path / "found-along.png").stat().st_size > 10_000
+    monkeypatch.setattr(sys, "argv", ["compare", words[0], "--lines", "decoder.cell"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert "there is no picture of lines" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["compare", words[0], "--along", "decoder.window"])
     with pytest.raises(SystemExit) as ended:
         command.main()
