@@ -21,6 +21,7 @@ FINE = [
     "decoder.inputless=true",
     "decoder.tie=true",
     "anneal=constant anneal.beta=0",
+    "model=game anneal=linear ~anneal.beta",
     "regularizer=[pretrain,free_bits] anneal=linear",
     "regularizer=[aggressive,semi_amortized,word_dropout] estimator=pathwise",
     "trainer.limit_train_batches=3 trainer.max_steps=10",
