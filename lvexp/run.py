@@ -301,7 +301,7 @@ def _trainer(
         TrainingCurves(ours["log_every_n_steps"], lr=bool(config.get("scheduler") or decay)), validation, progress,
     ]  # fmt: skip
     if ours["patience"]:
-        callbacks.append(Stop(monitor, patience=ours["patience"], mode="min", check_on_train_epoch_end=False))
+        callbacks.append(Stop(monitor, ours["patience"], training.model.perfect))
     best = Best(place.best, validation)
     if decay:
         callbacks.append(DecayAndReload(monitor, best, **decay))

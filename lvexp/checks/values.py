@@ -139,8 +139,8 @@ def _advice(path: str, known: Mapping[str, Any]) -> str:
 
 
 def defaults(choices: Mapping, several: Iterable[tuple[str, str]], menu: Path) -> Iterator[tuple[str, Any]]:
-    """Path and value of everything in the files of the chosen options; if a path occurs twice, the last one counts. What
-    a model sets of another option only counts if that has such a key."""
+    """Path and value of everything in the files of the chosen options; if a path occurs twice, the last one counts.
+    What a model sets of another option only counts if that has such a key."""
     files = [(group, menu / group / f"{choices.get(group)}.yaml") for group in (*GROUPS[1:], *AROUND)]
     files += [(group, menu / group / f"{name}.yaml") for group, name in several]
     for choice, option in choices.items():  # blocks: latent@latent.c
@@ -154,9 +154,9 @@ def defaults(choices: Mapping, several: Iterable[tuple[str, str]], menu: Path) -
         for path, value in leaves(node):
             of, _, key = path.partition(".")
             chosen = menu / of / f"{choices.get(of)}.yaml"
-            if whole and of in GROUPS[1:] and of != "model" and chosen.exists():
-                if key.partition(".")[0] not in yaml(chosen)[1]:
-                    continue
+            sets = whole and of in GROUPS[1:] and chosen.exists()
+            if sets and key.partition(".")[0] not in yaml(chosen)[1]:
+                continue
             if not path.startswith(("defaults", "hydra")):
                 yield path if whole or not group else f"{group}.{path}", value
 

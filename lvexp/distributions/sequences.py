@@ -157,12 +157,13 @@ class Sequences(Composed):
         return walk
 
     def _kept(self, value: Tensor, walk: Walk) -> Tensor:
-        self._read = value, value._version, torch.is_grad_enabled(), walk
+        if not value.is_inference():  # then nothing would tell of a change in place
+            self._read = value, value._version, torch.is_grad_enabled(), walk
         return value
 
     def _known(self, value: Tensor) -> Walk | None:
         """What is known of a value: of the same tensor, or of another view of it with its rows in the same order."""
-        if self._read is None:
+        if self._read is None or value.is_inference():
             return None
         kept, version, gradients, walk = self._read
         if gradients != torch.is_grad_enabled() or kept._version != version:

@@ -81,6 +81,8 @@ class LatentModel(nn.Module, abc.ABC):
         reads: the columns that the model needs in each record.
         writes: whether it can write texts.
         unit: what one x is called in a report.
+        perfect: the value of the monitored figure than which none is better; if there is one, trainings with a patience
+            end there.
         remembers: names of the memories that its readings have, for a decoder that attends to them.
         sources: the vocabulary of sources, or the shape of their feature vectors: that of the texts, unless a model has
             another.
@@ -92,6 +94,7 @@ class LatentModel(nn.Module, abc.ABC):
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[bool] = True
     unit: ClassVar[str] = "text"
+    perfect: ClassVar[float | None] = None
     remembers: ClassVar[tuple[str, ...]] = ()
     attribute_names: Mapping[str, Sequence[str]] = {}
 

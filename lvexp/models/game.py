@@ -54,6 +54,7 @@ class GameModel(LatentModel):
     latent: AbstractSequence
     reported: ClassVar[frozenset[str]] = frozenset({"bound"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text")
+    perfect: ClassVar[float | None] = 0.0
 
     def __init__(
         self,

@@ -107,6 +107,11 @@ def test_a_draw_is_scored_with_the_probabilities_it_was_drawn_with(latent, monke
             torch.testing.assert_close(mine, fresh)
     with torch.no_grad():
         assert not q.log_prob(drawn).requires_grad, "without gradients, it has none"
+    with torch.inference_mode():
+        silent = q.sample((2,))
+        first = q.log_prob(silent)
+        silent[:] = silent.flip(0)
+        torch.testing.assert_close(q.log_prob(silent), first.flip(0))
     q.log_prob(drawn)
     drawn[:2] = drawn[1:].clone()  # another sequence in the same tensor
     torch.testing.assert_close(q.log_prob(drawn), Sequences(q.policy, q.params).log_prob(drawn.clone()))

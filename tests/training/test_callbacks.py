@@ -20,6 +20,7 @@ from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.ema import Ema
 from lvexp.training.progress import Progress
 from lvexp.training.steps import ReturnMemory
+from lvexp.training.validation import Stop
 
 
 def fit(config: dict, folder: Path, watch: list[dict[str, torch.Tensor]] | None = None):
@@ -160,3 +161,9 @@ def test_freed_memory_is_returned_when_training_begins_and_every_few_steps():
     callback.trim = None  # another C library
     callback.on_fit_start(trainer, module)
     assert returned == [0, 3, 6]
+
+
+def test_training_ends_where_nothing_can_be_better():
+    for perfect, found, ends in ((None, 0.0, False), (0.0, 0.0, True), (0.0, 0.003, False)):
+        stop = Stop("val/game_loss", 3, perfect)
+        assert stop._evaluate_stopping_criteria(torch.tensor(found))[0] is ends
