@@ -54,8 +54,8 @@ class Game(Instrument):
     ``message_length`` and ``symbols_used``. The picture shows the share of the objects with each value of an attribute
     among those for which a symbol is said.
 
-    Validations measure ``game_both``, ``game_one``, ``game_picked`` and ``game_loss``, which selects the best one: 1 -
-    ``game_both``, or 1 - ``game_picked`` if that is what is trained.
+    Validations measure ``game_both``, ``game_one`` and ``game_loss``, which selects the best one: 1 - ``game_both``; if
+    it is picking that is trained, also ``game_picked``, and ``game_loss`` is 1 - ``game_picked``.
     """
 
     order = 0
@@ -71,7 +71,9 @@ class Game(Instrument):
 
     @classmethod
     def validates(cls, model: LatentModel) -> tuple[str, ...]:
-        return ("game_both", "game_one", "game_picked", "game_loss") if isinstance(model, GameModel) else ()
+        if not isinstance(model, GameModel):
+            return ()
+        return ("game_both", "game_one", *(("game_picked",) if model.loss == "pick" else ()), "game_loss")
 
     def update(self, look: Look) -> None:
         model, batch = self.model, look.terms.batch
@@ -79,17 +81,24 @@ class Game(Instrument):
         value, right = model.played(batch, look.terms.reading)
         self.both.update(right.all(1).float())
         self.one.update(right.any(1).float())
-        self.picked.update(model.picked(batch, look.terms.reading).float())
+        if self._picks:
+            self.picked.update(model.picked(batch, look.terms.reading).float())
         if self.context.alone:
             self.games += self._told(batch, value, right)
 
     def measure(self) -> dict[str, Score]:
         assert isinstance(self.model, GameModel)
-        both, one, picked = (float(share.compute()) for share in (self.both, self.one, self.picked))
-        found: dict[str, Score] = {"game_both": both, "game_one": one, "game_picked": picked}
-        return (
-            found if self.context.alone else {**found, "game_loss": 1 - (picked if self.model.loss == "pick" else both)}
-        )
+        found: dict[str, Score] = {"game_both": float(self.both.compute()), "game_one": float(self.one.compute())}
+        if self._picks:
+            found["game_picked"] = float(self.picked.compute())
+        chosen = found["game_picked" if self.model.loss == "pick" else "game_both"]
+        return found if self.context.alone else {**found, "game_loss": 1 - float(chosen or 0.0)}
+
+    @property
+    def _picks(self) -> bool:
+        """Whether the others of the batch are looked at, which takes as many passes as there are."""
+        assert isinstance(self.model, GameModel)
+        return self.context.alone or self.model.loss == "pick"
 
     def _told(self, batch: Batch, value: Shaped[Tensor, "B L K"], right: Tensor) -> list[_Game]:
         assert batch.source is not None

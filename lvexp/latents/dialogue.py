@@ -12,23 +12,33 @@ from torch.nn import functional as F
 
 from lvexp.distributions.sequences import Sequences
 from lvexp.latents.sequence import AbstractSequence
+from lvexp.networks.alike import alike, told_apart
 from lvexp.networks.speaker import NEVER
-from lvexp.shapes import Float, Shaped, Tensor
+from lvexp.shapes import Float, Int, Shaped, Tensor
 
 Cell = tuple[Tensor, Tensor]  # of an LSTM, both [N, H]
 
 
-class Heard(NamedTuple):
-    """The state of a dialogue.
+class Side(NamedTuple):
+    """What one of the two knows. Games in which the same was heard have one state.
 
     Attributes:
-        questioner, answerer: states of both.
-        seen: what the answerer sees, [N, E]. turn: how many symbols have been said.
+        cell: a row for each state that occurs, [M, H] both.
+        seen: what was seen in each, [M, E].
+        of: the state of each game, [N].
     """
 
-    questioner: Cell
-    answerer: Cell
-    seen: Float[Tensor, "N E"]
+    cell: Cell
+    seen: Float[Tensor, "M E"]
+    of: Int[Tensor, " N"]
+
+
+class Heard(NamedTuple):
+    """The state of a dialogue: of the questioner, who saw the task, and of the answerer, who saw the object; and how
+    many symbols have been said."""
+
+    questioner: Side
+    answerer: Side
     turn: int
 
 
@@ -60,26 +70,50 @@ class Talk(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def start(self, params: Float[Tensor, "N P"]) -> Heard:
-        seen, task = params.chunk(2, -1)
-        nothing = params.new_zeros(len(params), self.hidden)
-        return Heard(self.questioner(self.task(task), (nothing, nothing)), (nothing, nothing), seen, 0)
+        seen, task = (self._seen(part) for part in params.chunk(2, -1))
+        return Heard(task._replace(cell=self.questioner(self.task(task.seen), task.cell)), seen, 0)
+
+    def _seen(self, vectors: Float[Tensor, "N E"]) -> Side:
+        """Nothing was heard yet."""
+        first, of = alike(vectors)
+        nothing = vectors.new_zeros(len(first), self.hidden)
+        return Side((nothing, nothing), vectors[first], of)
 
     def speak(self, state: Heard) -> Float[Tensor, "N K"]:
-        side = state.turn % 2
-        return _padded(self.outputs[side]((state.answerer if side else state.questioner)[0]), self.size)
+        turn = state.turn % 2
+        side = state.answerer if turn else state.questioner
+        return _padded(self.outputs[turn](side.cell[0]), self.size)[side.of]
 
     def listen(self, symbol: Float[Tensor, "N K"], state: Heard) -> Heard:
         questioner, answerer = state.questioner, state.answerer
         if state.turn % 2 == 0:
-            questioner = self.questioner(self.question(symbol), questioner)
-            if not self.memory:
-                answerer = (torch.zeros_like(answerer[0]), torch.zeros_like(answerer[1]))
-            answerer = self.answerer(torch.cat([self.asked(symbol), state.seen], -1), answerer)
+            side, heard = _hearing(questioner, symbol, self.question)
+            questioner = side._replace(cell=self.questioner(heard, side.cell))
+            if not self.memory:  # what was heard before is forgotten: only what was seen is left
+                afresh = self._seen(answerer.seen)
+                answerer = afresh._replace(of=afresh.of[answerer.of])
+            side, heard = _hearing(answerer, symbol, self.asked)
+            answerer = side._replace(cell=self.answerer(torch.cat([heard, side.seen], -1), side.cell))
         else:
-            questioner = self.questioner(self.answer(symbol), questioner)
+            side, heard = _hearing(questioner, symbol, self.answer)
+            questioner = side._replace(cell=self.questioner(heard, side.cell))
             if self.told is not None:
-                answerer = self.answerer(torch.cat([self.told(symbol), state.seen], -1), answerer)
-        return Heard(questioner, answerer, state.seen, state.turn + 1)
+                side, heard = _hearing(answerer, symbol, self.told)
+                answerer = side._replace(cell=self.answerer(torch.cat([heard, side.seen], -1), side.cell))
+        return Heard(questioner, answerer, state.turn + 1)
+
+
+def _hearing(side: Side, symbol: Float[Tensor, "N K"], layer: nn.Linear) -> tuple[Side, Float[Tensor, "M E"]]:
+    """The states that one has been in before, one for each that will differ, and the vector of the symbol that each
+    hears. A relaxed symbol is heard by each game for itself, and so is any on a GPU, which would be waited for."""
+    alone = symbol.device.type != "cpu" or symbol.requires_grad
+    if alone or not bool((symbol.amax(-1) == 1).all()):
+        states, of, heard = side.of, torch.arange(len(symbol), device=symbol.device), layer(symbol)
+    else:
+        states, words, of = told_apart(side.of, symbol.argmax(-1), symbol.shape[-1])
+        heard = layer.weight.t()[words]
+    hidden, cell = (part[states] for part in side.cell)
+    return Side((hidden, cell), side.seen[states], of), heard
 
 
 class Anything(nn.Module):
@@ -167,5 +201,5 @@ class Dialogue(AbstractSequence):
         if q is None or q.params is not params:
             q = self.posterior(params)
         walk = q.read(code.unflatten(-1, q.event_shape))
-        end = self.speaker.listen(walk.value[:, -1], walk.state)
-        return end.questioner[0].view(*code.shape[:-1], self.heard)
+        end = self.speaker.listen(walk.value[:, -1], walk.state).questioner
+        return end.cell[0][end.of].view(*code.shape[:-1], self.heard)

@@ -18,8 +18,9 @@ from lvexp.errors import ConfigError, DataError
 from lvexp.latents.base import AbstractLatent
 from lvexp.latents.sequence import AbstractSequence
 from lvexp.models.base import LatentModel, Turn
+from lvexp.networks.alike import alike, told_apart
 from lvexp.networks.base import AbstractDecoder, StateEncoder
-from lvexp.networks.writing import Decoding, write
+from lvexp.networks.writing import Decoding, select, write
 from lvexp.reading import Reading
 from lvexp.shapes import Bool, Float, Int, Shaped, Tensor
 from lvexp.terms import Terms
@@ -125,7 +126,11 @@ class GameModel(LatentModel):
         if reading is None:
             raise DataError("what is told depends on the task\ntry  a reading of object and task")
         told = self._beside(self._listened(code[None], reading), reading)[0]
-        return write(self.decoder, told, how, special=self.vocabulary.special)
+        if how.method != "greedy":
+            return write(self.decoder, told, how, special=self.vocabulary.special)
+        first, of = alike(told)
+        written = write(self.decoder, told[first], how, special=self.vocabulary.special)
+        return [written[kind] for kind in of.tolist()]
 
     def _listened(self, code: Float[Tensor, "S B W"], reading: Reading) -> Float[Tensor, "S B W2"]:
         """What the receiver knows of z."""
@@ -180,14 +185,17 @@ class GameModel(LatentModel):
         self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"]
     ) -> tuple[Float[Tensor, "S B"], Bool[Tensor, "S B"]]:
         """log p of drawn words, and whether all of them are right."""
-        flat, special = code.flatten(0, 1), self.vocabulary.special
-        words, state = torch.full((len(flat),), special.bos, device=code.device), self.decoder.start(flat)
-        scores, right = [], []
+        first, of = alike(code.flatten(0, 1))
+        words = torch.full((len(first),), self.vocabulary.special.bos, device=code.device)
+        state, scores, right = self.decoder.start(code.flatten(0, 1)[first]), [], []
         for column in wanted.repeat(len(code), 1).unbind(1):
             log_p, state = self.decoder.step(words, state)
-            words = log_p.detach().exp().multinomial(1)[:, 0]
-            scores.append(log_p.gather(1, words[:, None])[:, 0])
-            right.append(words == column)
+            log_p = log_p[of]
+            drawn = log_p.detach().exp().multinomial(1)[:, 0]
+            scores.append(log_p.gather(1, drawn[:, None])[:, 0])
+            right.append(drawn == column)
+            kinds, words, of = told_apart(of, drawn, self.vocabulary.size)
+            state = select(state, kinds)
         shape = code.shape[:2]
         return torch.stack(scores).sum(0).view(shape), torch.stack(right).all(0).view(shape)
 

@@ -122,7 +122,7 @@ def _beam(
     width, device = how.beam, code.device
     going = torch.arange(len(code), device=device)  # texts whose search is not over
     written: dict[int, list[list[int]]] = {}
-    state = _select(decoder.start(code, memories), going.repeat_interleave(width))
+    state = select(decoder.start(code, memories), going.repeat_interleave(width))
     tokens = torch.full((len(code) * width,), special.bos, device=device)
     # at first all hypotheses of a text are identical: only the first may grow
     score = torch.full((len(code), width), -torch.inf, device=device)
@@ -154,14 +154,14 @@ def _beam(
         left = (~over).nonzero()[:, 0]
         if not len(left):
             break
-        state = _select(state, (parent[left] + width * left[:, None]).flatten())
+        state = select(state, (parent[left] + width * left[:, None]).flatten())
         going, score, ended, length, history = (part[left] for part in (going, score, ended, length, history))
         tokens = token[left].flatten()
     return [_until(special.eos, row) for text in range(len(code)) for row in written[text]]
 
 
-def _select(state: Any, rows: Int[Tensor, " N"]) -> Any:
+def select(state: Any, rows: Int[Tensor, " N"]) -> Any:
     """Selects rows of a decoder's state, which may be nested."""
     if isinstance(state, Tensor):
         return state[rows]
-    return tuple(_select(part, rows) for part in state)
+    return tuple(select(part, rows) for part in state)

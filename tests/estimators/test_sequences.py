@@ -133,6 +133,34 @@ def test_what_the_questioner_hears_is_that_of_the_posterior_of_the_same_texts(me
     assert not torch.equal(latent.listened(code, others), found[0])
 
 
+@pytest.mark.parametrize("memory", [False, True])
+def test_games_alike_have_the_probabilities_and_gradients_of_games_one_by_one(
+    memory: bool, monkeypatch: pytest.MonkeyPatch
+):
+    latent = dialogue(memory=memory)
+    kinds = torch.randn(3, H).double()
+    features = kinds[torch.tensor([0, 1, 0, 2, 0, 1])].requires_grad_()
+    value = latent.posterior(features).sample((4,))
+    cells = []
+    latent.speaker.answerer.register_forward_hook(lambda _, given, made: cells.append(len(given[0])))
+
+    def found() -> list[torch.Tensor]:
+        q = Sequences(latent.speaker, features)
+        weights = torch.arange(24.0).view(4, 6).double()
+        heard = latent.listened(latent.code(value.clone()), features)
+        total = (weights * (q.log_prob(value.clone()) + heard.square().sum(-1))).sum()
+        return [total, *torch.autograd.grad(total, [*latent.speaker.parameters()])]
+
+    together, few = found(), max(cells)
+    cells.clear()
+    every = lambda rows: (torch.arange(len(rows)),) * 2  # noqa: E731
+    monkeypatch.setattr("lvexp.latents.dialogue.alike", every)
+    monkeypatch.setattr("lvexp.latents.dialogue.told_apart", lambda of, words, _: (of, words, torch.arange(len(of))))
+    for mine, alone in zip(together, found(), strict=True):
+        torch.testing.assert_close(mine, alone)
+    assert few < max(cells) == 24
+
+
 def test_nothing_after_the_end_counts():
     latent = symbols()
     q, end = posterior(latent), latent.speaker.end
