@@ -16,7 +16,7 @@ from lvexp.networks.alike import alike, told_apart
 from lvexp.networks.speaker import NEVER
 from lvexp.shapes import Float, Int, Shaped, Tensor
 
-Cell = tuple[Tensor, Tensor]  # of an LSTM, both [N, H]
+Cell = tuple[Tensor, Tensor]  # of an LSTM, both [M, H]
 
 
 class Side(NamedTuple):
