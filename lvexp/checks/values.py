@@ -152,13 +152,17 @@ def defaults(choices: Mapping, several: Iterable[tuple[str, str]], menu: Path) -
             continue  # an option of the user's own, from --config-dir
         whole, node = yaml(file)
         for path, value in leaves(node):
-            of, _, key = path.partition(".")
-            chosen = menu / of / f"{choices.get(of)}.yaml"
-            sets = whole and of in GROUPS[1:] and chosen.exists()
-            if sets and key.partition(".")[0] not in yaml(chosen)[1]:
+            if whole and not _has(path, choices, menu):
                 continue
             if not path.startswith(("defaults", "hydra")):
                 yield path if whole or not group else f"{group}.{path}", value
+
+
+def _has(path: str, choices: Mapping, menu: Path) -> bool:
+    """Whether the chosen option has the key, if the path is one of an option."""
+    group, _, key = path.partition(".")
+    file = menu / group / f"{choices.get(group)}.yaml"
+    return group not in GROUPS[1:] or not file.exists() or key.partition(".")[0] in yaml(file)[1]
 
 
 @functools.cache

@@ -91,8 +91,8 @@ class Game(Instrument):
         found: dict[str, Score] = {"game_both": float(self.both.compute()), "game_one": float(self.one.compute())}
         if self._picks:
             found["game_picked"] = float(self.picked.compute())
-        chosen = found["game_picked" if self.model.loss == "pick" else "game_both"]
-        return found if self.context.alone else {**found, "game_loss": 1 - float(chosen or 0.0)}
+        won = self.picked if self.model.loss == "pick" else self.both
+        return found if self.context.alone else {**found, "game_loss": 1 - float(won.compute())}
 
     @property
     def _picks(self) -> bool:

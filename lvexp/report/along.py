@@ -32,7 +32,8 @@ def along(table: Table, key: str, by: Sequence[str] = ()) -> dict[str, list[tupl
     was typed has the value "default".
 
     Raises:
-        ConfigError: fewer than two values were typed, or two groups of a line have the same value.
+        ConfigError: fewer than two values were typed, two groups of a line have the same value, or no group has one of
+            the keys ``by``.
     """
     found = {group.id: typed(group, key) for group in table.groups}
     if sum(value is not None for value in found.values()) < 2:
@@ -40,13 +41,19 @@ def along(table: Table, key: str, by: Sequence[str] = ()) -> dict[str, list[tupl
             f"--along {key}: fewer than two groups have a value of it\n"
             "try  a key that was swept, with the runs of that sweep alone"
         )
+    options = {
+        group.id: {one: group.runs[0]["choices"].get(one) or typed(group, one) for one in by} for group in table.groups
+    }
+    for one in by:
+        if not any(each[one] for each in options.values()):
+            raise ConfigError(f"--lines {one}: no run was given a value of it\ntry  a key that was varied")
     lines: dict[str, dict[str, Group]] = {}
     for group in table.groups:
         value = found[group.id]
         if value is None and not by:
             continue
-        options = {one: group.runs[0]["choices"].get(one) or typed(group, one) or "default" for one in by}
-        line = lines.setdefault(", ".join(f"{one}={option}" for one, option in options.items()), {})
+        name = ", ".join(f"{one}={option or 'default'}" for one, option in options[group.id].items())
+        line = lines.setdefault(name, {})
         value = value or "default"
         if value in line:
             named = f"{line[value].name} | {group.name}"
@@ -97,7 +104,8 @@ def along_figure(
         axes.set_xticks(range(0, len(values), every), values[::every])
         if any(line or said for line, _, said in drawn):
             axes.legend(fontsize=8, frameon=False)
-    figure.axes[0].set_ylim(bottom=0)
+    if figures is None:
+        figure.axes[0].set_ylim(bottom=0)
     return figure
 
 

@@ -95,9 +95,13 @@ def test_each_combination_of_other_keys_has_a_line():
         ConfigError, match=r"(?s)several groups have the value 2: .*try  the runs of that sweep .* --lines"
     ):
         along(table, "decoder.window")
+    with pytest.raises(ConfigError, match=r"--lines decoder\.cel: no run was given a value"):
+        along(table, "decoder.window", ["decoder.cel"])
     (table,) = tables(crossed()[::2])
     both = along_figure(table, "decoder.window", ["data"], named(["rate", "nll"], crossed())).axes
     assert [axes.get_title("left") for axes in both] == ["R", "NLL"]
+    (below,) = along_figure(table, "decoder.window", ["data"], named(["elbo"], crossed())).axes
+    assert below.get_ylim()[1] < 0, "what is negative is seen too"
 
 
 def test_a_line_without_a_value_of_the_others_has_a_gap():
@@ -119,7 +123,7 @@ def test_the_command_writes_the_picture(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "argv", ["compare", *words])
     command.main()
     assert (tmp_path / "found-along.png").stat().st_size > 10_000
-    monkeypatch.setattr(sys, "argv", ["compare", *words, "--lines", "decoder.cell", "--figures", "nll,rate,mi"])
+    monkeypatch.setattr(sys, "argv", ["compare", *words, "--lines", "experiment", "--figures", "nll,rate,mi"])
     command.main()
     assert (tmp_path / "found-along.png").stat().st_size > 10_000
     monkeypatch.setattr(sys, "argv", ["compare", words[0], "--lines", "decoder.cell"])
