@@ -94,7 +94,8 @@ def along_figure(
     panels = [("What z carries", cost, _ABOVE), (f"What a {table.unit} costs", cost, _BELOW)]
     if figures is not None:
         panels = [(column.label, column.label, ((column.key, ""),)) for column in figures]
-    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    below = 0.2 * len(lines) if figures is not None and by else 0.0
+    figure = Figure(figsize=(4.2 * len(panels), 3.4 + below), layout="constrained")
     for axes, (title, unit, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         dress(axes, title, label, unit)
         drawn = [(line, name, said) for line in lines for name, said in names]
@@ -102,10 +103,14 @@ def along_figure(
             spreads = {value: columns.spread(group.runs, name) for value, group in lines[line]}
             _line(axes, [spreads.get(value) for value in values], ": ".join(filter(None, (line, said))), colour)
         axes.set_xticks(range(0, len(values), every), values[::every])
-        if any(line or said for line, _, said in drawn):
+        if figures is None:
             axes.legend(fontsize=8, frameon=False)
     if figures is None:
         figure.axes[0].set_ylim(bottom=0)
+    elif by:  # below, where they hide nothing; a panel lacks the lines that have no such figure
+        pairs = [zip(*axes.get_legend_handles_labels()[::-1], strict=True) for axes in figure.axes]
+        named = dict(itertools.chain(*pairs))
+        figure.legend([*named.values()], [*named], loc="outside lower center", fontsize=8, frameon=False)
     return figure
 
 

@@ -95,6 +95,12 @@ def test_each_combination_of_other_keys_has_a_line():
         ConfigError, match=r"(?s)several groups have the value 2: .*try  the runs of that sweep .* --lines"
     ):
         along(table, "decoder.window")
+    runs = crossed()
+    for run in runs[::2]:
+        del run["test"]["rate"]  # as that of a language model
+    figure = along_figure(tables(runs)[0], "decoder.window", ["decoder.cell"], named(["rate", "nll"], runs))
+    told = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert told == {"decoder.cell=default", "decoder.cell=gru"}, "all lines, also those of one panel only"
     with pytest.raises(ConfigError, match=r"--lines decoder\.cel: no run was given a value"):
         along(table, "decoder.window", ["decoder.cel"])
     (table,) = tables(crossed()[::2])
