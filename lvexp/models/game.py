@@ -46,8 +46,8 @@ class GameModel(LatentModel):
         encoder: reads o and t, each by itself. decoder: tells y.
         loss: "likelihood", "reward" or "pick".
         reward: R. wrong: m.
-        hard: share of the loss's weight that falls to the games of a batch which are lost when everybody takes the most
-            probable symbol; 0 gives all games the same weight. Kottur et al. draw 80 % of a batch from them.
+        hard: share of the loss's weight that falls to objects of which any game in the batch is lost when everybody
+            takes the most probable symbol; all games share the rest. Kottur et al. draw 80 % of a batch from them.
         sources: the shape of the vectors.
         parts: arguments of every :class:`LatentModel`.
     """
@@ -204,12 +204,15 @@ class GameModel(LatentModel):
 
     @torch.no_grad()
     def _weights(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Of the games of a batch, with mean 1: those that are lost have ``hard`` of the whole weight."""
-        lost = ~self.played(batch, self.read(batch))[1].all(1)
-        count = int(lost.sum())
-        if not 0 < count < len(batch):
-            return torch.ones(len(batch), device=self.device)
-        return len(batch) * torch.where(lost, self.hard / count, (1 - self.hard) / (len(batch) - count))
+        """Of the games of a batch, with mean 1: all games of the objects that were lost once share ``hard`` of the
+        weight, and all games the rest."""
+        assert batch.source is not None
+        won = self.played(batch, self.read(batch))[1].all(1).to(batch.source)
+        _, of = batch.source[:, 0].unique(dim=0, return_inverse=True)
+        lost = 1 - won.scatter_reduce(0, of, won, "amin", include_self=False)[of]
+        if not lost.any():
+            return torch.ones_like(lost)
+        return 1 - self.hard + self.hard * lost / lost.mean()
 
     @property
     def monitor(self) -> tuple[str, str]:

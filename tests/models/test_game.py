@@ -159,14 +159,20 @@ def test_an_answer_is_picked_among_those_of_the_same_task(asked: str, composed: 
     assert model.monitor == ("game_loss", "1−picked")
 
 
-def test_lost_games_have_their_share_of_the_weight(composed: Compose):
+def test_objects_that_were_lost_have_their_share_of_the_weight(composed: Compose):
+    """A loss with these weights is what a batch has on average of which 80 % are drawn from the games of those objects
+    and the others from all games (Kottur et al. 2017)."""
     model, _, batch = made(composed, *TALK, "model.hard=0.8")
     model.train()
-    lost = torch.arange(len(batch)) < 6
+    lost = torch.arange(len(batch)) == 7
     model.played = lambda *_: (None, ~lost[:, None])
+    objects = batch.source[:, 0]
+    same = (objects == objects[7]).all(1)
+    assert same.sum() == 6
     weights = model.weighted(torch.ones(len(batch)), batch)
     assert weights.mean() == pytest.approx(1)
-    assert weights[lost].sum() / weights.sum() == pytest.approx(0.8)
+    torch.testing.assert_close(weights[same], torch.full((6,), 0.8 * len(batch) / 6 + 0.2))
+    torch.testing.assert_close(weights[~same], torch.full((len(batch) - 6,), 0.2))
     model.played = lambda *_: (None, torch.ones(len(batch), 1, dtype=torch.bool))
     assert (model.weighted(torch.ones(len(batch)), batch) == 1).all()
     assert (model.eval().weighted(torch.ones(len(batch)), batch) == 1).all()
