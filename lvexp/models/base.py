@@ -187,6 +187,10 @@ class LatentModel(nn.Module, abc.ABC):
         """The posterior's parameters in training when part of z is observed, and the loss that this adds."""
         return params, 0.0
 
+    def resampled(self, batch: Batch) -> Batch:
+        """What a training step learns from: the batch itself, unless a model draws from it."""
+        return batch
+
     def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:
         """The weighted training loss of each text; nats per text unless a model overrides this."""
         return loss

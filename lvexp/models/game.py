@@ -46,8 +46,9 @@ class GameModel(LatentModel):
         encoder: reads o and t, each by itself. decoder: tells y.
         loss: "likelihood", "reward" or "pick".
         reward: R. wrong: m.
-        hard: share of the loss's weight that falls to objects of which any game in the batch is lost when everybody
-            takes the most probable symbol; all games share the rest. Kottur et al. draw 80 % of a batch from them.
+        hard: share of the games of a training batch that are drawn, with replacement, from the objects of which any game
+            is lost when everybody takes the most probable symbol; the rest is drawn from all. 0: every game once.
+            Kottur et al. have .8.
         sources: the shape of the vectors.
         parts: arguments of every :class:`LatentModel`.
     """
@@ -179,7 +180,7 @@ class GameModel(LatentModel):
         cost = torch.where(right, -self.reward, self.wrong * self.reward).to(log_p)
         control = self.estimator.control(cost, batch)
         scored = dataclasses.replace(draw, score=draw.score + log_p)
-        return self.weighted(expect(cost, scored, control.baseline, control.scale) + control.fit, batch)
+        return expect(cost, scored, control.baseline, control.scale) + control.fit
 
     def _guessed(
         self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"]
@@ -199,20 +200,18 @@ class GameModel(LatentModel):
         shape = code.shape[:2]
         return torch.stack(scores).sum(0).view(shape), torch.stack(right).all(0).view(shape)
 
-    def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:
-        return loss * self._weights(batch) if self.hard and self.training else loss
+    def resampled(self, batch: Batch) -> Batch:
+        return batch[self._chances(batch).multinomial(len(batch), replacement=True)] if self.hard else batch
 
     @torch.no_grad()
-    def _weights(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Of the games of a batch, with mean 1: all games of the objects that were lost once share ``hard`` of the
-        weight, and all games the rest."""
+    def _chances(self, batch: Batch) -> Float[Tensor, " B"]:
+        """How often each game is drawn into a batch, on average: ``hard`` of the draws are of objects that were lost,
+        the others of all."""
         assert batch.source is not None
         won = self.played(batch, self.read(batch))[1].all(1).to(batch.source)
         _, of = batch.source[:, 0].unique(dim=0, return_inverse=True)
         lost = 1 - won.scatter_reduce(0, of, won, "amin", include_self=False)[of]
-        if not lost.any():
-            return torch.ones_like(lost)
-        return 1 - self.hard + self.hard * lost / lost.mean()
+        return 1 - self.hard + self.hard * lost / lost.mean() if lost.any() else torch.ones_like(lost)
 
     @property
     def monitor(self) -> tuple[str, str]:

@@ -150,7 +150,7 @@ class Training(L.LightningModule):
             regularizer.begin(self)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        turn = self._planned()
+        turn, batch = self._planned(), self.model.resampled(batch)
         losses, terms = self._bound(batch) if turn.bound else (torch.zeros(len(batch), device=self.device), None)
         own = self.model.added(turn, batch, terms, 0.0 if terms is None or self.weight is None else self.weight)
         losses = losses + own

@@ -159,23 +159,31 @@ def test_an_answer_is_picked_among_those_of_the_same_task(asked: str, composed: 
     assert model.monitor == ("game_loss", "1−picked")
 
 
-def test_objects_that_were_lost_have_their_share_of_the_weight(composed: Compose):
-    """A loss with these weights is what a batch has on average of which 80 % are drawn from the games of those objects
-    and the others from all games (Kottur et al. 2017)."""
+def test_objects_that_were_lost_are_drawn_more_often(composed: Compose):
+    """As Kottur et al. (2017) draw: 80 % from all games of those objects, the others from all games."""
     model, _, batch = made(composed, *TALK, "model.hard=0.8")
-    model.train()
     lost = torch.arange(len(batch)) == 7
     model.played = lambda *_: (None, ~lost[:, None])
-    objects = batch.source[:, 0]
-    same = (objects == objects[7]).all(1)
-    assert same.sum() == 6
-    weights = model.weighted(torch.ones(len(batch)), batch)
-    assert weights.mean() == pytest.approx(1)
-    torch.testing.assert_close(weights[same], torch.full((6,), 0.8 * len(batch) / 6 + 0.2))
-    torch.testing.assert_close(weights[~same], torch.full((len(batch) - 6,), 0.2))
+    torch.manual_seed(0)
+    drawn = [model.resampled(batch) for _ in range(40)]
+    assert {len(found) for found in drawn} == {len(batch)}
+    count = torch.zeros(len(batch))
+    for found in drawn:
+        same = (found.source[:, None] == batch.source).flatten(2).all(2)
+        assert (same.sum(1) == 1).all()
+        assert (found.tokens == batch.tokens[same.int().argmax(1)]).all()
+        count += same.sum(0)
+    mine = (batch.source[:, 0] == batch.source[7, 0]).all(1)
+    assert mine.sum() == 6
+    n = 40 * len(batch)
+    share = 0.8 + 0.2 * 6 / len(batch)
+    assert count[mine].sum() / n == pytest.approx(share, abs=5 * (share * (1 - share) / n) ** 0.5)
+    assert (count[mine] / n - share / 6).abs().max() < 5 * (share / 6 / n) ** 0.5
+    assert count[~mine].max() < 0.2 * 40 + 5 * 8**0.5
     model.played = lambda *_: (None, torch.ones(len(batch), 1, dtype=torch.bool))
-    assert (model.weighted(torch.ones(len(batch)), batch) == 1).all()
-    assert (model.eval().weighted(torch.ones(len(batch)), batch) == 1).all()
+    torch.testing.assert_close(model._chances(batch), torch.ones(len(batch)))
+    model.hard = 0.0
+    assert model.resampled(batch) is batch
 
 
 @pytest.mark.parametrize("kind", KINDS)
