@@ -43,7 +43,7 @@ from lvexp.training.loggers.wandb import swept
 from lvexp.training.module import Training
 from lvexp.training.progress import Progress
 from lvexp.training.start import start
-from lvexp.training.steps import Finite, ReturnMemory, Seeds, TrainingCurves
+from lvexp.training.steps import Finite, Learnt, ReturnMemory, Seeds, TrainingCurves
 from lvexp.training.validation import Stop, Validation
 
 _OURS = ("patience", "checkpoint_steps", "threads", "profiler")  # keys of the trainer group that are not Lightning's
@@ -297,11 +297,11 @@ def _trainer(
     ours, monitor, decay = config["trainer"], f"val/{training.model.monitor[0]}", config["optimizer"].get("decay")
     validation = Validation(EvaluationSettings(**config["evaluation"]), monitor, more)
     callbacks: list[Any] = [
-        Finite(ours["log_every_n_steps"]), Seeds(config["seed"]), ReturnMemory(),
+        Finite(ours["log_every_n_steps"]), Seeds(config["seed"]), ReturnMemory(), Learnt(),
         TrainingCurves(ours["log_every_n_steps"], lr=bool(config.get("scheduler") or decay)), validation, progress,
     ]  # fmt: skip
     if ours["patience"]:
-        callbacks.append(Stop(monitor, ours["patience"], training.model.perfect))
+        callbacks.append(Stop(monitor, ours["patience"]))
     best = Best(place.best, validation)
     if decay:
         callbacks.append(DecayAndReload(monitor, best, **decay))

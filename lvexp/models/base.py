@@ -81,8 +81,6 @@ class LatentModel(nn.Module, abc.ABC):
         reads: the columns that the model needs in each record.
         writes: whether it can write texts.
         unit: what one x is called in a report.
-        perfect: the value of the monitored figure than which none is better; if there is one, trainings with a patience
-            end there.
         remembers: names of the memories that its readings have, for a decoder that attends to them.
         sources: the vocabulary of sources, or the shape of their feature vectors: that of the texts, unless a model has
             another.
@@ -94,7 +92,6 @@ class LatentModel(nn.Module, abc.ABC):
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[bool] = True
     unit: ClassVar[str] = "text"
-    perfect: ClassVar[float | None] = None
     remembers: ClassVar[tuple[str, ...]] = ()
     attribute_names: Mapping[str, Sequence[str]] = {}
 
@@ -187,8 +184,9 @@ class LatentModel(nn.Module, abc.ABC):
         """The posterior's parameters in training when part of z is observed, and the loss that this adds."""
         return params, 0.0
 
-    def resampled(self, batch: Batch) -> Batch:
-        """What a training step learns from: the batch itself, unless a model draws from it."""
+    def resampled(self, batch: Batch) -> Batch | None:
+        """What a training step learns from: the batch itself, unless a model draws from it. None if nothing is left to
+        learn: then no step is made, and training ends if so it is with all batches of an epoch."""
         return batch
 
     def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:

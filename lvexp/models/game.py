@@ -46,9 +46,9 @@ class GameModel(LatentModel):
         encoder: reads o and t, each by itself. decoder: tells y.
         loss: "likelihood", "reward" or "pick".
         reward: R. wrong: m.
-        hard: share of the games of a training batch that are drawn, with replacement, from the objects of which any game
-            is lost when everybody takes the most probable symbol; the rest is drawn from all. 0: every game once.
-            Kottur et al. have .8.
+        hard: share of the games of a training batch that are drawn, with replacement, from those of objects of which
+            any game is lost when everybody takes the most probable symbol; the rest is drawn from all games. Training
+            ends when none is lost. 0: every game once, and no end. Kottur et al. have .8.
         sources: the shape of the vectors.
         parts: arguments of every :class:`LatentModel`.
     """
@@ -56,7 +56,6 @@ class GameModel(LatentModel):
     latent: AbstractSequence
     reported: ClassVar[frozenset[str]] = frozenset({"bound"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text")
-    perfect: ClassVar[float | None] = 0.0
 
     def __init__(
         self,
@@ -200,18 +199,18 @@ class GameModel(LatentModel):
         shape = code.shape[:2]
         return torch.stack(scores).sum(0).view(shape), torch.stack(right).all(0).view(shape)
 
-    def resampled(self, batch: Batch) -> Batch:
-        return batch[self._chances(batch).multinomial(len(batch), replacement=True)] if self.hard else batch
-
     @torch.no_grad()
-    def _chances(self, batch: Batch) -> Float[Tensor, " B"]:
-        """How often each game is drawn into a batch, on average: ``hard`` of the draws are of objects that were lost,
-        the others of all."""
+    def resampled(self, batch: Batch) -> Batch | None:
+        if not self.hard:
+            return batch
         assert batch.source is not None
         won = self.played(batch, self.read(batch))[1].all(1).to(batch.source)
         _, of = batch.source[:, 0].unique(dim=0, return_inverse=True)
         lost = 1 - won.scatter_reduce(0, of, won, "amin", include_self=False)[of]
-        return 1 - self.hard + self.hard * lost / lost.mean() if lost.any() else torch.ones_like(lost)
+        if not lost.any():
+            return None
+        chances = self.hard * lost / lost.sum() + (1 - self.hard) / len(batch)
+        return batch[chances.multinomial(len(batch), replacement=True)]
 
     @property
     def monitor(self) -> tuple[str, str]:

@@ -149,8 +149,11 @@ class Training(L.LightningModule):
         for regularizer in self.regularizers:
             regularizer.begin(self)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        turn, batch = self._planned(), self.model.resampled(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        drawn = self.model.resampled(batch)
+        if drawn is None and not several_processes():  # which would wait for this one's gradients
+            return None
+        turn, batch = self._planned(), batch if drawn is None else drawn
         losses, terms = self._bound(batch) if turn.bound else (torch.zeros(len(batch), device=self.device), None)
         own = self.model.added(turn, batch, terms, 0.0 if terms is None or self.weight is None else self.weight)
         losses = losses + own

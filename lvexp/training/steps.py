@@ -88,6 +88,19 @@ class Finite(Callback):
             exception.place = f"step {trainer.global_step + 1} (batch {batch} of epoch {epoch})"
 
 
+class Learnt(Callback):
+    """Ends training, after a validation, when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`): the
+    parameters would stay as they are."""
+
+    def __init__(self):
+        self.idle = 0  # how many batches in a row
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any):
+        self.idle = 0 if outputs else self.idle + 1
+        if self.idle >= trainer.num_training_batches:
+            trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
+
+
 class TrainingCurves(Callback):
     """Logs the figures of training steps as ``train/…``, averaged over the texts of every ``every`` steps (a single
     batch holds texts of one length and is not representative), and ``train/beta`` of the last of these steps; with

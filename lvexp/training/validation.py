@@ -67,13 +67,10 @@ class Validation(Callback):
 
 
 class Stop(EarlyStopping):
-    """Lightning's early stopping, restricted to the validations that count; and where nothing can be better."""
+    """Lightning's early stopping, restricted to the validations that count."""
 
-    def __init__(self, monitor: str, patience: int, perfect: float | None = None):
-        enough = None if perfect is None else perfect + 1e-9  # Lightning stops below it
-        super().__init__(
-            monitor, patience=patience, mode="min", stopping_threshold=enough, check_on_train_epoch_end=False
-        )
+    def __init__(self, monitor: str, patience: int):
+        super().__init__(monitor, patience=patience, mode="min", check_on_train_epoch_end=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from unittest.mock import Mock
@@ -16,11 +17,11 @@ from lvexp import build, run
 from lvexp.errors import ConfigError, Refusal
 from lvexp.job.command import quiet
 from lvexp.job.folder import Folder
+from lvexp.models.base import LatentModel
 from lvexp.training.csv_logger import CsvLogger, read_metrics
 from lvexp.training.ema import Ema
 from lvexp.training.progress import Progress
 from lvexp.training.steps import ReturnMemory
-from lvexp.training.validation import Stop
 
 
 def fit(config: dict, folder: Path, watch: list[dict[str, torch.Tensor]] | None = None):
@@ -163,7 +164,24 @@ def test_freed_memory_is_returned_when_training_begins_and_every_few_steps():
     assert returned == [0, 3, 6]
 
 
-def test_training_ends_where_nothing_can_be_better():
-    for perfect, found, ends in ((None, 0.0, False), (0.0, 0.0, True), (0.0, 0.003, False)):
-        stop = Stop("val/game_loss", 3, perfect)
-        assert stop._evaluate_stopping_criteria(torch.tensor(found))[0] is ends
+def test_training_ends_where_nothing_is_left_to_learn(
+    small: list[str], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """From the sixth batch on no step changes anything; after an epoch without one there is a validation, and no more
+    training. A few batches that leave nothing to learn do not end it."""
+    typed = [*small, *SHORT, "trainer.max_epochs=6", "+trainer.check_val_every_n_epoch=6"]
+    for name, learns, steps in (("all", lambda n: n <= 6, 10), ("some", lambda n: n % 4 == 1, 24)):
+        count, watched = itertools.count(1), []
+        monkeypatch.setattr(
+            LatentModel, "resampled", lambda _, batch, learns=learns, n=count: batch if learns(next(n)) else None
+        )
+        (tmp_path / name).mkdir()
+        trainer, validation, best, _ = fit(plain(composed(*typed)), tmp_path / name, watched)
+        changed = [
+            any(not torch.equal(value, before[key]) for key, value in after.items())
+            for before, after in itertools.pairwise(watched)
+        ]
+        assert changed == [learns(n) for n in range(2, steps + 1)]
+        assert trainer.global_step == validation.step == best.step == steps
+        assert all(torch.equal(value, watched[-1][key]) for key, value in best.parameters.items() if key in watched[-1])
+        assert trainer.current_epoch == (3 if name == "all" else 6)
