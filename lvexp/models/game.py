@@ -46,9 +46,11 @@ class GameModel(LatentModel):
         encoder: reads o and t, each by itself. decoder: tells y.
         loss: "likelihood", "reward" or "pick".
         reward: R. wrong: m.
-        hard: share of the games of a training batch that are drawn, with replacement, from those of objects of which
-            any game is lost when everybody takes the most probable symbol; the rest is drawn from all games. Training
-            ends when none is lost. 0: every game once, and no end. Kottur et al. have .8.
+        games: number of games that are drawn for a training step from those of the batch, with replacement; 0: as many
+            as it has. Kottur et al. have 1,000.
+        hard: share of them that is drawn from the games of objects of which any game is lost when everybody takes the
+            most probable symbol; the rest is drawn from all. Training ends when none is lost. Kottur et al. have .8.
+            0: no draws, every game once.
         sources: the shape of the vectors.
         parts: arguments of every :class:`LatentModel`.
     """
@@ -64,6 +66,7 @@ class GameModel(LatentModel):
         loss: str = "likelihood",
         reward: float = 1.0,
         wrong: float = 10.0,
+        games: int = 0,
         hard: float = 0.0,
         sources: Vocabulary | Features | None = None,
         **parts: Any,
@@ -72,7 +75,8 @@ class GameModel(LatentModel):
         if loss not in LOSSES:
             raise ConfigError(f"model.loss={loss}: it is one of {', '.join(LOSSES)}")
         self.encoder, self.decoder, self.sources = encoder, decoder, sources or self.vocabulary
-        self.loss, self.reward, self.wrong, self.hard = loss, reward, wrong, hard
+        self.loss, self.reward, self.wrong = loss, reward, wrong
+        self.games, self.hard = games, hard
 
     @classmethod
     def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
@@ -210,7 +214,7 @@ class GameModel(LatentModel):
         if not lost.any():
             return None
         chances = self.hard * lost / lost.sum() + (1 - self.hard) / len(batch)
-        return batch[chances.multinomial(len(batch), replacement=True)]
+        return batch[chances.multinomial(self.games or len(batch), replacement=True)]
 
     @property
     def monitor(self) -> tuple[str, str]:

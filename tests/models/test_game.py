@@ -180,6 +180,8 @@ def test_objects_that_were_lost_are_drawn_more_often(composed: Compose):
     assert count[mine].sum() / n == pytest.approx(share, abs=5 * (share * (1 - share) / n) ** 0.5)
     assert (count[mine] / n - share / 6).abs().max() < 5 * (share / 6 / n) ** 0.5
     assert count[~mine].max() < 0.2 * 40 + 5 * 8**0.5
+    model.games = 11
+    assert len(model.resampled(batch) or ()) == 11
     model.played = lambda *_: (None, torch.ones(len(batch), 1, dtype=torch.bool))
     assert model.resampled(batch) is None, "nothing is left to learn"
     model.hard = 0.0
