@@ -178,7 +178,7 @@ class Dialogue(AbstractSequence):
 
     @property
     def heard(self) -> int:
-        return self.speaker.hidden
+        return 2 * self.speaker.hidden
 
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         return self.speaker.parameters()
@@ -195,11 +195,11 @@ class Dialogue(AbstractSequence):
         return value.flatten(-2)
 
     def listened(self, code: Float[Tensor, "S B W"], params: Float[Tensor, "B P"]) -> Float[Tensor, "S B H"]:
-        """What the questioner knows after the last answer. If z was drawn from the last posterior, nothing of it has to
-        be heard again."""
+        """What the questioner knows after the last answer, its h and its c. If z was drawn from the last posterior,
+        nothing of it has to be heard again."""
         q = None if self._last is None else self._last()
         if q is None or q.params is not params:
             q = self.posterior(params)
         walk = q.read(code.unflatten(-1, q.event_shape))
         end = self.speaker.listen(walk.value[:, -1], walk.state).questioner
-        return end.cell[0][end.of].view(*code.shape[:-1], self.heard)
+        return torch.cat(end.cell, -1)[end.of].view(*code.shape[:-1], self.heard)

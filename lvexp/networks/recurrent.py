@@ -16,7 +16,7 @@ from lvexp.shapes import Float, Int, Tensor
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 #: where the code may enter the decoder
-_ENTRIES = ("initial", "every_step", "both")
+_ENTRIES = ("initial", "every_step", "both", "state")
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -62,7 +62,7 @@ class RecurrentEncoder(StateEncoder):
 
 
 class RecurrentDecoder(WordDecoder):
-    r"""p(x|z) = Π_t p(x_t | x_<t, z) with z in the initial state, in every input, or both.
+    r"""p(x|z) = Π_t p(x_t | x_<t, z) with z in the initial state, in every input, or both; or z is the initial state.
 
     If z enters through the initial state, the first layer starts from the cell c = W z and the hidden state h = tanh(c)
     (He et al. 2019; a GRU has h only). Dropout is applied to the input vectors and to the outputs, nowhere else (He et
@@ -77,7 +77,8 @@ class RecurrentDecoder(WordDecoder):
         layers: number of recurrent layers.
         dropout_in: share of the word vectors' entries set to 0 in training.
         dropout_out: share of the outputs' entries set to 0 in training.
-        entry: where z enters, "initial", "every_step" or "both".
+        entry: where z enters, "initial", "every_step" or "both". With "state" its first entries are the first layer's
+            state itself, h and for an LSTM c, and the others enter at every step.
         inputless: read no words, only z (Bowman et al. 2016, section 3.1.1): every input is ``<unk>``.
         tie: one matrix for word vectors and output (Press & Wolf 2017); needs ``embedding`` = ``hidden``.
         attention: "none", "dot" or "additive", over the memory ``source``
@@ -113,9 +114,15 @@ class RecurrentDecoder(WordDecoder):
             )
         self.inputless, self.unk = inputless, special.unk
         self.embedding = WordVectors(vocabulary, embedding)
-        self.every = code if entry != "initial" else 0
+        self.given = hidden * (2 if cell == "lstm" else 1) if entry == "state" else 0  # entries of z that are the state
+        if code < self.given:
+            raise ConfigError(
+                f"decoder.entry=state: a state of decoder.hidden={hidden} has {self.given} numbers, and z has {code}\n"
+                "try  decoder.entry=both"
+            )
+        self.every = code - self.given if entry != "initial" else 0
         self.rnn = CELLS[cell](embedding + self.every, hidden, layers, batch_first=True)
-        self.initial = nn.Linear(code, hidden, bias=False) if code and entry != "every_step" else None
+        self.initial = nn.Linear(code, hidden, bias=False) if code and entry in ("initial", "both") else None
         self.drop_in, self.drop_out = Dropout(dropout_in), Dropout(dropout_out)
         self.output = nn.Linear(hidden, vocabulary, bias=False)
         if tie:
@@ -162,7 +169,7 @@ class RecurrentDecoder(WordDecoder):
             tokens = torch.full(tokens.shape[:2], self.unk, device=tokens.device)
         words = self.drop_in(self.embedding(tokens))
         if self.every:
-            words = torch.cat([words, code[:, None].expand(-1, tokens.shape[1], -1)], -1)
+            words = torch.cat([words, code[:, None, self.given :].expand(-1, tokens.shape[1], -1)], -1)
         return self._joined(words, code, state) if self.skip else self.rnn(words, state)
 
     def _joined(self, states: Float[Tensor, "N T I"], code: Float[Tensor, "N W"], state):
@@ -189,7 +196,8 @@ class RecurrentDecoder(WordDecoder):
         width = words.shape[-1]
         gates = F.linear(words, into[:, :width], bias)
         size = *code.shape[:2], len(bias)
-        constant = F.linear(code, into[:, width:]) if self.every else code.new_zeros(1, 1, 1).expand(size)
+        rest = code[..., self.given :]
+        constant = F.linear(rest, into[:, width:]) if self.every else code.new_zeros(1, 1, 1).expand(size)
         flat = code.flatten(0, 1)
         recurrent = self._initial(flat)
         hidden, cell = recurrent if isinstance(recurrent, tuple) else (recurrent, None)
@@ -207,10 +215,14 @@ class RecurrentDecoder(WordDecoder):
         return states
 
     def _initial(self, code: Float[Tensor, "N W"]):
-        cell = code.new_zeros(self.rnn.num_layers, len(code), self.rnn.hidden_size)
+        size, lstm = self.rnn.hidden_size, isinstance(self.rnn, nn.LSTM)
+        cell = nothing = code.new_zeros(self.rnn.num_layers, len(code), size)
+        if self.given:
+            parts = [torch.cat([part[None], nothing[1:]]) for part in code[:, : self.given].split(size, -1)]
+            return tuple(parts) if lstm else parts[0]
         if self.initial is not None:
-            cell = torch.cat([self.initial(code)[None], cell[1:]])
-        return (cell.tanh(), cell) if isinstance(self.rnn, nn.LSTM) else cell.tanh()
+            cell = torch.cat([self.initial(code)[None], nothing[1:]])
+        return (cell.tanh(), cell) if lstm else cell.tanh()
 
     def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         recurrent = self._initial(code)

@@ -193,19 +193,43 @@ def test_never_pad_bos_or_eos_and_never_too_long(method):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("entry", ["initial", "every_step", "both"])
+@pytest.mark.parametrize("entry", ["initial", "every_step", "both", "state", "only state"])
 @pytest.mark.parametrize("inputless", [False, True])
 def test_recurrent_steps_agree_with_scoring(cell, entry, inputless):
-    """Step by step the decoder gives the probabilities that it scores whole texts with."""
+    """Step by step the decoder gives the probabilities that it scores whole texts with, one draw or many."""
     torch.manual_seed(0)
-    decoder = RecurrentDecoder(V, 3, cell, 8, 8, layers=2, entry=entry, inputless=inputless).eval()
-    code, tokens = 5 * torch.randn(2, 3), torch.tensor([[BOS, 4, 5, EOS], [BOS, 5, 3, EOS]])
+    width = 3 if entry != "only state" else 0
+    if "state" in entry:
+        width += 16 if cell == "lstm" else 8
+    decoder = RecurrentDecoder(V, width, cell, 8, 8, layers=2, entry=entry.split()[-1], inputless=inputless).eval()
+    code, tokens = 5 * torch.randn(2, width), torch.tensor([[BOS, 4, 5, EOS], [BOS, 5, 3, EOS]])
     state, total = decoder.start(code), torch.zeros(2)
     for place in range(3):
         log_p, state = decoder.step(tokens[:, place], state)
         total = total + log_p.gather(1, tokens[:, place + 1 : place + 2])[:, 0]
     whole = decoder(tokens[:, :-1], tokens[:, 1:], torch.tensor([4, 4]), code[None])[0]
     torch.testing.assert_close(total, whole)
+    with torch.no_grad():
+        many = decoder(tokens[:, :-1], tokens[:, 1:], torch.tensor([4, 4]), torch.stack([-code, code]))
+    torch.testing.assert_close(many[1], whole)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_code_may_be_the_state_itself(cell):
+    """h, for an LSTM c, and what is left of z beside every word."""
+    torch.manual_seed(0)
+    parts, kind = ([8, 8], torch.nn.LSTM) if cell == "lstm" else ([8], torch.nn.GRU)
+    decoder = RecurrentDecoder(V, sum(parts) + 3, cell, 5, 8, entry="state").eval()
+    code, tokens = torch.randn(2, sum(parts) + 3), torch.tensor([[BOS, 4, 5], [BOS, 5, 3]])
+    rnn = kind(8, 8, batch_first=True)
+    rnn.load_state_dict(decoder.rnn.state_dict())
+    *state, rest = code.split([*parts, 3], -1)
+    words = torch.cat([decoder.embedding(tokens), rest[:, None].expand(-1, 3, -1)], -1)
+    first = [part[None] for part in state]
+    expected, _ = rnn(words, tuple(first) if cell == "lstm" else first[0])
+    torch.testing.assert_close(decoder.states(tokens, code[None])[0], expected)
+    with pytest.raises(ConfigError, match=r"a state of decoder.hidden=8 has (16|8) numbers, and z has 7\ntry"):
+        RecurrentDecoder(V, 7, cell, 5, 8, entry="state")
 
 
 def test_recurrent_beam_is_the_best_of_all_texts():
