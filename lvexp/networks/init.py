@@ -61,6 +61,18 @@ class Uniform(AbstractInit):
         return module
 
 
+class Xavier(AbstractInit):
+    r"""Every matrix, word vectors included, from :math:`N(0, 2 / (m + n))`, m rows and n columns (Glorot & Bengio 2010,
+    equation 12, for the normal distribution); every vector is 0. A recurrent layer's gates count as one matrix, as in
+    the code of Kottur et al. 2017. Layer norms keep their scale of 1 and shift of 0."""
+
+    def __call__(self, module: Part) -> Part:
+        for part in module.modules():
+            for parameter in [] if isinstance(part, nn.LayerNorm) else part.parameters(recurse=False):
+                nn.init.xavier_normal_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+        return module
+
+
 class Vectors(AbstractInit):
     """Word vectors of encoder and decoder from a file, those of words that it lacks as in :class:`Default`; they are
     trained on like the others.

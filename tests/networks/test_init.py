@@ -39,6 +39,22 @@ def test_all_is_uniform_and_word_vectors_more_widely(composed: Compose):
     assert bounds(anew)["output.weight"] <= 0.02, "a decoder made anew starts from the same"
 
 
+def test_matrices_are_glorots_and_biases_nothing(composed: Compose):
+    config = composed("init=xavier", "encoder.norm=true", "encoder.hidden=64", "encoder.embedding=48")
+    checked(config)
+    torch.manual_seed(0)
+    model = build.model(plain(config), WORDS)
+    for name, parameter in model.state_dict().items():
+        if ".norm." in name:
+            assert (parameter == float(name.endswith("weight"))).all()
+        elif parameter.ndim == 1:
+            assert not parameter.any(), name
+        else:
+            sd = (2 / sum(parameter.shape)) ** 0.5
+            assert parameter.std() == pytest.approx(sd, abs=5 * sd / (2 * parameter.numel()) ** 0.5), name
+            assert parameter.abs().max() > 2 * sd, "not uniform"
+
+
 def test_tied_vectors_are_word_vectors():
     class Tied(nn.Module):
         def __init__(self):
