@@ -49,8 +49,8 @@ class GameModel(LatentModel):
         games: number of games that are drawn for a training step from those of the batch, with replacement; 0: as many
             as it has. Kottur et al. have 1,000.
         hard: share of them that is drawn from the games of objects of which any game is lost when everybody takes the
-            most probable symbol; the rest is drawn from all. Training ends when none is lost. Kottur et al. have .8.
-            0: no draws, every game once.
+            most probable symbol; the rest is drawn from all. Kottur et al. have .8. Training ends when none is lost.
+            If both are 0, none are drawn: a step has every game once, and training does not end so.
         sources: the shape of the vectors.
         parts: arguments of every :class:`LatentModel`.
     """
@@ -205,7 +205,7 @@ class GameModel(LatentModel):
 
     @torch.no_grad()
     def resampled(self, batch: Batch) -> Batch | None:
-        if not self.hard:
+        if not (self.hard or self.games):
             return batch
         assert batch.source is not None
         won = self.played(batch, self.read(batch))[1].all(1).to(batch.source)

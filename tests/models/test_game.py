@@ -184,7 +184,13 @@ def test_objects_that_were_lost_are_drawn_more_often(composed: Compose):
     assert len(model.resampled(batch) or ()) == 11
     model.played = lambda *_: (None, torch.ones(len(batch), 1, dtype=torch.bool))
     assert model.resampled(batch) is None, "nothing is left to learn"
-    model.hard = 0.0
+    model.played = lambda *_: (None, ~lost[:, None])
+    model.hard, model.games = 0.0, 4000
+    found = model.resampled(batch)
+    assert found is not None
+    share = (found.source[:, 0] == batch.source[7, 0]).all(1).float().mean()
+    assert share == pytest.approx(6 / len(batch), abs=5 * (6 / len(batch) / 4000) ** 0.5), "all games alike"
+    model.games = 0
     assert model.resampled(batch) is batch
 
 
