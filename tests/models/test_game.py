@@ -87,9 +87,10 @@ def test_an_enumeration_has_as_many_passes_as_were_checked_before(latent: str, p
                 checked(typed)
 
 
-def test_the_reward_is_estimated_without_bias(composed: Compose):
+@pytest.mark.parametrize("more", [["latent.dim=1"], [], ["latent.memory=true", "decoder.entry=state"]])
+def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose):
     """Its value and gradient against sums over all dialogues and answers."""
-    model, _, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", "latent.dim=1")
+    model, _, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", *more)
     batch, model.samples = batch[:4], 50
     turn = model.turn(0, 0)
     assert not turn.bound
