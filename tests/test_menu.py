@@ -35,7 +35,15 @@ GROUPS = (
     "callbacks",
 )
 OPTIONS = {group: sorted(path.stem for path in (MENU / group).glob("*.yaml")) for group in GROUPS}
-WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
+
+
+def of_size(number: int) -> Vocabulary:
+    """A vocabulary of so many types, ``a`` to ``f`` among them."""
+    words = ["a", "b", "c", "d", "e", "f", *(f"w{at}" for at in range(number - 10))]
+    return Vocabulary.train([" ".join(words)], kind="words", max_size=100, min_count=1, lowercase=False)
+
+
+WORDS = of_size(10)
 BATCH = dataclasses.replace(  # each model takes what it needs
     Batch.of(WORDS.encode(["a b c", "d e f", "f e d", "c c c"]), WORDS.encode(["a", "b c d", "d f", "c"])),
     labels=torch.tensor([1, 0, 0, 1]),
@@ -51,7 +59,8 @@ TAGGED = dataclasses.replace(BATCH, attributes=torch.tensor([[1, 0], [2, 1], [-1
 def built(config: dict) -> LatentModel:
     if "vectors" in config["model"]["requires"]:
         return build.model(config, Features(1, 2))
-    return build.model(config, WORDS, attributes=TAGS if "tags" in config["model"]["requires"] else None)
+    words = of_size(sum(blocks)) if (blocks := config["encoder"].get("blocks")) else WORDS
+    return build.model(config, words, attributes=TAGS if "tags" in config["model"]["requires"] else None)
 
 
 def batch_of(config: dict) -> Batch:
