@@ -89,7 +89,7 @@ class Finite(Callback):
 
 
 class Learnt(Callback):
-    """Ends training, after a validation, when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`): the
+    """Ends training when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`): the
     parameters would stay as they are."""
 
     def __init__(self):
@@ -98,7 +98,7 @@ class Learnt(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any):
         self.idle = 0 if outputs else self.idle + 1
         if self.idle >= trainer.num_training_batches:
-            trainer.should_stop, trainer.check_val_every_n_epoch = True, 1
+            trainer.should_stop = True
 
 
 class TrainingCurves(Callback):
