@@ -89,8 +89,8 @@ class Finite(Callback):
 
 
 class Learnt(Callback):
-    """Ends training when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`): the parameters would stay as
-    they are."""
+    """Ends training when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`), since the parameters would
+    stay as they are."""
 
     def __init__(self):
         self.idle = 0  # how many batches in a row
