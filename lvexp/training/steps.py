@@ -89,7 +89,7 @@ class Finite(Callback):
 
 
 class Learnt(Callback):
-    """Ends training when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`), since the parameters would
+    """Ends training when a whole epoch left nothing to learn (:meth:`LatentModel.resampled`): the parameters would
     stay as they are."""
 
     def __init__(self):
