@@ -186,7 +186,7 @@ class LatentModel(nn.Module, abc.ABC):
 
     def resampled(self, batch: Batch) -> Batch | None:
         """What a training step learns from: the batch itself, unless a model draws from it. None if nothing is left to
-        learn: then no step is made, and training ends if so it is with all batches of an epoch."""
+        learn: then no step is made, and training ends once that holds for every batch of an epoch."""
         return batch
 
     def weighted(self, loss: Float[Tensor, " B"], batch: Batch) -> Float[Tensor, " B"]:

@@ -216,13 +216,14 @@ class RecurrentDecoder(WordDecoder):
 
     def _initial(self, code: Float[Tensor, "N W"]):
         size, lstm = self.rnn.hidden_size, isinstance(self.rnn, nn.LSTM)
-        cell = nothing = code.new_zeros(self.rnn.num_layers, len(code), size)
+        nothing = code.new_zeros(self.rnn.num_layers, len(code), size)
         if self.given:
-            parts = [torch.cat([part[None], nothing[1:]]) for part in code[:, : self.given].split(size, -1)]
-            return tuple(parts) if lstm else parts[0]
-        if self.initial is not None:
-            cell = torch.cat([self.initial(code)[None], nothing[1:]])
-        return (cell.tanh(), cell) if lstm else cell.tanh()
+            first = code[:, : self.given].split(size, -1)
+        else:
+            cell = nothing[0] if self.initial is None else self.initial(code)
+            first = (cell.tanh(), cell) if lstm else (cell.tanh(),)
+        parts = tuple(torch.cat([part[None], nothing[1:]]) for part in first)
+        return parts if lstm else parts[0]
 
     def start(self, code: Float[Tensor, "N W"], memories: Memories = NOTHING):
         recurrent = self._initial(code)

@@ -167,7 +167,7 @@ def test_freed_memory_is_returned_when_training_begins_and_every_few_steps():
 def test_training_ends_where_nothing_is_left_to_learn(
     small: list[str], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """From the sixth batch on no step changes anything; after an epoch without one there is a validation, and no more
+    """After six batches no step changes anything; after an epoch without one there is a validation, and no more
     training. A few batches that leave nothing to learn do not end it."""
     typed = [*small, *SHORT, "trainer.max_epochs=6", "+trainer.check_val_every_n_epoch=6"]
     for name, learns, steps in (("all", lambda n: n <= 6, 10), ("some", lambda n: n % 4 == 1, 24)):
@@ -183,5 +183,7 @@ def test_training_ends_where_nothing_is_left_to_learn(
         ]
         assert changed == [learns(n) for n in range(2, steps + 1)]
         assert trainer.global_step == validation.step == best.step == steps
-        assert all(torch.equal(value, watched[-1][key]) for key, value in best.parameters.items() if key in watched[-1])
+        assert best.parameters is not None
+        assert best.parameters.keys() == watched[-1].keys()
+        assert all(torch.equal(value, watched[-1][key]) for key, value in best.parameters.items())
         assert trainer.current_epoch == (3 if name == "all" else 6)
