@@ -87,6 +87,31 @@ def test_an_enumeration_has_as_many_passes_as_were_checked_before(latent: str, p
                 checked(typed)
 
 
+@pytest.mark.parametrize("entry", ["both", "state"])
+@pytest.mark.parametrize("memory", ["true", "false"])
+def test_what_is_told_depends_on_all_that_was_heard(memory: str, entry: str, composed: Compose):
+    """The derivative of log p(y|z, t) along the parameters of the two that talk, against a difference quotient."""
+    model, _, batch = made(composed, *TALK, f"latent.memory={memory}", f"decoder.entry={entry}")
+    batch, parameters = batch[:40], [*model.double().latent.parameters()]
+    batch.source = batch.source.double()
+    value = model.latent.posterior(model.params(model.read(batch))).sample((3,))
+    directions = [torch.randn_like(part) for part in parameters]
+
+    def told() -> torch.Tensor:
+        return model.log_likelihood(batch, model.read(batch), model.latent.code(value)).sum()
+
+    def moved(step: float) -> torch.Tensor:
+        for part, direction in zip(parameters, directions, strict=True):
+            part += step * direction
+        return told()
+
+    gradients = torch.autograd.grad(told(), parameters, allow_unused=True)
+    along = sum((one * to).sum() for one, to in zip(gradients, directions, strict=True) if one is not None)
+    with torch.no_grad():
+        quotient = (moved(1e-5) - moved(-2e-5)) / 2e-5
+    torch.testing.assert_close(along, quotient, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("more", [["latent.dim=1"], [], ["latent.memory=true", "decoder.entry=state"]])
 def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose):
     """Its value and gradient against sums over all dialogues and answers."""
