@@ -80,6 +80,13 @@ def test_a_run_that_diverges_raises(typed: list[str]):
             package.train(*typed, "optimizer.lr=1e30", "trainer.gradient_clip_val=0.0")
 
 
+def test_two_sweeps_may_begin_in_the_same_second(typed: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lvexp.job.sweep.time.strftime", lambda *_: "20200101-000000")
+    for _ in range(2):
+        with pytest.raises(Refusal, match="2 of 2 jobs were refused"):
+            package.sweep(*typed, "anneal=linear", "model=ae", "seed=1,2")
+
+
 def test_a_sweep_returns_its_runs_in_order_without_those_refused(typed: list[str]):
     runs = package.sweep(*typed, "anneal=constant,linear", "model=svae,ae")
     assert [(run.result["choices"]["model"], run.result["choices"]["anneal"]) for run in runs] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import threading
@@ -29,12 +30,14 @@ class Sweep(Callback):
     exit_code = 0  # of the last multirun: 1 if a job failed, 2 if every job was refused
     jobs: ClassVar[list[dict[str, Any]]] = []  # of the last multirun: a record of each job
     mistake: ClassVar[LvexpError | None] = None  # why the last multirun ran no job
+    _numbers: ClassVar[Iterator[int]] = itertools.count(1)  # one process may begin several in a second
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         type(self).mistake = None
         os.environ[_LAUNCHER] = str(os.getpid())
         try:
-            folder = Path(config.hydra.sweep.dir) / ".sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+            name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(self._numbers)}"
+            folder = Path(config.hydra.sweep.dir) / ".sweeps" / name
             folder.mkdir(parents=True)
         except (OSError, OmegaConfBaseException):
             return  # Hydra turns a callback's error into a warning, and then raises the same error itself
