@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +20,7 @@ from lvexp.latents.sequence import AbstractSequence
 from lvexp.models.base import LatentModel, Turn
 from lvexp.networks.alike import alike, told_apart
 from lvexp.networks.base import AbstractDecoder, StateEncoder
+from lvexp.networks.speaker import NEVER
 from lvexp.networks.writing import Decoding, select, write
 from lvexp.reading import Reading
 from lvexp.shapes import Bool, Float, Int, Shaped, Tensor
@@ -56,6 +57,7 @@ class GameModel(LatentModel):
     """
 
     latent: AbstractSequence
+    silent: Tensor
     reported: ClassVar[frozenset[str]] = frozenset({"bound"})
     reads: ClassVar[tuple[str, ...]] = ("source", "text")
 
@@ -77,6 +79,7 @@ class GameModel(LatentModel):
         self.encoder, self.decoder, self.sources = encoder, decoder, sources or self.vocabulary
         self.loss, self.reward, self.wrong = loss, reward, wrong
         self.games, self.hard = games, hard
+        self.register_buffer("silent", torch.tensor(self.vocabulary.special.silent), persistent=False)
 
     @classmethod
     def code_width(cls, latent: AbstractLatent, encoder: nn.Module) -> int:
@@ -148,13 +151,11 @@ class GameModel(LatentModel):
     @torch.no_grad()
     def played(self, batch: Batch, reading: Reading) -> tuple[Shaped[Tensor, "B L K"], Bool[Tensor, "B T_2"]]:
         """The most probable symbols, and which words of y are then told, also with the most probable ones."""
-        latent, end = self.latent, self.vocabulary.special.eos
+        latent = self.latent
         q = latent.posterior(self.params(reading))  # kept: what is heard is then known
         value = latent.point(q)
-        words = batch.targets[:, :-1]  # without <eos>
-        told = self.write(latent.code(value[None])[0], Decoding(max_length=words.shape[1]), reading)
-        padded = [row + [end] * (words.shape[1] - len(row)) for row in told]
-        return value, torch.tensor(padded, device=value.device) == words
+        heard = self._listened(latent.code(value[None]), reading)
+        return value, self._told(self._beside(heard, reading), batch.targets[:, :-1], _most_probable)[1][0]
 
     @torch.no_grad()
     def picked(self, batch: Batch, reading: Reading) -> Bool[Tensor, " B"]:
@@ -179,29 +180,33 @@ class GameModel(LatentModel):
         q = self.latent.posterior(self.params(reading))
         draw = self.estimator(q, self.samples)
         heard = self._listened(self.latent.code(draw.value), reading)
-        log_p, right = self._guessed(self._beside(heard, reading), batch.targets[:, :-1])
-        cost = torch.where(right, -self.reward, self.wrong * self.reward).to(log_p)
+        log_p, right = self._told(self._beside(heard, reading), batch.targets[:, :-1], _drawn)
+        cost = torch.where(right.all(-1), -self.reward, self.wrong * self.reward).to(log_p)
         control = self.estimator.control(cost, batch)
         scored = dataclasses.replace(draw, score=draw.score + log_p)
         return expect(cost, scored, control.baseline, control.scale) + control.fit
 
-    def _guessed(
-        self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"]
-    ) -> tuple[Float[Tensor, "S B"], Bool[Tensor, "S B"]]:
-        """log p of drawn words, and whether all of them are right."""
+    def _told(
+        self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"], choose: Callable[[Tensor], Tensor]
+    ) -> tuple[Float[Tensor, "S B"], Bool[Tensor, "S B T"]]:
+        """log p of the words that ``choose`` makes of log p, and which of them are right."""
         first, of = alike(code.flatten(0, 1))
         words = torch.full((len(first),), self.vocabulary.special.bos, device=code.device)
         state, scores, right = self.decoder.start(code.flatten(0, 1)[first]), [], []
         for column in wanted.repeat(len(code), 1).unbind(1):
             log_p, state = self.decoder.step(words, state)
-            log_p = log_p[of]
-            drawn = log_p.detach().exp().multinomial(1)[:, 0]
-            scores.append(log_p.gather(1, drawn[:, None])[:, 0])
-            right.append(drawn == column)
-            kinds, words, of = told_apart(of, drawn, self.vocabulary.size)
+            log_p = self._words(log_p)[of]
+            told = choose(log_p)
+            scores.append(log_p.gather(1, told[:, None])[:, 0])
+            right.append(told == column)
+            kinds, words, of = told_apart(of, told, self.vocabulary.size)
             state = select(state, kinds)
         shape = code.shape[:2]
-        return torch.stack(scores).sum(0).view(shape), torch.stack(right).all(0).view(shape)
+        return torch.stack(scores).sum(0).view(shape), torch.stack(right, -1).view(*shape, -1)
+
+    def _words(self, log_p: Float[Tensor, "N V"]) -> Float[Tensor, "N V"]:
+        """For the reward, log p given that it is a word: an answer has the number of words that is asked for."""
+        return log_p if self.loss != "reward" else log_p.index_fill(1, self.silent, NEVER).log_softmax(-1)
 
     @torch.no_grad()
     def resampled(self, batch: Batch) -> Batch | None:
@@ -223,3 +228,11 @@ class GameModel(LatentModel):
     def inference_parameters(self) -> Iterable[nn.Parameter]:
         """Of what speaks, and of what reads o; the task is read by both sides."""
         return itertools.chain(self.encoder.parameters(), self.latent.inference_parameters())
+
+
+def _drawn(log_p: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
+    return log_p.detach().exp().multinomial(1)[:, 0]
+
+
+def _most_probable(log_p: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
+    return log_p.argmax(-1)

@@ -115,19 +115,19 @@ def test_what_is_told_depends_on_all_that_was_heard(memory: str, entry: str, com
 @pytest.mark.parametrize("more", [["latent.dim=1"], [], ["latent.memory=true", "decoder.entry=state"]])
 def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose):
     """Its value and gradient against sums over all dialogues and answers."""
-    model, _, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", *more)
+    model, data, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", *more)
     batch, model.samples = batch[:4], 50
     turn = model.turn(0, 0)
     assert not turn.bound
     reading = model.read(batch)
     q = model.latent.posterior(model.params(reading))
     every = q.enumerate_support()
-    right = model.log_likelihood(batch, reading, model.latent.code(every))
-    # without <eos>, which is not guessed
     heard = model._beside(model._listened(model.latent.code(every), reading), reading)
     states = model.decoder.states(batch.inputs, heard)
-    words = model.decoder.output(states).log_softmax(-1).gather(-1, batch.targets.expand(len(every), -1, -1)[..., None])
-    right = words[..., :-1, 0].sum(-1).exp()
+    first = 1 + max(data.vocabulary.special.silent)  # of the words
+    wanted = batch.targets[:, :-1] - first  # without <eos>, which is not guessed
+    log_p = model.decoder.output(states)[:, :, :-1, first:].log_softmax(-1)
+    right = log_p.gather(-1, wanted.expand(len(every), -1, -1)[..., None])[..., 0].sum(-1).exp()
     exact = (q.log_prob(every).exp() * (3 * 2 * (1 - right) - 2 * right)).sum(0)
     watched = [*model.latent.parameters(), *model.decoder.parameters()]
     known = torch.autograd.grad(exact.sum(), watched, allow_unused=True)
@@ -243,11 +243,19 @@ def test_what_is_reported_is_what_is_played(kind: str, composed: Compose, tmp_pa
     assert found.monitor[0] == "game_loss"
 
 
-def test_a_told_answer_is_right_word_by_word(composed: Compose):
-    """A receiver that always says the same."""
-    model, data, batch = made(composed, *SEND)
-    red = data.vocabulary.encode(["red star"])[0][1:-1]
-    model.write = lambda code, how, reading: [red] * len(code)
+@pytest.mark.parametrize("loss", ["likelihood", "reward"])
+def test_a_told_answer_is_right_word_by_word(loss: str, composed: Compose):
+    """A receiver that always says the same, and with the reward never anything but words."""
+    model, data, batch = made(composed, *SEND, f"model.loss={loss}")
+    _, red, star, end = data.vocabulary.encode(["red star"])[0]
+
+    def step(words: torch.Tensor, state: object):
+        said = torch.where(words == red, star, red)
+        log_p = torch.nn.functional.one_hot(said, model.vocabulary.size).float()
+        log_p[:, end] = 2.0 if loss == "reward" else 0.0
+        return log_p.log_softmax(-1), state
+
+    model.decoder.step = step
     _, right = model.played(batch, model.read(batch))
     texts = [data.vocabulary.decode(row).split() for row in batch.tokens.tolist()]
     assert right[:, 0].tolist() == [text[0] == "red" for text in texts]
