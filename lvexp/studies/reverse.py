@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=10_000, help="written by each run (default 10,000)")
     parser.add_argument("--real", action="store_true", help="also train on as many real texts of the first run")
     parser.add_argument("--to", type=Path, default=Path("outputs/reverse/reverse.jsonl"), help="file of the results")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     overrides = [word for word in arguments.words if "=" in word]
     folders = [Path(word) for word in arguments.words if "=" not in word]
     if not folders or arguments.texts < 1:

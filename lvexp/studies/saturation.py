@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="as on lvexp's command line; a recurrent encoder")
     parser.add_argument("--steps", type=int, default=450)
     parser.add_argument("--every", type=int, default=150)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
     identity.register()

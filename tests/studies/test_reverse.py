@@ -30,7 +30,7 @@ def test_a_language_model_of_written_texts_reads_real_ones(
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "outputs").glob("*/svae-*")
     monkeypatch.chdir(tmp_path)
-    found = rows(monkeypatch, str(folder), *JUDGE, "--texts", "40", "--real")
+    found = rows(monkeypatch, str(folder), "--texts", "40", *JUDGE, "--real")
     assert [(row["run"], row["texts"]) for row in found] == [(folder.name, 40), ("real texts", 40)]
     for place, row in zip((folder.name, "real"), found, strict=True):
         texts = {
