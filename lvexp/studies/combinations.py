@@ -152,7 +152,3 @@ def main() -> None:
         print(text, end="")
     else:
         arguments.to.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

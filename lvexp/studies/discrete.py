@@ -27,21 +27,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 
 from lvexp import build
-from lvexp.__main__ import MENU
-from lvexp.checks import refusals
 from lvexp.data.batch import Batch
 from lvexp.data.storage import Split
 from lvexp.draws import expect
 from lvexp.estimators.enumerate import Enumerate
-from lvexp.job import identity
 from lvexp.metrics.clustering import clustering
 from lvexp.metrics.likelihood import marginal
 from lvexp.models.base import LatentModel
 from lvexp.models.m2 import M2
 from lvexp.report.style import COLOURS, dress
+from lvexp.studies.composed import composed
 from lvexp.training.module import Training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,15 +63,6 @@ ESTIMATORS = {
     "gumbel, tau 0.5, hard": "estimator=gumbel estimator.hard=true",
 }
 TEMPERATURES = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5, 2.5, 5.0)
-
-
-def composed(*overrides: str) -> dict[str, Any]:
-    """A configuration as the command line makes it, checked."""
-    with initialize_config_dir(str(MENU), version_base="1.3"):
-        config = compose("config", overrides=[*FIXED, *overrides], return_hydra_config=True)
-    plain = refusals.resolved(config, leave_out=("hydra",))
-    refusals.check(plain, dict(config.hydra.runtime.choices), MENU)
-    return plain
 
 
 class Stepper:
@@ -136,7 +124,7 @@ def estimators(folder: Path, corpora: list[str], sizes: list[int], steps: int, s
             budget = None
             for name, typed in ESTIMATORS.items():
                 size = f"latent.categories={categories}"
-                config = composed("latent=categorical", size, f"seed={seed}", *typed.split(), *texts)
+                config = composed(*FIXED, "latent=categorical", size, f"seed={seed}", *typed.split(), *texts)
                 data = build.data(config)
                 torch.manual_seed(seed)
                 model = build.model(config, data.vocabulary)
@@ -176,7 +164,7 @@ def gradients(model: LatentModel, batch: Batch, categories: int, seed: int, repe
     ]  # fmt: skip
     rows = []
     for name, typed, tau in kinds:
-        config = composed("latent=categorical", f"latent.categories={categories}", *typed.split())
+        config = composed(*FIXED, "latent=categorical", f"latent.categories={categories}", *typed.split())
         estimator = build.model(config, model.vocabulary).estimator
         torch.manual_seed(seed)
         if any(True for _ in estimator.parameters()) or "mean" in name:  # a trained baseline
@@ -225,6 +213,7 @@ def labels(
         classes = 7 if corpus == "snips" else 2
         size = f"latent.{'c.' if latent == 'mixed' else ''}categories={classes}"
         config = composed(
+            *FIXED,
             "model=m2",
             f"model.alpha={alpha}",
             f"latent={latent}",
@@ -432,7 +421,6 @@ def main() -> None:
     parser.add_argument("--latent", default="categorical", choices=("categorical", "mixed"))
     parser.add_argument("--alpha", type=float, default=60.0, help="weight of -log q(y|x)")
     given = parser.parse_args()
-    identity.register()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.what == "estimators":
@@ -442,7 +430,3 @@ def main() -> None:
         corpora, steps, seeds = given.corpora or ["snips", "yelp_shen2017"], given.steps or 200, given.seeds or 3
         labels(given.folder, corpora, given.counts, steps, seeds, given.latent, given.alpha)
     draw(given.folder)
-
-
-if __name__ == "__main__":
-    main()

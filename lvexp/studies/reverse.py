@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 from lvexp import build
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.errors import LvexpError, RunError
+from lvexp.errors import RunError
 from lvexp.instruments.exhibits import spread
 from lvexp.job import identity
 from lvexp.loading import Run, load
@@ -110,11 +109,3 @@ def decoded(batches: Iterable[Batch], vocabulary: Vocabulary) -> list[str]:
     """Texts as the model reads them, with ``<unk>``."""
     texts = [vocabulary.decode(text) for batch in batches for text in batch.tokens.tolist()]
     return [text for text in texts if text.strip()]
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except LvexpError as error:
-        print(f"scripts/reverse: {error}", file=sys.stderr)
-        sys.exit(2)

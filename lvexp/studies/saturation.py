@@ -13,21 +13,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import sys
 import warnings
 from typing import Any
 
 import lightning as L
 import torch
-from hydra import compose, initialize_config_dir
 from torch import nn
 
 from lvexp import build
-from lvexp.__main__ import MENU
-from lvexp.checks import refusals
-from lvexp.errors import ConfigError, LvexpError
-from lvexp.job import identity
+from lvexp.errors import ConfigError
 from lvexp.networks.recurrent import RecurrentEncoder
+from lvexp.studies.composed import composed
 from lvexp.training.steps import Seeds
 
 BATCHES = 12  # of test texts
@@ -69,11 +65,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
-    identity.register()
-    with initialize_config_dir(str(MENU), version_base="1.3"):
-        composed = compose("config", arguments.overrides, return_hydra_config=True)
-    config = refusals.resolved(composed, leave_out=("hydra",))
-    refusals.check(config, dict(composed.hydra.runtime.choices), MENU)
+    config = composed(*arguments.overrides)
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     model = build.model(config, data.vocabulary)
@@ -85,11 +77,3 @@ def main() -> None:
         limit_val_batches=0, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False,
     ).fit(build.training(config, model, data.steps_per_epoch), datamodule=data)  # fmt: skip
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except LvexpError as error:
-        print(f"saturation: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -35,17 +35,14 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from torch import nn
 
 from lvexp import build
-from lvexp.__main__ import MENU
-from lvexp.checks import refusals
 from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
 from lvexp.instruments.settings import EvaluationSettings
-from lvexp.job import identity
 from lvexp.models.base import LatentModel
+from lvexp.studies.composed import composed
 from lvexp.training.module import Training
 from lvexp.training.steps import Seeds
 from lvexp.training.validation import Validation
@@ -149,11 +146,7 @@ class Watch(L.Callback):
 def train(row: str, points: list[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The records made while training a row."""
     files = [f"data.files.{name}={(arguments.out / f'{name}.txt').resolve()}" for name in SPLITS]
-    identity.register()
-    with initialize_config_dir(str(MENU), version_base="1.3"):
-        composed = compose("config", [*FIXED, *files, *shlex.split(row)], return_hydra_config=True)
-    config = refusals.resolved(composed, leave_out=("hydra",))
-    refusals.check(config, dict(composed.hydra.runtime.choices), MENU)
+    config = composed(*FIXED, *files, *shlex.split(row))
     L.seed_everything(config["seed"], verbose=False)
     data = build.data(config)
     training = build.training(config, build.model(config, data.vocabulary), data.steps_per_epoch)
@@ -223,7 +216,3 @@ def main() -> None:
             rows[row] = train(row, points, arguments)
             kept.write_text(json.dumps({"component": component, "rows": rows}))
     draw(json.loads(kept.read_text()), arguments.out / "toy.png", arguments.columns)
-
-
-if __name__ == "__main__":
-    main()
