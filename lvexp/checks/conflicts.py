@@ -10,7 +10,8 @@ A part of :mod:`lvexp.checks.refusals`. Traits are about what is missing; a conf
         unless: attends                                 # unless an option offers this trait
         try: [optimizer.fused=false]                    # what to type instead
 
-``if`` and ``unless`` are optional. Anywhere in it, ``{key}`` is the value of the option's own key, ``{self}`` its path.
+``if`` and ``unless`` are optional. ``with: regularizer``, or another group with several options: with any of them.
+Anywhere in it, ``{key}`` is the value of the option's own key, ``{self}`` its path.
 """
 
 from __future__ import annotations
@@ -44,4 +45,5 @@ def _other(named: str | Mapping[str, Any], plain: Mapping[str, Any], option: Opt
         chosen = {f"{other.path}._target_": other.typed for other in options}  # any class there: the option itself
         spelled = (chosen.get(path) or f"{path}={typed(value)}" for path, value in there.items())
         return " ".join(spelled) if holds(named, there) else ""
-    return next((other.typed for other in options if other is not option and named in other.offers), "")
+    present = (other for other in options if other is not option and (named in other.offers or named == other.group))
+    return next((other.typed for other in present), "")

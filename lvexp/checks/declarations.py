@@ -225,7 +225,7 @@ def _conflict(conflict: Mapping[str, Any], node: Mapping[str, Any], known: Mappi
     if isinstance(other, Mapping):
         _limits(other)
     else:
-        _known([other], known)
+        _known([other], {**known, **SEVERAL})
     _known(filter(None, [conflict.get("unless")]), known)
 
 

@@ -200,7 +200,7 @@ class LatentModel(nn.Module, abc.ABC):
 
     def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: Tensor | float) -> Float[Tensor, " B"] | float:
         """A loss of the model's own, added in ``turn``; ``terms`` are those of the bound, None if the turn has none;
-        ``beta`` is the weight of their rate."""
+        ``beta`` is the weight of the rate."""
         return 0.0
 
     def prepares(self, epoch: int) -> bool:

@@ -41,7 +41,8 @@ class GameModel(LatentModel):
 
     ``loss=likelihood`` is the bound, whose distortion is :math:`-E_q \log p(y|z, t)`. ``loss=reward`` is minus the
     expected reward of Kottur et al., :math:`-E_{q(z|o,t)\,p(y'|z,t)}\,r(y')`: R for a y' that is right as a whole, -m R
-    for any other. The words of y' are drawn as the symbols are, and share their score-function gradient.
+    for any other, plus beta times the rate. The words of y' are drawn as the symbols are, and share their
+    score-function gradient.
 
     Args:
         encoder: reads o and t, each by itself. decoder: tells y.
@@ -173,7 +174,7 @@ class GameModel(LatentModel):
         return REWARD if self.loss == "reward" else Turn()
 
     def added(self, turn: Turn, batch: Batch, terms: Terms | None, beta: Tensor | float) -> Float[Tensor, " B"] | float:
-        """Minus the expected reward."""
+        """Minus the expected reward, and beta times the rate."""
         if turn is not REWARD:
             return 0.0
         reading = self.read(batch)
@@ -184,7 +185,8 @@ class GameModel(LatentModel):
         cost = torch.where(right.all(-1), -self.reward, self.wrong * self.reward).to(log_p)
         control = self.estimator.control(cost, batch)
         scored = dataclasses.replace(draw, score=draw.score + log_p)
-        return expect(cost, scored, control.baseline, control.scale) + control.fit
+        lost = expect(cost, scored, control.baseline, control.scale) + control.fit
+        return lost + beta * q.rate(self.latent.prior(), draw)[0] if torch.is_tensor(beta) or beta else lost
 
     def _told(
         self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"], choose: Callable[[Tensor], Tensor]

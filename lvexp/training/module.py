@@ -155,7 +155,7 @@ class Training(L.LightningModule):
             return None
         turn, batch = self._planned(), batch if drawn is None else drawn
         losses, terms = self._bound(batch) if turn.bound else (torch.zeros(len(batch), device=self.device), None)
-        own = self.model.added(turn, batch, terms, 0.0 if terms is None or self.weight is None else self.weight)
+        own = self.model.added(turn, batch, terms, self.beta if self.weight is None else self.weight)
         losses = losses + own
         loss = losses.mean()
         if self.looks and not math.isfinite(loss.item()):

@@ -219,6 +219,18 @@ def test_a_conflict_is_with_what_another_option_offers_unless_a_third_makes_it_g
     ]
 
 
+def test_a_conflict_may_be_with_any_option_of_a_group_with_several():
+    this = Option("model", "model", "model=mine", {"conflicts": [CONFLICT | {"with": "regularizer"}]})
+    other = Option("latent", "latent", "latent=regularizer", {})
+    conflicts.check({}, [this, other])
+    remedy = Option("regularizer", "regularizer.mine", "regularizer=mine", {})
+    with pytest.raises(Refusal, match="regularizer=mine   is one"):
+        conflicts.check({}, [this, other, remedy])
+    declarations.check({"model": {"conflicts": [CONFLICT | {"with": "regularizer"}]}}, TRAITS)
+    with pytest.raises(ConfigError, match="there is no trait latent"):
+        declarations.check({"model": {"conflicts": [CONFLICT | {"with": "latent"}]}}, TRAITS)
+
+
 def test_a_value_that_a_conflict_speaks_of_is_first_judged_by_itself(composed: Compose):
     with pytest.raises(ConfigError, match=r"decoder\.hidden=wide: must be a whole number"):
         checked(composed("decoder.hidden=wide", "decoder.tie=true"))

@@ -319,6 +319,12 @@ REFUSED = {
     ("model=codec", "latent=gaussian"): "has one that stands for it",
     ("model=codec", "data=compression", "data.vocabulary.joint=false"): "gives these a vocabulary of their own",
     ("model=codec", "model.reconstruct=false"): "learns from known compressions alone",
+    (
+        "model=codec",
+        "data=compression",
+        "model.reconstruct=false",
+        "regularizer=free_bits",
+    ): "leaves out the bound\n.* changes it",
     ("model=codec", "model.best=f1"): "compares words with those of known compressions",
     ("model=codec", "estimator=enumerate"): "has a value for each text that can be written",
     ("model=codec", "latent.least=20"): "latent.dim=12",

@@ -114,7 +114,7 @@ def test_what_is_told_depends_on_all_that_was_heard(memory: str, entry: str, com
 
 @pytest.mark.parametrize("more", [["latent.dim=1"], [], ["latent.memory=true", "decoder.entry=state"]])
 def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose):
-    """Its value and gradient against sums over all dialogues and answers."""
+    """Its value and gradient, with beta times the rate, against sums over all dialogues and answers."""
     model, data, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", *more)
     batch, model.samples = batch[:4], 50
     turn = model.turn(0, 0)
@@ -128,14 +128,16 @@ def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose
     wanted = batch.targets[:, :-1] - first  # without <eos>, which is not guessed
     log_p = model.decoder.output(states)[:, :, :-1, first:].log_softmax(-1)
     right = log_p.gather(-1, wanted.expand(len(every), -1, -1)[..., None])[..., 0].sum(-1).exp()
-    exact = (q.log_prob(every).exp() * (3 * 2 * (1 - right) - 2 * right)).sum(0)
+    log_q = q.log_prob(every)
+    told = log_q - model.latent.prior().log_prob(every)
+    exact = (log_q.exp() * (3 * 2 * (1 - right) - 2 * right + 0.7 * told)).sum(0)
     watched = [*model.latent.parameters(), *model.decoder.parameters()]
     known = torch.autograd.grad(exact.sum(), watched, allow_unused=True)
     estimator = made(composed, *TALK, "estimator=score", "estimator.baseline=mean")[0].estimator
     model.estimator = estimator.train()
     values, gradients = [], []
     for _ in range(150):
-        loss = model.added(turn, batch, None, 0.0)
+        loss = model.added(turn, batch, None, 0.7)
         values.append(loss.detach())
         gradients.append([
             torch.zeros_like(part) if one is None else one
@@ -275,6 +277,7 @@ def test_sources_of_other_shapes_are_refused(composed: Compose):
         ("model=game latent=gaussian", "is no sequence of symbols"),
         ("model=svae latent=dialogue", "has nobody to talk to"),
         ("model=game data=snips", "has no source texts"),
+        ("model=game estimator=score model.loss=reward regularizer=free_bits", "is no bound\n.* changes one"),
         ("model=game latent=symbols latent.least=9", "is the largest"),
     ],
 )
