@@ -152,6 +152,21 @@ def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose
         assert ((found.mean(0) - true).abs() <= 5.5 * found.std(0) / 150**0.5 + 1e-5).all()
 
 
+def test_the_schedule_weighs_the_rate_beside_the_reward(composed: Compose):
+    """The loss of a training step, against the reward alone and the rate of the same draws."""
+    more = (*TALK, "estimator=score", "model.loss=reward", "~anneal.beta", "anneal=linear", "anneal.start=0.5")
+    model, _, batch = made(composed, *more)
+    training = build.training(plain(composed("model=game", *SIZES, *more, "anneal.warmup=10")), model, 1)
+    torch.manual_seed(3)
+    loss = training.training_step(batch, 0)
+    torch.manual_seed(3)
+    alone = model.added(model.turn(0, 0), batch, None, 0.0).mean()
+    torch.manual_seed(3)
+    q = model.latent.posterior(model.params(model.read(batch)))
+    rate = q.rate(model.latent.prior(), model.estimator(q, model.samples))[0].mean()
+    torch.testing.assert_close(loss - alone, 0.5 * rate)
+
+
 @pytest.mark.parametrize("asked", ["data.asked=3", "data.asked=2"])
 def test_an_answer_is_picked_among_those_of_the_same_task(asked: str, composed: Compose):
     """Against a loop over all pairs of games."""
