@@ -112,8 +112,11 @@ def test_what_is_told_depends_on_all_that_was_heard(memory: str, entry: str, com
     torch.testing.assert_close(along, quotient, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("more", [["latent.dim=1"], [], ["latent.memory=true", "decoder.entry=state"]])
-def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose):
+@pytest.mark.parametrize(
+    ("baseline", "more"),
+    [("none", ["latent.dim=1"]), ("mean", []), ("mean", ["latent.memory=true", "decoder.entry=state"])],
+)
+def test_the_reward_is_estimated_without_bias(baseline: str, more: list[str], composed: Compose):
     """Its value and gradient, with beta times the rate, against sums over all dialogues and answers."""
     model, data, batch = made(composed, *TALK, "model.loss=reward", "model.reward=2", "model.wrong=3", *more)
     batch, model.samples = batch[:4], 50
@@ -133,7 +136,7 @@ def test_the_reward_is_estimated_without_bias(more: list[str], composed: Compose
     exact = (log_q.exp() * (3 * 2 * (1 - right) - 2 * right + 0.7 * told)).sum(0)
     watched = [*model.latent.parameters(), *model.decoder.parameters()]
     known = torch.autograd.grad(exact.sum(), watched, allow_unused=True)
-    estimator = made(composed, *TALK, "estimator=score", "estimator.baseline=mean")[0].estimator
+    estimator = made(composed, *TALK, "estimator=score", f"estimator.baseline={baseline}")[0].estimator
     model.estimator = estimator.train()
     values, gradients = [], []
     for _ in range(150):
