@@ -34,7 +34,8 @@ def permute(places: np.ndarray, sizes: np.ndarray | int, keys: np.ndarray | int)
     """
     parts = np.broadcast_arrays(*(np.asarray(part, np.uint64) for part in (places, sizes, keys)))
     value, size, secret = (part.ravel() for part in parts)
-    out, left = np.empty(value.size, np.uint64), np.arange(value.size)
+    out, left = np.zeros(value.size, np.uint64), np.flatnonzero(size > 1)  # of one element there is one permutation
+    value, size, secret = value[left], size[left], secret[left]
     bits = np.maximum(np.frexp((size - np.uint64(1)).astype(np.float64))[1], LEAST_BITS).astype(np.uint64)
     while left.size:
         value = _feistel(value, bits, secret)
