@@ -34,11 +34,12 @@ class Side(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """The state of a dialogue: of the questioner, who saw the task, and of the answerer, who saw the object; and how
-    many symbols have been said."""
+    """The state of a dialogue: of the questioner, who saw the task, and of the answerer, who saw the object; that of the
+    answerer before anything was said; and how many symbols have been said."""
 
     questioner: Side
     answerer: Side
+    before: Side
     turn: int
 
 
@@ -71,7 +72,7 @@ class Talk(nn.Module):
 
     def start(self, params: Float[Tensor, "N P"]) -> Heard:
         seen, task = (self._seen(part) for part in params.chunk(2, -1))
-        return Heard(task._replace(cell=self.questioner(self.task(task.seen), task.cell)), seen, 0)
+        return Heard(task._replace(cell=self.questioner(self.task(task.seen), task.cell)), seen, seen, 0)
 
     def _seen(self, vectors: Float[Tensor, "N E"]) -> Side:
         """Nothing was heard yet."""
@@ -90,8 +91,7 @@ class Talk(nn.Module):
             side, heard = _hearing(questioner, symbol, self.question)
             questioner = side._replace(cell=self.questioner(heard, side.cell))
             if not self.memory:  # what was heard before is forgotten: only what was seen is left
-                afresh = self._seen(answerer.seen)
-                answerer = afresh._replace(of=afresh.of[answerer.of])
+                answerer = state.before
             side, heard = _hearing(answerer, symbol, self.asked)
             answerer = side._replace(cell=self.answerer(torch.cat([heard, side.seen], -1), side.cell))
         else:
@@ -100,7 +100,7 @@ class Talk(nn.Module):
             if self.told is not None:
                 side, heard = _hearing(answerer, symbol, self.told)
                 answerer = side._replace(cell=self.answerer(torch.cat([heard, side.seen], -1), side.cell))
-        return Heard(questioner, answerer, state.turn + 1)
+        return Heard(questioner, answerer, state.before, state.turn + 1)
 
 
 def _hearing(side: Side, symbol: Float[Tensor, "N K"], layer: nn.Linear) -> tuple[Side, Float[Tensor, "M E"]]:
