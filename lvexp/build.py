@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from lvexp.checks import parent, targets
 from lvexp.checks.declarations import EMPTY, SEVERAL
 from lvexp.checks.limits import typed
 from lvexp.data.bag import Bag
+from lvexp.data.batch import Batch
 from lvexp.data.features import Features
 from lvexp.data.known import Known
 from lvexp.data.module import TextData
@@ -316,11 +317,12 @@ def _init(config: Mapping[str, Any], trust: Collection[str] | None) -> AbstractI
     return _maker(config, trust)("init", config["init"]) if "init" in config else Default()  # a run of an older version
 
 
-def prepare(config: Mapping[str, Any], model: LatentModel, trust: Collection[str] | None = None) -> None:
-    """Sets parameters that are read from elsewhere (``init=vectors``), once before training."""
+def prepare(config: Mapping[str, Any], model: LatentModel, texts: Iterable[Batch]) -> None:
+    """Sets parameters that are read from elsewhere, a file (``init=vectors``) or the ``texts`` of training
+    (``init=frequencies``), once before training."""
     if isinstance(model.vocabulary, Vocabulary):
         words = model.vocabulary.tokens(range(model.vocabulary.size))
-        _init(config, trust).prepare(model, words)
+        _init(config, None).prepare(model, words, texts)
 
 
 def _decoder(

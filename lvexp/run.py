@@ -153,7 +153,7 @@ def _execute(
     preflight.objective(config.get("objective"), validated(model, *applying(model, more)))
     model.check(data.classes)
     model.prepare()
-    build.prepare(config, model)
+    build.prepare(config, model, data.in_order("train"))
     for regularizer in training.regularizers:
         regularizer.prepare(model)
     if config["finetune"] and not place.last.exists():

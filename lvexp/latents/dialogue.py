@@ -34,7 +34,7 @@ class Side(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """The state of a dialogue: of the questioner, who saw the task, and of the answerer, who saw the object; that of the
+    """The state of a dialogue: of the questioner, who saw the task, and of the answerer, who saw the object; of the
     answerer before anything was said; and how many symbols have been said."""
 
     questioner: Side

@@ -6,7 +6,9 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lvexp.networks.tail import scored
 from lvexp.reading import Memory
@@ -110,7 +112,10 @@ class WordDecoder(AbstractDecoder):
         code: Float[Tensor, "S B W"],
         memories: Memories = NOTHING,
     ) -> Float[Tensor, "S B"]:
-        return scored(self.drop_out(self.states(inputs, code, memories)), self.output.weight, targets, lengths)
+        states, weight = self.drop_out(self.states(inputs, code, memories)), self.output.weight
+        if self.output.bias is not None:  # the weight of an entry that is always 1
+            states, weight = F.pad(states, (0, 1), value=1.0), torch.cat([weight, self.output.bias[:, None]], 1)
+        return scored(states, weight, targets, lengths)
 
 
 class WordVectors(nn.Embedding):

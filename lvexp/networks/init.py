@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
 from torch import nn
 
+from lvexp.data.batch import Batch
 from lvexp.data.vectors import GLOVE, read_vectors
-from lvexp.networks.base import WordVectors
+from lvexp.errors import ConfigError
+from lvexp.networks.base import WordDecoder, WordVectors
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -22,11 +24,11 @@ class AbstractInit(abc.ABC):
     def __call__(self, module: Part) -> Part:
         """The same part, after its parameters are set."""
 
-    def prepare(self, model: nn.Module, words: Sequence[str]) -> None:  # noqa: B027
+    def prepare(self, model: nn.Module, words: Sequence[str], texts: Iterable[Batch]) -> None:  # noqa: B027
         """Sets what is read from elsewhere, once before training: a loaded run does not need it.
 
         Args:
-            model: with its ``encoder`` and ``decoder``. words: the entries of its vocabulary.
+            model: with its ``encoder`` and ``decoder``. words: the entries of its vocabulary. texts: those of training.
         """
 
 
@@ -73,6 +75,32 @@ class Xavier(AbstractInit):
         return module
 
 
+class Frequencies(AbstractInit):
+    r"""Torch's own initial values, and a bias for each word in the decoder's output layer, which starts from how
+    frequent the word is in the texts of training, :math:`\log (n_v + 1) - \log \sum_w (n_w + 1)`; it is trained like
+    all else.
+
+    Without a bias, the first thing that a decoder learns is a state that is the same everywhere and says how frequent
+    words are. With Adam it grows until a tanh saturates, and from then on little is learned (figures in
+    docs/symbols.md).
+    """
+
+    def __call__(self, module: Part) -> Part:
+        if isinstance(module, WordDecoder) and module.output.bias is None:
+            module.output.bias = nn.Parameter(torch.zeros(module.output.out_features))
+        return module
+
+    def prepare(self, model: nn.Module, words: Sequence[str], texts: Iterable[Batch]) -> None:
+        decoder = model.get_submodule("decoder")
+        if not isinstance(decoder, WordDecoder):
+            raise ConfigError("init=frequencies: this decoder does not tell one word after another\ntry  init=default")
+        counts = torch.ones(len(words), dtype=torch.float64)
+        for batch in texts:
+            counts += torch.bincount(batch.targets.flatten(), minlength=len(words))
+        with torch.no_grad():
+            decoder.output.bias.copy_((counts / counts.sum()).log())
+
+
 class Vectors(AbstractInit):
     """Word vectors of encoder and decoder from a file, those of words that it lacks as in :class:`Default`; they are
     trained on like the others.
@@ -87,7 +115,7 @@ class Vectors(AbstractInit):
     def __call__(self, module: Part) -> Part:
         return module
 
-    def prepare(self, model: nn.Module, words: Sequence[str]) -> None:
+    def prepare(self, model: nn.Module, words: Sequence[str], texts: Iterable[Batch]) -> None:
         for name, part in model.named_children():
             for table in part.modules() if name in ("encoder", "decoder") else ():
                 if isinstance(table, WordVectors) and table.num_embeddings == len(words):

@@ -71,6 +71,7 @@ def main() -> None:
     model = build.model(config, data.vocabulary)
     if not isinstance(model.get_submodule("encoder"), RecurrentEncoder):
         raise ConfigError("this encoder has no recurrent state\ntry  encoder=lstm | encoder=gru")
+    build.prepare(config, model, data.in_order("train"))
     L.Trainer(
         accelerator="cpu", devices=1, max_steps=arguments.steps, gradient_clip_val=5.0, logger=False,
         callbacks=[Seeds(config["seed"]), Look(data.test_dataloader(), arguments.every)], num_sanity_val_steps=0,

@@ -339,6 +339,7 @@ class Training(L.LightningModule):
         """Reinitialises the decoder's parameters and discards their optimiser state."""
         assert self.new_decoder is not None
         decoder, fresh = self.model.get_submodule("decoder"), self.new_decoder().state_dict()
+        fresh.pop("output.bias", None)  # how frequent words are has been known from the start
         for name, part in decoder.named_modules():
             if isinstance(part, nn.Linear) and f"{name}.weight" not in fresh:  # added by a regularizer
                 part.reset_parameters()

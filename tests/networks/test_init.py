@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from helpers import Compose, checked, plain
+from helpers import F32, Command, Compose, checked, plain
 from torch import nn
 
 from lvexp import build
+from lvexp.data.batch import Batch
 from lvexp.data.vocabulary import Vocabulary
-from lvexp.errors import ConfigError
+from lvexp.errors import ConfigError, Refusal
 from lvexp.job.identity import run_id
+from lvexp.loading import load
 from lvexp.networks.init import Uniform
 
 WORDS = Vocabulary.train(["a b c d e f"], kind="words", max_size=100, min_count=1, lowercase=False)
@@ -113,7 +117,7 @@ def test_word_vectors_are_those_of_a_file_and_others_stay_as_they_were(composed:
     torch.manual_seed(1)
     model = build.model(config, WORDS)
     before = {part: set_by(model, part).clone() for part in ("encoder", "decoder")}
-    build.prepare(config, model)
+    build.prepare(config, model, [])
     at = {word: WORDS.encode([word])[0][1] for word in "abc"}
     for part, old in before.items():
         new = set_by(model, part)
@@ -122,7 +126,7 @@ def test_word_vectors_are_those_of_a_file_and_others_stay_as_they_were(composed:
         assert torch.equal(new[at["b"]], old[at["b"]])
     other = composed("init=vectors", f"init.path={file}", "encoder.embedding=4", "decoder.embedding=3")
     with pytest.raises(ConfigError, match=r"init\.path=.*have 3 numbers, encoder\.embedding=4\ntry  encoder\.emb"):
-        build.prepare(plain(other), build.model(plain(other), WORDS))
+        build.prepare(plain(other), build.model(plain(other), WORDS), [])
 
 
 def test_the_vectors_make_the_run_not_where_they_are(composed: Compose, tmp_path):
@@ -140,8 +144,70 @@ def test_glove_of_the_package(composed: Compose):
     checked(config)
     words = Vocabulary.train(["cat dog Dog xqzv"], kind="words", max_size=100, min_count=1, lowercase=False)
     model = build.model(plain(config), words)
-    build.prepare(plain(config), model)
+    build.prepare(plain(config), model, [])
     table = set_by(model, "encoder")
     cat, dog, upper, strange = (table[words.encode([word])[0][1]] for word in ("cat", "dog", "Dog", "xqzv"))
     assert torch.equal(dog, upper)
     assert torch.cosine_similarity(cat, dog, dim=0) > 0.8 > torch.cosine_similarity(cat, strange, dim=0)
+
+
+TEXTS = [Batch.of(WORDS.encode(["a b a", "a c b"])), Batch.of(WORDS.encode(["d"]))]
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "dcnn", "window", "transformer"])
+def test_an_untrained_decoder_says_how_frequent_words_are(decoder: str, composed: Compose):
+    config = composed("init=frequencies", f"decoder={decoder}", "encoder.norm=false")
+    checked(config)
+    model = build.model(plain(config), WORDS).eval()
+    build.prepare(plain(config), model, TEXTS)
+    output = model.get_submodule("decoder.output")
+    counts = {"a": 3, "b": 2, "c": 1, "d": 1, "<eos>": 3}
+    known = [counts.get(word, 0) + 1 for word in WORDS.tokens(range(WORDS.size))]
+    torch.testing.assert_close(output.bias.exp(), torch.tensor(known) / sum(known))
+    with torch.no_grad():
+        output.weight.zero_()
+        found = model.terms(TEXTS[1]).distortion
+    d, end = (torch.tensor(counts[word] + 1.0).log() for word in ("d", "<eos>"))
+    torch.testing.assert_close(found[0], 2 * torch.tensor(float(sum(known))).log() - d - end)
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "gru", "dcnn", "window", "transformer"])
+def test_a_text_costs_with_a_bias_what_its_words_cost_one_by_one(decoder: str, composed: Compose):
+    config = composed("init=frequencies", f"decoder={decoder}", "encoder.norm=false")
+    model = build.model(plain(config), WORDS).eval()
+    nn.init.normal_(model.get_submodule("decoder.output").bias, std=2)
+    batch = TEXTS[0]
+    with torch.no_grad():
+        reading = model.read(batch)
+        code = torch.randn(3, 2, model.code_width(model.latent, model.encoder))
+        found = model.log_likelihood(batch, reading, code)
+        state, total = model.decoder.start(code.flatten(0, 1)), torch.zeros(6)
+        for read, told in zip(batch.inputs.unbind(1), batch.targets.unbind(1), strict=True):
+            log_p, state = model.decoder.step(read.repeat(3), state)
+            total += log_p.gather(1, told.repeat(3)[:, None])[:, 0]
+    torch.testing.assert_close(found, total.view(3, 2), **F32)
+
+
+def test_a_decoder_made_anew_still_knows_how_frequent_words_are(
+    small: list[str], lvexp: Command, tmp_path: Path, composed: Compose
+):
+    more = ("init=frequencies", "regularizer=pretrain", "regularizer.pretrain.epochs=1", "trainer.max_epochs=2")
+    done = lvexp(*small, *more, "optimizer.lr=1e-9", f"paths.outputs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    (result,) = tmp_path.rglob("result.json")
+    run = load(result.parent)
+    counts = torch.ones(run.vocabulary.size)
+    data = build.data(run.config)
+    for batch in data.in_order("train"):
+        counts += torch.bincount(batch.targets.flatten(), minlength=len(counts))
+    bias = run.model.get_submodule("decoder.output").get_parameter("bias")
+    torch.testing.assert_close(bias, (counts / counts.sum()).log(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_decoder_of_other_things_than_words_is_refused(composed: Compose):
+    with pytest.raises(Refusal, match="has no token sequences"):
+        checked(composed("model=prodlda", "init=frequencies"))
+    config = plain(composed("model=answer_lstm", "init=frequencies"))
+    model = build.model(config, WORDS)
+    with pytest.raises(ConfigError, match="does not tell one word after another"):
+        build.prepare(config, model, [])
