@@ -272,6 +272,8 @@ class Training(L.LightningModule):
         if not gradient_clip_val:
             return
         with_gradients = [parameter for parameter in self._all_parameters if parameter.grad is not None]
+        if not with_gradients:  # nothing was left to learn
+            return
         if gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(with_gradients, gradient_clip_val)
             return

@@ -164,12 +164,14 @@ def test_freed_memory_is_returned_when_training_begins_and_every_few_steps():
     assert returned == [0, 3, 6]
 
 
+@pytest.mark.parametrize("clips", ["norm", "value"])
 def test_training_ends_where_nothing_is_left_to_learn(
-    small: list[str], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: str, small: list[str], composed: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """After six batches no step changes anything; after an epoch without one there is a validation, and no more
     training. A few batches that leave nothing to learn do not end it."""
     typed = [*small, *SHORT, "trainer.max_epochs=6", "+trainer.check_val_every_n_epoch=6"]
+    typed += [f"trainer.gradient_clip_algorithm={clips}"]
     for name, learns, steps in (("all", lambda n: n <= 6, 10), ("some", lambda n: n % 4 == 1, 24)):
         count, watched = itertools.count(1), []
         monkeypatch.setattr(
