@@ -44,10 +44,10 @@ def start(model: LatentModel, names: Sequence[str], saved: Mapping[str, Any], ty
         elif fits:
             found[place] = there[name]
         else:
-            raise _other(name, before, typed)
+            raise _other(name, before, typed, name in there)
     for name in there.keys() - mine.keys():
         if not name.startswith((_REMEDIES, "estimator.")):
-            raise _other(name, before, typed)
+            raise _other(name, before, typed, True)
     model.load_state_dict(found, strict=False)
 
 
@@ -59,8 +59,10 @@ def _named(name: str, remedies: Sequence[str]) -> str:
     return f"{_REMEDIES}{remedies[int(at)]}.{rest}"
 
 
-def _other(name: str, remedies: Sequence[str], typed: str) -> ConfigError:
+def _other(name: str, remedies: Sequence[str], typed: str, there: bool) -> ConfigError:
     had = f"regularizer=[{','.join(remedies)}]" if remedies else "regularizer=none"
+    if name == "decoder.output.bias":
+        had = "init=frequencies" if there else "init=default, or any but frequencies"
     return ConfigError(
         f"{typed}: that run and this one do not both have a {name} of the same shape\ntry  {had}, as it had"
     )

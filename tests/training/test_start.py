@@ -70,6 +70,16 @@ def test_a_remedy_that_widens_the_decoder_must_be_in_both_or_in_neither(parent: 
         started(parent, "skip", composed=composed)
 
 
+def test_a_bias_must_be_in_both_or_in_neither(parent: Path, composed: Compose, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"(?s)decoder\.output\.bias of the same.*try  init=default, or any but"):
+        started(parent, composed=composed, like="init=frequencies")
+    config = plain(composed(*SIZES, "init=frequencies"))
+    other = finished_run(tmp_path / "other", config, "svae-2", **CHOICES)
+    assert started(other, composed=composed, like="init=frequencies").get_submodule("decoder.output").bias is not None
+    with pytest.raises(ConfigError, match=r"(?s)decoder\.output\.bias of the same.*try  init=frequencies, as it had"):
+        started(other, composed=composed)
+
+
 def test_another_estimator_may_be_typed(parent: Path, composed: Compose):
     config = composed(*typed(parent, "estimator=score", "estimator.baseline=input"))
     checked(config)
