@@ -186,7 +186,7 @@ class GameModel(LatentModel):
         control = self.estimator.control(cost, batch)
         scored = dataclasses.replace(draw, score=draw.score + log_p)
         lost = expect(cost, scored, control.baseline, control.scale) + control.fit
-        return lost + beta * q.rate(self.latent.prior(), draw)[0] if torch.is_tensor(beta) or beta else lost
+        return lost + beta * q.rate(self.latent.prior(), draw)[0] if beta else lost
 
     def _told(
         self, code: Float[Tensor, "S B W"], wanted: Int[Tensor, "B T"], choose: Callable[[Tensor], Tensor]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -160,6 +161,14 @@ def test_perplexity_counts_eos_and_not_bos(make):
 @given(st.integers(1, 5000), st.integers(0, 2**64 - 1))
 def test_permutation(size, secret):
     assert sorted(permute(np.arange(size), size, secret).tolist()) == list(range(size))
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_small_permutations_are_whole_and_differ(size: int):
+    """In one call with others, and each order of a few elements."""
+    found = permute(np.arange(size)[None], np.array([[size]]), np.arange(200)[:, None])
+    assert (np.sort(found) == np.arange(size)).all()
+    assert len({tuple(row) for row in found.tolist()}) >= min(math.factorial(size), 100)
 
 
 def test_permutation_elementwise():

@@ -87,6 +87,19 @@ def test_an_enumeration_has_as_many_passes_as_were_checked_before(latent: str, p
                 checked(typed)
 
 
+@pytest.mark.parametrize("memory", ["true", "false"])
+def test_without_memory_an_answer_is_to_the_last_question_alone(memory: str, composed: Compose):
+    """The second answer, after dialogues that differ in their first half."""
+    model, _, batch = made(composed, *TALK, f"latent.memory={memory}")
+    batch = batch[:6]
+    q = model.latent.posterior(model.params(model.read(batch)))
+    every = q.enumerate_support()
+    answers = q.read(every).log_p.view(*every.shape[:2], 4, -1)[:, :, 3]
+    asked = every[:, 0, 2].argmax(-1)
+    alike = [answers[asked == question].std(0).max() < 1e-6 for question in (0, 1)]
+    assert alike == [memory == "false"] * 2
+
+
 @pytest.mark.parametrize("entry", ["both", "state"])
 @pytest.mark.parametrize("memory", ["true", "false"])
 def test_what_is_told_depends_on_all_that_was_heard(memory: str, entry: str, composed: Compose):

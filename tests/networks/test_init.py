@@ -188,9 +188,7 @@ def test_a_text_costs_with_a_bias_what_its_words_cost_one_by_one(decoder: str, c
     torch.testing.assert_close(found, total.view(3, 2), **F32)
 
 
-def test_a_decoder_made_anew_still_knows_how_frequent_words_are(
-    small: list[str], lvexp: Command, tmp_path: Path, composed: Compose
-):
+def test_a_decoder_made_anew_still_knows_how_frequent_words_are(small: list[str], lvexp: Command, tmp_path: Path):
     more = ("init=frequencies", "regularizer=pretrain", "regularizer.pretrain.epochs=1", "trainer.max_epochs=2")
     done = lvexp(*small, *more, "optimizer.lr=1e-9", f"paths.outputs={tmp_path}")
     assert done.returncode == 0, done.stderr
