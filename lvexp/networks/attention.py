@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lvexp.errors import ConfigError
 from lvexp.shapes import Bool, Float, Tensor
@@ -34,16 +35,23 @@ class Alignment(nn.Module):
         self, query: Float[Tensor, "S B T H"], key: Float[Tensor, "B L H"], mask: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "S B T L"]:
         r""":math:`\alpha`, which sums to 1 over L; 0 where the mask is False."""
-        if self.additive:
-            asked = self.query(query)
-            if query.shape[2] == 1:
-                energy = self.score(torch.tanh(asked + key))[..., None, :, 0]
-            else:  # one position of the memory after the other: all at once would need L times the memory
-                each = [self.score(torch.tanh(asked + part[:, None]))[..., 0] for part in key.unbind(1)]
-                energy = torch.stack(each, -1)
-        else:
-            energy = torch.einsum("sbth,blh->sbtl", query, key)
+        energy = self._additive(query, key) if self.additive else torch.einsum("sbth,blh->sbtl", query, key)
         return energy.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
+
+    def _additive(self, query: Float[Tensor, "S B T H"], key: Float[Tensor, "B L H"]) -> Float[Tensor, "S B T L"]:
+        r""":math:`v^\top (\tanh(W_h h + W_s s) + 1)`, by tanh(x) + 1 = 2 sigmoid(2x): what is the same for all states
+        changes no weight, and a sigmoid takes a sixth of the time of tanh on a CPU."""
+        asked, key = 2 * self.query(query), 2 * key
+        if query.shape[2] == 1:
+            return 2 * self.score(torch.sigmoid(asked + key))[..., None, :, 0]
+        # one state of the memory after the other: all at once would need L times the memory
+        if torch.is_grad_enabled():
+            each = [self.score(torch.sigmoid(asked + part[:, None]))[..., 0] for part in key.unbind(1)]
+            return 2 * torch.stack(each, -1)
+        energy, work = asked.new_empty(*asked.shape[:-1], key.shape[1]), torch.empty_like(asked)
+        for at, part in enumerate(key.unbind(1)):
+            energy[..., at] = self.score(torch.add(asked, part[:, None], out=work).sigmoid_())[..., 0]
+        return energy.mul_(2)
 
 
 class Attention(Alignment):
@@ -69,5 +77,12 @@ class Attention(Alignment):
     ) -> Float[Tensor, "S B T H"]:
         r""":math:`\tilde h`, given the memory's states as ``value``, their keys (:attr:`key` of them, computed once for
         a text) and where they count."""
-        context = torch.einsum("sbtl,blm->sbtm", self.weights(query, key, mask), value)
-        return torch.tanh(self.out(torch.cat([context, query], -1)))
+        weights = self.weights(query, key, mask)
+        memory, own = self.out.weight.split([value.shape[-1], query.shape[-1]], 1)
+        if (
+            len(query) * query.shape[2] > value.shape[1]
+        ):  # more places to look from than states: W_c once for each state
+            context = torch.einsum("sbtl,blh->sbth", weights, F.linear(value, memory))
+        else:
+            context = F.linear(torch.einsum("sbtl,blm->sbtm", weights, value), memory)
+        return torch.tanh(context + F.linear(query, own))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,9 @@ def _value(states: Tensor, weight: Tensor, targets: Tensor, low: torch.dtype) ->
         part = slice(at, at + BLOCK[0])
         rows, y = x[part], targets[part]
         total = nll.new_zeros(len(rows))
+        scaled = (states.detach()[part] * math.log2(math.e)).to(low)  # exp2 takes a third of the time of exp on a CPU
         for words in w.split(BLOCK[1]):
-            total += product(rows, words).to(weight.dtype).exp_().sum(1)
+            total += product(scaled, words).to(weight.dtype).exp2_().sum(1)
         true = (rows.to(weight.dtype) * weight.detach()[y]).sum(1)
         torch.sub(total.log(), true, out=nll[part])
         unsafe = ~((total > SAFE[0]) & (total < SAFE[1]))  # a nan is not safe either

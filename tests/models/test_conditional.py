@@ -52,13 +52,17 @@ def made(composed: Compose):
     return make
 
 
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("at_once", [5, 2, 1])
 @pytest.mark.parametrize("kind", ["dot", "additive"])
-def test_attention_is_what_a_loop_over_positions_and_states_gives(kind: str):
+def test_attention_is_what_a_loop_over_positions_and_states_gives(kind: str, at_once: int, learning: bool):
     torch.manual_seed(0)
     attention = Attention(kind, 4, 6)
     query, value = torch.randn(2, 3, 5, 4), torch.randn(3, 7, 6)
     mask = torch.arange(7) < torch.tensor([7, 3, 1])[:, None]
-    found = attention(query, attention.key(value), value, mask)
+    with torch.set_grad_enabled(learning):
+        key = attention.key(value)
+        found = torch.cat([attention(part, key, value, mask) for part in query.split(at_once, 2)], 2)
     for s, b, t in itertools.product(range(2), range(3), range(5)):
         h = query[s, b, t]
         energy = []
