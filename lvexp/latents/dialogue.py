@@ -97,7 +97,7 @@ class Talk(nn.Module):
         else:
             side, heard = _hearing(questioner, symbol, self.answer)
             questioner = side._replace(cell=self.questioner(heard, side.cell))
-            if self.told is not None:
+            if self.told is not None and state.turn + 1 < self.length:  # the last answer is for the other alone
                 side, heard = _hearing(answerer, symbol, self.told)
                 answerer = side._replace(cell=self.answerer(torch.cat([heard, side.seen], -1), side.cell))
         return Heard(questioner, answerer, state.before, state.turn + 1)
