@@ -60,7 +60,7 @@ TRAITS = {
     "tokens": ("has no token sequences", "needs them"),
     "labels": ("has no labels", "needs a label for each text"),
     "source": ("has no source texts", "needs one for each text"),
-    "source_texts": ("has feature vectors for sources", "needs sources that are texts"),
+    "source_texts": ("has no texts for sources", "needs sources that are texts"),
     "joint": ("has a vocabulary of its own for the sources", "reads both with one vocabulary"),
     "tags": ("has no tags", "needs the tags of each text"),
     "counts": ("has no bags of words", "needs them"),

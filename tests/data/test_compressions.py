@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OTHERS = {
     "gigaword": [("japan 's UNK corp. said wednesday", ["UNK said"])],
-    "broadcast": [("They 've seen it .", ["They 've .", "seen it ."]), ("Sentence 5 was here.", ["here"])],
+    "broadcast": [("They 've seen it .", ["They 've .", "seen it ."]), ("Sentence 5 was here.", ["here"]), ("word " * 61, ["word"])],
     "bnc": [("`` It is not , '' he said .", ["It is not ."]), ("They 've seen it .", ["They ."])],
     "duc2004": [("Cambodia's party, led by Hun Sen, didn't.", ["Party didn't."])],
 }
@@ -50,14 +50,17 @@ def test_pairs_are_divided_in_their_order(folder: Path):
 def test_sentences_without_a_pair_stand_once_and_in_no_pair(folder: Path):
     assert (folder / "unlabelled.txt").read_text().splitlines() == [
         "japan 's <unk> corp. said wednesday", "they 've seen it .", "sentence 5 was here.",
+        " ".join(["word"] * 61),
         "`` it is not , '' he said .", "cambodia 's party , led by hun sen , did n't .",
     ]  # fmt: skip
 
 
 def test_references_have_a_line_for_each_sentence(folder: Path):
-    assert (folder / "gigaword.tsv").read_text() == "<unk> said\n"
-    assert (folder / "broadcast.tsv").read_text() == "they 've .\tseen it .\nhere\n"
-    assert len((folder / "broadcast.txt").read_text().splitlines()) == 2
+    text = "japan 's <unk> corp. said wednesday"
+    assert (folder / "gigaword.tsv").read_text() == f"text\tcompression\n{text}\t<unk> said\n"
+    assert (folder / "gigaword.references.tsv").read_text() == "<unk> said\n"
+    assert (folder / "broadcast.references.tsv").read_text() == "they 've .\tseen it .\nhere\n"
+    assert (folder / "broadcast.tsv").read_text().splitlines()[1] == "they 've seen it .\tthey 've ."
 
 
 def test_missing_files_are_named(tmp_path: Path):

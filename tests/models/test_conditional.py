@@ -369,7 +369,7 @@ def test_it_begins_as_torchs_bidirectional_network_does():
 
 def test_sources_that_are_vectors_have_no_likelihood_and_no_vocabulary(composed: Compose):
     for words in ("model=aevnmt", "model=cvae model.joint=true"):
-        with pytest.raises(Refusal, match="feature vectors for sources"):
+        with pytest.raises(Refusal, match="no texts for sources"):
             checked(composed(*words.split(), "data=objects", "encoder=perceptron"))
     with pytest.raises(Refusal, match=r"a vocabulary of its own for the sources(.|\n)*data.vocabulary.joint=true"):
         checked(composed("model=nasm", "data=wikiqa", "+data.vocabulary.joint=false"))
