@@ -13,7 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OTHERS = {
     "gigaword": [("japan 's UNK corp. said wednesday", ["UNK said"])],
-    "broadcast": [("They 've seen it .", ["They 've .", "seen it ."]), ("Sentence 5 was here.", ["here"]), ("word " * 61, ["word"])],
+    "broadcast": [
+        ("They 've seen it .", ["They 've .", "seen it ."]),
+        ("Sentence 5 was here.", ["here"]),
+        ("word " * 61, ["word"]),
+    ],
     "bnc": [("`` It is not , '' he said .", ["It is not ."]), ("They 've seen it .", ["They ."])],
     "duc2004": [("Cambodia's party, led by Hun Sen, didn't.", ["Party didn't."])],
 }
