@@ -79,9 +79,8 @@ class Attention(Alignment):
         a text) and where they count."""
         weights = self.weights(query, key, mask)
         memory, own = self.out.weight.split([value.shape[-1], query.shape[-1]], 1)
-        if (
-            len(query) * query.shape[2] > value.shape[1]
-        ):  # more places to look from than states: W_c once for each state
+        places = len(query) * query.shape[2]
+        if places > value.shape[1]:  # then W_c is applied to the states, which are fewer
             context = torch.einsum("sbtl,blh->sbth", weights, F.linear(value, memory))
         else:
             context = F.linear(torch.einsum("sbtl,blm->sbtm", weights, value), memory)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 OTHERS = {
@@ -65,6 +66,11 @@ def test_references_have_a_line_for_each_sentence(folder: Path):
     assert (folder / "gigaword.references.tsv").read_text() == "<unk> said\n"
     assert (folder / "broadcast.references.tsv").read_text() == "they 've .\tseen it .\nhere\n"
     assert (folder / "broadcast.tsv").read_text().splitlines()[1] == "they 've seen it .\tthey 've ."
+
+
+def test_sentences_with_references_are_those_that_are_read():
+    declared = yaml.safe_load((ROOT / "conf" / "data" / "compression.yaml").read_text())["max_length"]
+    assert f"\nLONGEST = {declared}\n" in (ROOT / "scripts" / "compression").read_text()
 
 
 def test_missing_files_are_named(tmp_path: Path):
